@@ -1,0 +1,10 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["{emu,loader,syscalls,cli,observe,fixtures,bench}/**/*.test.ts"],
+    testTimeout: 60_000,
+    pool: "forks",
+    maxWorkers: 2,
+  },
+});
