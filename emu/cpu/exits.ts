@@ -1,0 +1,21 @@
+/**
+ * Why guest code returned to the dispatcher. The record at which it stopped is in the CPU state; `detail` below is
+ * STATE.exitDetail.
+ */
+export const EXIT = {
+  /** RIP is set and is to be looked up: an unlinked branch (detail: byte offset of the link field, or 0), or no fuel. */
+  branch: 0,
+  /** SYSCALL; RIP is the next instruction. */
+  syscall: 1,
+  /** A memory access failed; detail is the access (PROT_*), the address is in STATE.faultAddress. */
+  fault: 2,
+  /** A CPU exception; detail is its vector (SDM Vol. 3A, 6.3.1). RIP is the instruction, or the next for traps. */
+  exception: 3,
+  /** An instruction carried out in TypeScript; RIP is the instruction. */
+  helper: 4,
+  /** The record was dropped because its code changed; RIP is the instruction to fetch anew. */
+  stale: 5,
+} as const;
+
+/** Exception vectors (SDM Vol. 3A, table 6-1). */
+export const VECTOR = { DE: 0, DB: 1, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, SS: 12, GP: 13, PF: 14, MF: 16, AC: 17, XM: 19 } as const;

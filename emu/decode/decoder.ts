@@ -1,0 +1,138 @@
+import {
+  Decoder,
+  DecoderError,
+  DecoderOptions,
+  EncodingKind,
+  Instruction as IcedInstruction,
+  MemorySizeExt,
+  OpKind,
+  Register,
+} from "iced-x86";
+import { STATE } from "../cpu/state.ts";
+import { ADDRESS_FORM, type Instruction, type MemoryOperand, type Operand, PREFIX, SEGMENT } from "./instruction.ts";
+import { registerInfo } from "./registers.ts";
+
+/** Longest instruction in bytes (SDM Vol. 2A, 2.3.11). */
+export const MAX_INSTRUCTION = 15;
+
+/** Why bytes could not be decoded. */
+export type DecodeFailure = "invalid" | "truncated";
+
+const memoryBits: number[] = [];
+function bitsOfMemory(memorySize: number): number {
+  return (memoryBits[memorySize] ??= MemorySizeExt.size(memorySize) * 8);
+}
+
+/** Decodes instructions at successive addresses from a buffer of code bytes. */
+export class BlockDecoder {
+  readonly #decoder: Decoder;
+  readonly #iced = new IcedInstruction();
+
+  /**
+   * @param bytes code, which may end in the middle of an instruction
+   * @param address linear address of the first byte
+   */
+  constructor(bytes: Uint8Array, address: number) {
+    this.#decoder = new Decoder(64, bytes, DecoderOptions.None);
+    this.#decoder.ip = BigInt(address);
+  }
+
+  /** The next instruction, or why there is none. */
+  next(): Instruction | DecodeFailure {
+    const iced = this.#iced;
+    const address = Number(this.#decoder.ip);
+    this.#decoder.decodeOut(iced);
+    if (iced.code === 0) return this.#decoder.lastError === DecoderError.NoMoreBytes ? "truncated" : "invalid";
+    return convert(iced, address);
+  }
+
+  free(): void {
+    this.#iced.free();
+    this.#decoder.free();
+  }
+}
+
+function convert(iced: IcedInstruction, address: number): Instruction {
+  const count = iced.opCount;
+  const operands: Operand[] = [];
+  let memory: MemoryOperand | undefined;
+  for (let i = 0; i < count; i++) {
+    const kind = iced.opKind(i);
+    operands.push(operandOf(iced, i, kind));
+    if (kind === OpKind.Memory) memory = memoryOf(iced);
+  }
+  const encoding = iced.encoding;
+  let prefixes = 0;
+  if (iced.hasLockPrefix) prefixes |= PREFIX.lock;
+  if (iced.hasRepPrefix) prefixes |= PREFIX.rep;
+  if (iced.hasRepnePrefix) prefixes |= PREFIX.repne;
+  const evex = encoding === EncodingKind.EVEX;
+  return {
+    address,
+    length: iced.length,
+    code: iced.code,
+    mnemonic: iced.mnemonic,
+    operands,
+    memory,
+    prefixes,
+    vex: encoding !== EncodingKind.Legacy,
+    opmask: evex && iced.hasOpMask ? iced.opMask - Register.K0 : 0,
+    zeroing: evex && iced.zeroingMasking,
+    broadcast: evex && iced.isBroadcast,
+    rounding: evex ? iced.roundingControl : 0,
+    suppressExceptions: evex && iced.suppressAllExceptions,
+    segment: segmentOf(iced.segmentPrefix),
+  };
+}
+
+function operandOf(iced: IcedInstruction, i: number, kind: OpKind): Operand {
+  if (kind === OpKind.Register) {
+    const register = iced.opRegister(i);
+    const info = registerInfo(register);
+    if (info !== undefined) return { kind: "register", ...shape(info.width, info.kind, info.index, info.offset), value: 0n };
+    return { kind: "register", ...shape(0, "other", register, STATE.zero), value: 0n };
+  }
+  if (kind === OpKind.NearBranch16 || kind === OpKind.NearBranch32 || kind === OpKind.NearBranch64) {
+    return { kind: "branch", ...shape(64), value: iced.nearBranchTarget };
+  }
+  if (kind >= OpKind.MemorySegSI) return { kind: "memory", ...shape(bitsOfMemory(iced.memorySize)), value: 0n };
+  if (kind === OpKind.FarBranch16 || kind === OpKind.FarBranch32) {
+    return { kind: "branch", ...shape(0), value: 0n };
+  }
+  return { kind: "immediate", ...shape(0), value: iced.immediate(i) };
+}
+
+function shape(
+  width: number,
+  registerClass?: Operand["registerClass"],
+  index = 0,
+  offset: number = STATE.zero,
+): Pick<Operand, "width" | "registerClass" | "index" | "offset"> {
+  return { width, registerClass, index, offset };
+}
+
+function memoryOf(iced: IcedInstruction): MemoryOperand {
+  const base = iced.memoryBase;
+  const index = iced.memoryIndex;
+  const ipRelative = base === Register.RIP || base === Register.EIP;
+  const indexInfo = index === Register.None ? undefined : registerInfo(index);
+  const baseInfo = base === Register.None || ipRelative ? undefined : registerInfo(base);
+  const vectorIndex = indexInfo?.kind === "vector" ? indexInfo.width : 0;
+  const form =
+    indexInfo !== undefined ? ADDRESS_FORM.indexed : baseInfo !== undefined ? ADDRESS_FORM.base : ADDRESS_FORM.absolute;
+  return {
+    form,
+    segment: segmentOf(iced.segmentPrefix),
+    address32: base === Register.EIP || baseInfo?.width === 32 || indexInfo?.width === 32 || iced.memoryDisplSize === 4,
+    base: baseInfo?.offset ?? STATE.zero,
+    index: indexInfo?.offset ?? STATE.zero,
+    shift: 31 - Math.clz32(iced.memoryIndexScale),
+    displacement: BigInt.asIntN(64, iced.memoryDisplacement),
+    vectorIndex,
+    stackSegment: baseInfo?.kind === "gpr" && (baseInfo.index === 4 || baseInfo.index === 5),
+  };
+}
+
+function segmentOf(register: Register): number {
+  return register === Register.FS ? SEGMENT.fs : register === Register.GS ? SEGMENT.gs : SEGMENT.none;
+}

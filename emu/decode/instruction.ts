@@ -1,0 +1,64 @@
+import type { Code, Mnemonic } from "iced-x86";
+import type { RegisterClass } from "./registers.ts";
+
+export type OperandKind = "register" | "memory" | "immediate" | "branch";
+
+/** How an effective address is made: absolute (or RIP-relative), base + displacement, or with an index as well. */
+export const ADDRESS_FORM = { none: 0, absolute: 1, base: 2, indexed: 3 } as const;
+
+/** Segment bases that count in 64-bit mode. */
+export const SEGMENT = { none: 0, fs: 1, gs: 2 } as const;
+
+export interface Operand {
+  readonly kind: OperandKind;
+  /** Width in bits; 0 for a memory operand without a size (LEA, PREFETCH, FXSAVE, …). */
+  readonly width: number;
+  /** Register operands: class, number and byte offset in the CPU state. */
+  readonly registerClass: RegisterClass | undefined;
+  readonly index: number;
+  readonly offset: number;
+  /** Immediate and branch operands: the value, sign-extended to 64 bits, or the target. */
+  readonly value: bigint;
+}
+
+export interface MemoryOperand {
+  readonly form: number;
+  readonly segment: number;
+  /** The address is cut to 32 bits (prefix 67). */
+  readonly address32: boolean;
+  /** Byte offsets of base and index in the CPU state. */
+  readonly base: number;
+  readonly index: number;
+  /** The index is shifted left by this. */
+  readonly shift: number;
+  /** Displacement, or the address itself for the absolute form. */
+  readonly displacement: bigint;
+  /** VSIB: the index is a vector register of this width in bits, else 0. */
+  readonly vectorIndex: number;
+  /** Base is RSP or RBP: a non-canonical address is #SS, not #GP. */
+  readonly stackSegment: boolean;
+}
+
+/** Prefixes that decide about meaning. */
+export const PREFIX = { lock: 1, rep: 2, repne: 4 } as const;
+
+/** One decoded instruction, free of the decoder's types but for its names of codes and mnemonics. */
+export interface Instruction {
+  readonly address: number;
+  readonly length: number;
+  readonly code: Code;
+  readonly mnemonic: Mnemonic;
+  readonly operands: readonly Operand[];
+  readonly memory: MemoryOperand | undefined;
+  readonly prefixes: number;
+  /** VEX, EVEX or XOP encoded: writes to a vector register clear its upper part. */
+  readonly vex: boolean;
+  /** Encoded with EVEX: opmask 1–7 (0 none), zeroing, broadcast, rounding control (0 none, else RC + 1). */
+  readonly opmask: number;
+  readonly zeroing: boolean;
+  readonly broadcast: boolean;
+  readonly rounding: number;
+  readonly suppressExceptions: boolean;
+  /** Segment register in an FS:/GS:-overridden string source, as MemoryOperand.segment. */
+  readonly segment: number;
+}

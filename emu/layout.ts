@@ -1,0 +1,51 @@
+/**
+ * Where things are in the one 4 GiB WebAssembly memory.
+ *
+ * Guest addresses in the window are wasm addresses (identity mapped). The top 256 MiB belong to the emulator; their
+ * pages never carry guest permissions, so that no guest access reaches them (docs/architecture.md, "Memory").
+ */
+export const PAGE_SHIFT = 12;
+export const PAGE_SIZE = 1 << PAGE_SHIFT;
+
+/** Pages of the wasm memory (64 KiB each): 4 GiB. */
+export const WASM_PAGES = 65536;
+
+/** First and one-past-last guest address of the window. */
+export const WINDOW_START = 0x1_0000;
+export const WINDOW_END = 0xf000_0000;
+
+/** One past the highest user address (TASK_SIZE_MAX: 2^47 less one page). */
+export const TASK_SIZE = 0x7fff_ffff_f000;
+
+/** One byte a 4 KiB page of the wasm memory, bits below. */
+export const PERM_MAP = 0xf000_0000;
+/** Direct-mapped cache from guest PC to record: see interpreter/lookup.ts. */
+export const LOOKUP_TABLE = 0xf010_0000;
+export const LOOKUP_BITS = 16;
+/** CPU states, one page each. */
+export const CPU_STATES = 0xf020_0000;
+export const CPU_STATE_SIZE = 0x1000;
+export const MAX_THREADS = 8192;
+/** Radix tree of pages outside the window. */
+export const PAGE_TABLES = 0xf230_0000;
+export const PAGE_TABLES_END = 0xf400_0000;
+/** Decoded instruction records. */
+export const RECORDS = 0xf400_0000;
+export const RECORDS_END = 0xfe00_0000;
+/** Constant tables of instruction helpers. */
+export const HELPER_TABLES = 0xff00_0000;
+/** Where an access that straddles pages that are not neighbours in wasm memory is put together. */
+export const BOUNCE = 0xffff_0000;
+
+/** Page permission bits as the guest's mmap knows them (PROT_READ, PROT_WRITE, PROT_EXEC). */
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
+/** The page holds translated code: a write must drop the translation. */
+export const PERM_CODE = 8;
+/** This page and the next are readable: an access that starts here may cross into the next. */
+export const PERM_READ_SPAN = 16;
+/** This page and the next are writable, neither holds translated code: a plain store may go ahead. */
+export const PERM_WRITE_SPAN = 32;
+/** The page may hold non-zero bytes: it must be cleared before it becomes fresh anonymous memory. */
+export const PERM_DIRTY = 64;

@@ -1,0 +1,306 @@
+import {
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  PERM_CODE,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+  TASK_SIZE,
+  WINDOW_END,
+  WINDOW_START,
+} from "../layout.ts";
+import { OutOfFrames, PageMap } from "./pages.ts";
+import { type Backing, type Vma, VmaList } from "./vma.ts";
+
+/** Why a request for memory was refused; the names are those of the errno that Linux returns. */
+export class MemoryError extends Error {
+  readonly code: "ENOMEM" | "EINVAL" | "EEXIST" | "EFAULT";
+
+  constructor(code: "ENOMEM" | "EINVAL" | "EEXIST" | "EFAULT") {
+    super(code);
+    this.code = code;
+  }
+}
+
+/** Where mappings go that may lie anywhere: see docs/architecture.md, "Memory". */
+export interface Placement {
+  readonly low: number;
+  readonly high: number;
+  /** Are hints above the window honoured? */
+  readonly honourHighHints: boolean;
+}
+
+export const COMPACT: Placement = { low: WINDOW_START, high: WINDOW_END - 0x100_0000, honourHighHints: false };
+/** mmap_base without randomisation, as under gdb: below the 8 MiB stack and its gap (arch/x86/mm/mmap.c). */
+export const LINUX: Placement = { low: WINDOW_START, high: 0x7fff_f7ff_f000, honourHighHints: true };
+
+export interface MapRequest {
+  /** Hint, or the exact address under `fixed`; 0 for anywhere. */
+  address: number;
+  length: number;
+  prot: number;
+  fixed?: boolean;
+  /** With `fixed`: fail with EEXIST instead of replacing (MAP_FIXED_NOREPLACE). */
+  noReplace?: boolean;
+  shared?: boolean;
+  backing?: Backing;
+  offset?: number;
+  name?: string;
+}
+
+const alignUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_SIZE;
+
+/** Frames for pages outside the window are cut from the window in pieces of this many bytes. */
+const FRAME_CHUNK = 0x40_0000;
+
+/** A guest's mappings and the memory behind them, with the rules of mmap(2), munmap(2), mprotect(2), mremap(2). */
+export class AddressSpace {
+  readonly memory: WebAssembly.Memory;
+  readonly pages: PageMap;
+  readonly vmas = new VmaList();
+  readonly placement: Placement;
+  /** Bytes that may be mapped accessible (RLIMIT_AS-like `--memory`). */
+  readonly limit: number;
+  /** Bytes mapped with some access right, now and at most. */
+  accessibleBytes = 0;
+  peakAccessibleBytes = 0;
+  /** Called before the code on a page changes or goes away; drops translations made from it. */
+  onCodeChange: (page: number) => void = () => {};
+  readonly #u8: Uint8Array;
+  #freeFrames: number[] = [];
+
+  constructor(memory: WebAssembly.Memory, placement: Placement = COMPACT, limit = Number.POSITIVE_INFINITY) {
+    this.memory = memory;
+    this.pages = new PageMap(memory.buffer);
+    this.#u8 = new Uint8Array(memory.buffer);
+    this.placement = placement;
+    this.limit = limit;
+  }
+
+  /** Maps fresh zeroed memory and returns its address (mmap(2); Linux: mm/mmap.c, do_mmap). */
+  map(request: MapRequest): number {
+    const length = alignUp(request.length);
+    if (length <= 0 || !Number.isFinite(length)) throw new MemoryError(request.length === 0 ? "EINVAL" : "ENOMEM");
+    if (length > TASK_SIZE) throw new MemoryError("ENOMEM");
+    const start = this.#place(request, length);
+    const end = start + length;
+    if (request.prot !== 0 && this.accessibleBytes + length > this.limit) throw new MemoryError("ENOMEM");
+    this.#release(start, end);
+    this.vmas.insert({
+      start,
+      end,
+      prot: request.prot,
+      shared: request.shared ?? false,
+      backing: request.backing,
+      offset: request.offset ?? 0,
+      name: request.name ?? "",
+    });
+    this.#account(request.prot, length);
+    this.#protectPages(start, end, request.prot);
+    return start;
+  }
+
+  #place(request: MapRequest, length: number): number {
+    const { address } = request;
+    const inReach = (from: number): boolean =>
+      from >= WINDOW_START &&
+      from + length <= TASK_SIZE &&
+      (from + length <= WINDOW_END || from >= WINDOW_END + 0x1000_0000);
+    if (request.fixed) {
+      if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
+      if (!inReach(address)) throw new MemoryError("ENOMEM");
+      if (request.noReplace && !this.vmas.isFree(address, address + length)) throw new MemoryError("EEXIST");
+      return address;
+    }
+    const hint = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
+    const wanted = hint !== 0 && (hint < WINDOW_END || this.placement.honourHighHints);
+    if (wanted && inReach(hint) && this.vmas.isFree(hint, hint + length)) return hint;
+    const found =
+      this.placement.high > WINDOW_END
+        ? this.vmas.findFree(length, WINDOW_END + 0x1000_0000, this.placement.high)
+        : this.vmas.findFree(length, this.placement.low, this.placement.high);
+    if (found === undefined) throw new MemoryError("ENOMEM");
+    return found;
+  }
+
+  #account(prot: number, bytes: number): void {
+    if (prot === 0) return;
+    this.accessibleBytes += bytes;
+    this.peakAccessibleBytes = Math.max(this.peakAccessibleBytes, this.accessibleBytes);
+  }
+
+  /** Unmaps [address, address + length) (munmap(2)); ranges that are not mapped are fine. */
+  unmap(address: number, length: number): void {
+    const size = alignUp(length);
+    if (address % PAGE_SIZE !== 0 || size <= 0 || address + size > TASK_SIZE) throw new MemoryError("EINVAL");
+    this.#release(address, address + size);
+  }
+
+  /** Takes mappings, frames and bytes of [start, end) away. Afterwards the pages are inaccessible and zero. */
+  #release(start: number, end: number): void {
+    for (const vma of this.vmas.remove(start, end)) {
+      this.#account(vma.prot, vma.start - vma.end);
+      this.#dropCode(vma.start, vma.end);
+      this.#protectPages(vma.start, vma.end, 0);
+      this.#clear(vma.start, vma.end);
+    }
+  }
+
+  #dropCode(start: number, end: number): void {
+    this.#eachCodePage(start, end, (page) => this.onCodeChange(page));
+  }
+
+  #eachCodePage(start: number, end: number, visit: (page: number) => void): void {
+    const windowEnd = Math.min(end, WINDOW_END);
+    for (let page = start / PAGE_SIZE; page < windowEnd / PAGE_SIZE; page++) {
+      if (this.pages.window(page) & PERM_CODE) visit(page);
+    }
+    if (end > WINDOW_END) {
+      this.pages.forEachOutside(Math.max(start, WINDOW_END), end, (address, entry) => {
+        if (entry & PERM_CODE) visit(address / PAGE_SIZE);
+      });
+    }
+  }
+
+  #protectPages(start: number, end: number, prot: number): void {
+    if (start < WINDOW_END) {
+      this.pages.protectWindow(start >>> PAGE_SHIFT, Math.min(end, WINDOW_END) / PAGE_SIZE, effective(prot));
+    }
+    if (end > WINDOW_END) {
+      this.pages.forEachOutside(Math.max(start, WINDOW_END), end, (address, entry) => {
+        this.pages.setOutside(address, frameOf(entry), effective(prot));
+      });
+    }
+  }
+
+  #clear(start: number, end: number): void {
+    if (start < WINDOW_END) this.pages.clearWindow(start >>> PAGE_SHIFT, Math.min(end, WINDOW_END) / PAGE_SIZE);
+    if (end > WINDOW_END) {
+      this.pages.forEachOutside(Math.max(start, WINDOW_END), end, (address, entry) => {
+        const frame = frameOf(entry);
+        this.#u8.fill(0, frame, frame + PAGE_SIZE);
+        this.#freeFrames.push(frame);
+        this.pages.clearOutside(address);
+      });
+    }
+  }
+
+  /** Changes the protection of a range that is mapped throughout (mprotect(2)); ENOMEM where it is not. */
+  protect(address: number, length: number, prot: number): void {
+    const end = address + alignUp(length);
+    if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
+    if (end === address) return;
+    if (end > TASK_SIZE || !this.vmas.covers(address, end)) throw new MemoryError("ENOMEM");
+    this.vmas.split(address);
+    this.vmas.split(end);
+    this.#dropCode(address, end);
+    for (const vma of this.vmas.overlapping(address, end)) {
+      this.#account(vma.prot, vma.start - vma.end);
+      vma.prot = prot;
+      this.#account(prot, vma.end - vma.start);
+    }
+    this.#protectPages(address, end, prot);
+    this.vmas.mergeAround(address, end);
+  }
+
+  /** Makes anonymous private pages read as zero again (madvise(2), MADV_DONTNEED). */
+  discard(address: number, length: number): void {
+    const end = address + alignUp(length);
+    for (const vma of this.vmas.overlapping(address, end)) {
+      if (vma.backing !== undefined || vma.shared) continue;
+      const from = Math.max(vma.start, address);
+      const to = Math.min(vma.end, end);
+      this.#dropCode(from, to);
+      this.#clear(from, to);
+    }
+  }
+
+  /**
+   * Grows, shrinks or moves a mapping (mremap(2); Linux: mm/mremap.c).
+   * @param target exact new address (MREMAP_FIXED), or undefined
+   */
+  remap(old: number, oldLength: number, newLength: number, mayMove: boolean, target?: number): number {
+    const from = alignUp(oldLength);
+    const to = alignUp(newLength);
+    if (old % PAGE_SIZE !== 0 || to === 0) throw new MemoryError("EINVAL");
+    const vma = this.vmas.at(old);
+    if (vma === undefined || old + from > vma.end) throw new MemoryError("EFAULT");
+    if (target === undefined) {
+      if (to <= from) {
+        if (to < from) this.unmap(old + to, from - to);
+        return old;
+      }
+      const grown = { ...mapRequestOf(vma), address: old + from, length: to - from, fixed: true, noReplace: true };
+      if (old + from === vma.end && this.vmas.isFree(old + from, old + to) && old + to <= this.#ceiling(old)) {
+        this.map({ ...grown, offset: vma.offset + (old + from - vma.start) });
+        return old;
+      }
+      if (!mayMove) throw new MemoryError("ENOMEM");
+    }
+    const moved = { ...mapRequestOf(vma), offset: vma.offset + (old - vma.start), length: to };
+    const address = this.map({ ...moved, address: target ?? 0, fixed: target !== undefined });
+    this.#copy(old, address, Math.min(from, to));
+    this.#release(old, old + from);
+    return address;
+  }
+
+  #ceiling(address: number): number {
+    return address < WINDOW_END ? WINDOW_END : TASK_SIZE;
+  }
+
+  #copy(from: number, to: number, length: number): void {
+    for (let done = 0; done < length; done += PAGE_SIZE) {
+      const source = this.#physical(from + done, false);
+      if (source === 0) continue;
+      const destination = this.#physical(to + done, true);
+      this.#u8.copyWithin(destination, source, source + PAGE_SIZE);
+      if (to + done < WINDOW_END) this.pages.markDirty((to + done) >>> PAGE_SHIFT, ((to + done) >>> PAGE_SHIFT) + 1);
+    }
+  }
+
+  #physical(address: number, create: boolean): number {
+    if (address < WINDOW_END) return address;
+    const entry = this.pages.outside(address);
+    return entry !== 0 || !create ? frameOf(entry) : frameOf(this.pageIn(address));
+  }
+
+  /** Gives a mapped page outside the window its frame; returns the entry, 0 if the page is not mapped. */
+  pageIn(address: number): number {
+    const vma = this.vmas.at(address);
+    if (vma === undefined || address < WINDOW_END) return 0;
+    const page = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
+    const present = this.pages.outside(page);
+    if (present !== 0) return present;
+    try {
+      this.pages.setOutside(page, this.#takeFrame(), effective(vma.prot));
+    } catch (error) {
+      if (error instanceof OutOfFrames || error instanceof MemoryError) return 0;
+      throw error;
+    }
+    return this.pages.outside(page);
+  }
+
+  #takeFrame(): number {
+    if (this.#freeFrames.length === 0) {
+      const start = this.vmas.findFree(FRAME_CHUNK, WINDOW_START, COMPACT.high);
+      if (start === undefined) throw new MemoryError("ENOMEM");
+      const name = "[goemu frames]";
+      this.vmas.insert({ start, end: start + FRAME_CHUNK, prot: 0, shared: true, backing: undefined, offset: 0, name });
+      for (let at = start + FRAME_CHUNK - PAGE_SIZE; at >= start; at -= PAGE_SIZE) this.#freeFrames.push(at);
+    }
+    return this.#freeFrames.pop() as number;
+  }
+}
+
+/** What the CPU checks: a page that may be written or executed may be read (x86 has no other pages). */
+function effective(prot: number): number {
+  return prot & (PROT_WRITE | PROT_EXEC) ? prot | PROT_READ : prot;
+}
+
+function frameOf(entry: number): number {
+  return (entry >>> PAGE_SHIFT) * PAGE_SIZE;
+}
+
+function mapRequestOf(vma: Vma): MapRequest {
+  return { ...vma, address: vma.start, length: vma.end - vma.start };
+}

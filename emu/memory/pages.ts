@@ -1,0 +1,162 @@
+import {
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  PAGE_TABLES,
+  PAGE_TABLES_END,
+  PERM_CODE,
+  PERM_DIRTY,
+  PERM_MAP,
+  PERM_READ_SPAN,
+  PERM_WRITE_SPAN,
+  PROT_READ,
+  PROT_WRITE,
+  WINDOW_END,
+} from "../layout.ts";
+
+const PROT_MASK = 7;
+const PAGES_IN_WINDOW = WINDOW_END >>> PAGE_SHIFT;
+
+/** Radix tree outside the window: 11 + 12 + 12 bits of page number. An entry is a table's or a frame's address. */
+export const TOP_SHIFT = 36;
+export const MIDDLE_SHIFT = 24;
+export const TOP_ENTRIES = 1 << 11;
+export const TABLE_ENTRIES = 1 << 12;
+
+/**
+ * Page permissions as the CPU sees them: a byte map for the window, a radix tree of frames outside of it.
+ * The byte map carries, beside the permissions, whether an access may run on into the next page, so that one load and
+ * one test decide the common access, however it is aligned (docs/architecture.md, "Memory").
+ */
+export class PageMap {
+  readonly #u8: Uint8Array;
+  readonly #u32: Uint32Array;
+  #nextTable = PAGE_TABLES + TOP_ENTRIES * 4;
+
+  constructor(buffer: ArrayBuffer) {
+    this.#u8 = new Uint8Array(buffer);
+    this.#u32 = new Uint32Array(buffer);
+  }
+
+  /** Permission byte of a window page (layout.ts, PERM_*). */
+  window(page: number): number {
+    return this.#u8[PERM_MAP + page];
+  }
+
+  /**
+   * Sets the protection of window pages [first, last). Pages that become writable count as dirty. Translated-code marks
+   * are dropped: the caller has thrown the translations away.
+   */
+  protectWindow(first: number, last: number, prot: number): void {
+    const u8 = this.#u8;
+    const dirty = prot & PROT_WRITE ? PERM_DIRTY : 0;
+    for (let page = first; page < last; page++) {
+      u8[PERM_MAP + page] = (u8[PERM_MAP + page] & PERM_DIRTY) | prot | dirty;
+    }
+    this.#respan(first - 1, last);
+  }
+
+  /** Recomputes the span bits of pages [first, last). */
+  #respan(first: number, last: number): void {
+    const u8 = this.#u8;
+    let next = u8[PERM_MAP + last];
+    for (let page = last - 1; page >= Math.max(first, 0); page--) {
+      let perm = u8[PERM_MAP + page] & ~(PERM_READ_SPAN | PERM_WRITE_SPAN);
+      if (perm & next & PROT_READ) perm |= PERM_READ_SPAN;
+      if (perm & next & PROT_WRITE && !((perm | next) & PERM_CODE)) perm |= PERM_WRITE_SPAN;
+      u8[PERM_MAP + page] = perm;
+      next = perm;
+    }
+  }
+
+  /** Marks a window page as holding translated code, or no longer. */
+  markCode(page: number, holdsCode: boolean): void {
+    if (holdsCode) this.#u8[PERM_MAP + page] |= PERM_CODE;
+    else this.#u8[PERM_MAP + page] &= ~PERM_CODE;
+    this.#respan(page - 1, page + 1);
+  }
+
+  /** Clears the bytes of window pages [first, last) where they may be other than zero. */
+  clearWindow(first: number, last: number): void {
+    const u8 = this.#u8;
+    let page = first;
+    while (page < last) {
+      if (!(u8[PERM_MAP + page] & PERM_DIRTY)) {
+        page++;
+        continue;
+      }
+      const start = page;
+      while (page < last && u8[PERM_MAP + page] & PERM_DIRTY) {
+        if (!(u8[PERM_MAP + page] & PROT_WRITE)) u8[PERM_MAP + page] &= ~PERM_DIRTY;
+        page++;
+      }
+      u8.fill(0, start * PAGE_SIZE, page * PAGE_SIZE);
+    }
+  }
+
+  /** Marks window pages as holding bytes that the host wrote. */
+  markDirty(first: number, last: number): void {
+    for (let page = first; page < last; page++) this.#u8[PERM_MAP + page] |= PERM_DIRTY;
+  }
+
+  /** Address of the entry of a page outside the window; 0 where there is none and `create` is false. */
+  #entryAddress(address: number, create: boolean): number {
+    const top = PAGE_TABLES + Math.floor(address / 2 ** TOP_SHIFT) * 4;
+    const middle = this.#table(top, create);
+    if (middle === 0) return 0;
+    const leaf = this.#table(middle + (Math.floor(address / 2 ** MIDDLE_SHIFT) % TABLE_ENTRIES) * 4, create);
+    if (leaf === 0) return 0;
+    return leaf + (Math.floor(address / PAGE_SIZE) % TABLE_ENTRIES) * 4;
+  }
+
+  #table(entryAddress: number, create: boolean): number {
+    let table = this.#u32[entryAddress >>> 2];
+    if (table === 0 && create) {
+      table = this.#nextTable;
+      if (table + TABLE_ENTRIES * 4 > PAGE_TABLES_END) throw new OutOfFrames();
+      this.#nextTable += TABLE_ENTRIES * 4;
+      this.#u32[entryAddress >>> 2] = table;
+    }
+    return table;
+  }
+
+  /** Frame address | permission bits of a page outside the window; 0 if no frame is there yet. */
+  outside(address: number): number {
+    const entry = this.#entryAddress(address, false);
+    return entry === 0 ? 0 : this.#u32[entry >>> 2];
+  }
+
+  setOutside(address: number, frame: number, perm: number): void {
+    this.#u32[this.#entryAddress(address, true) >>> 2] = frame | perm;
+  }
+
+  /** Visits the pages with a frame in [start, end), skipping what has no tables. */
+  forEachOutside(start: number, end: number, visit: (address: number, entry: number) => void): void {
+    let address = start;
+    while (address < end) {
+      const step = 2 ** MIDDLE_SHIFT;
+      const until = Math.min(end, (Math.floor(address / step) + 1) * step);
+      let entry = this.#entryAddress(address, false);
+      if (entry !== 0) {
+        for (; address < until; address += PAGE_SIZE, entry += 4) {
+          const value = this.#u32[entry >>> 2];
+          if (value !== 0) visit(address, value);
+        }
+      }
+      address = until;
+    }
+  }
+
+  clearOutside(address: number): void {
+    const entry = this.#entryAddress(address, false);
+    if (entry !== 0) this.#u32[entry >>> 2] = 0;
+  }
+
+  /** Permissions (PROT_*, PERM_CODE) of the page that holds `address`; for pages outside only those with a frame. */
+  permissions(address: number): number {
+    if (address < PAGES_IN_WINDOW * PAGE_SIZE) return this.window(Math.floor(address / PAGE_SIZE)) & (PROT_MASK | PERM_CODE);
+    return this.outside(address) & (PROT_MASK | PERM_CODE);
+  }
+}
+
+/** The emulator's own tables are full: too many distinct pages outside the window. */
+export class OutOfFrames extends Error {}

@@ -1,0 +1,45 @@
+import { Mnemonic } from "iced-x86";
+import type { Instruction } from "../decode/instruction.ts";
+import type { Translator } from "./translator.ts";
+
+/** What an instruction does: one row a mnemonic, read by both tiers. */
+export interface InstructionRow {
+  /** Where the SDM describes it. */
+  readonly sdm: string;
+  readonly emit: (e: Translator) => void;
+  /** It may go elsewhere than to the next instruction, or leaves guest code: a block ends with it. */
+  readonly ends: boolean;
+  /** Its last immediate selects what it does, so that it is known when the code is made (PSHUFD, CMPPS, …). */
+  readonly immediateInForm: boolean;
+  /** LOCK is allowed with a memory destination (SDM Vol. 2A, LOCK). */
+  readonly lockable: boolean;
+}
+
+type Options = Partial<Pick<InstructionRow, "ends" | "immediateInForm" | "lockable">>;
+
+const rows = new Map<Mnemonic, InstructionRow>();
+
+/** Defines what the given instructions do. A second definition of one is an error. */
+export function define(
+  names: keyof typeof Mnemonic | readonly (keyof typeof Mnemonic)[],
+  sdm: string,
+  emit: (e: Translator) => void,
+  options: Options = {},
+): void {
+  for (const name of typeof names === "string" ? [names] : (names as readonly (keyof typeof Mnemonic)[])) {
+    const mnemonic = Mnemonic[name];
+    if (mnemonic === undefined) throw new Error(`the decoder knows no ${name}`);
+    if (rows.has(mnemonic)) throw new Error(`${name} is defined twice`);
+    rows.set(mnemonic, { sdm, emit, ends: false, immediateInForm: false, lockable: false, ...options });
+  }
+}
+
+/** The row of an instruction; undefined if it is not implemented. */
+export function rowOf(instruction: Instruction): InstructionRow | undefined {
+  return rows.get(instruction.mnemonic);
+}
+
+/** Every mnemonic with a row. */
+export function implementedMnemonics(): Iterable<Mnemonic> {
+  return rows.keys();
+}

@@ -1,0 +1,184 @@
+import { Bytes } from "./bytes.ts";
+import { type Expr, type I32Expr, type I64Expr, LocalRef, type V128Expr, type ValType } from "./expr.ts";
+
+const BLOCK_VOID = 0x40;
+
+/** A place to branch to. */
+export interface Label {
+  readonly depth: number;
+}
+
+/** Writes one WebAssembly function, statement by statement. */
+export class FunctionBuilder {
+  readonly code = new Bytes();
+  readonly params: readonly ValType[];
+  readonly #locals: ValType[] = [];
+  #depth = 0;
+
+  constructor(params: readonly ValType[]) {
+    this.params = params;
+  }
+
+  param<T extends ValType>(index: number, type: T): LocalRef<T> {
+    if (this.params[index] !== type) throw new TypeError(`parameter ${index} has another type`);
+    return new LocalRef(type, index);
+  }
+
+  /** A fresh local, zero at entry. */
+  local<T extends ValType>(type: T): LocalRef<T> {
+    this.#locals.push(type);
+    return new LocalRef(type, this.params.length + this.#locals.length - 1);
+  }
+
+  /** Evaluates now and keeps the value in a local. Constants and locals made by `let` are returned as they are. */
+  let<T extends ValType>(value: Expr<T>): Expr<T> {
+    if (value.value !== undefined || value instanceof PinnedRef) return value;
+    this.#locals.push(value.type);
+    const pinned = new PinnedRef(value.type, this.params.length + this.#locals.length - 1);
+    this.set(pinned, value);
+    return pinned;
+  }
+
+  set<T extends ValType>(local: LocalRef<T>, value: Expr<T>): void {
+    value.write(this.code);
+    this.code.byte(0x21);
+    this.code.u32(local.index);
+  }
+
+  /** Stores the low `bits` of an i64. */
+  storeInt(bits: number, address: I32Expr, value: I64Expr, offset = 0): void {
+    const opcode = bits === 64 ? 0x37 : bits === 32 ? 0x3e : bits === 16 ? 0x3d : 0x3c;
+    this.#store(opcode, address, value, offset);
+  }
+
+  storeI32(address: I32Expr, value: I32Expr, offset = 0): void {
+    this.#store(0x36, address, value, offset);
+  }
+
+  storeFloat(address: I32Expr, value: Expr, offset = 0): void {
+    this.#store(value.type === 0x7d ? 0x38 : 0x39, address, value, offset);
+  }
+
+  storeV128(address: I32Expr, value: V128Expr, offset = 0): void {
+    address.write(this.code);
+    value.write(this.code);
+    this.code.byte(0xfd);
+    this.code.u32(0x0b);
+    this.code.byte(0);
+    this.code.u32(offset);
+  }
+
+  #store(opcode: number, address: I32Expr, value: Expr, offset: number): void {
+    address.write(this.code);
+    value.write(this.code);
+    this.code.byte(opcode);
+    this.code.byte(0);
+    this.code.u32(offset);
+  }
+
+  if(condition: I32Expr, then: () => void, otherwise?: () => void): void {
+    condition.write(this.code);
+    this.code.byte(0x04);
+    this.code.byte(BLOCK_VOID);
+    this.#depth++;
+    then();
+    if (otherwise !== undefined) {
+      this.code.byte(0x05);
+      otherwise();
+    }
+    this.#end();
+  }
+
+  /** Runs `body`; a branch to its label leaves it. */
+  block(body: (exit: Label) => void): void {
+    this.#open(0x02, body);
+  }
+
+  /** Runs `body` once; a branch to its label starts it again. */
+  loop(body: (again: Label) => void): void {
+    this.#open(0x03, body);
+  }
+
+  #open(opcode: number, body: (label: Label) => void): void {
+    this.code.byte(opcode);
+    this.code.byte(BLOCK_VOID);
+    this.#depth++;
+    body({ depth: this.#depth });
+    this.#end();
+  }
+
+  #end(): void {
+    this.#depth--;
+    this.code.byte(0x0b);
+  }
+
+  branch(label: Label): void {
+    this.code.byte(0x0c);
+    this.code.u32(this.#depth - label.depth);
+  }
+
+  branchIf(label: Label, condition: I32Expr): void {
+    condition.write(this.code);
+    this.code.byte(0x0d);
+    this.code.u32(this.#depth - label.depth);
+  }
+
+  return(...values: Expr[]): void {
+    for (const value of values) value.write(this.code);
+    this.code.byte(0x0f);
+  }
+
+  unreachable(): void {
+    this.code.byte(0x00);
+  }
+
+  /** Calls a function without a result. */
+  callVoid(functionIndex: number, args: readonly Expr[]): void {
+    for (const arg of args) arg.write(this.code);
+    this.code.byte(0x10);
+    this.code.u32(functionIndex);
+  }
+
+  /** Leaves for the function at `index` of table 0, in place of returning (tail-call proposal). */
+  returnCallIndirect(typeIndex: number, args: readonly Expr[], index: I32Expr): void {
+    for (const arg of args) arg.write(this.code);
+    index.write(this.code);
+    this.code.byte(0x13);
+    this.code.u32(typeIndex);
+    this.code.byte(0);
+  }
+
+  memoryCopy(to: I32Expr, from: I32Expr, length: I32Expr): void {
+    for (const arg of [to, from, length]) arg.write(this.code);
+    for (const byte of [0xfc, 0x0a, 0, 0]) this.code.byte(byte);
+  }
+
+  memoryFill(at: I32Expr, value: I32Expr, length: I32Expr): void {
+    for (const arg of [at, value, length]) arg.write(this.code);
+    for (const byte of [0xfc, 0x0b, 0]) this.code.byte(byte);
+  }
+
+  /** The body in binary form: locals, code, end. */
+  finish(out: Bytes): void {
+    const runs: [ValType, number][] = [];
+    for (const type of this.#locals) {
+      const last = runs[runs.length - 1];
+      if (last !== undefined && last[0] === type) last[1]++;
+      else runs.push([type, 1]);
+    }
+    const head = new Bytes();
+    head.u32(runs.length);
+    for (const [type, count] of runs) {
+      head.u32(count);
+      head.byte(type);
+    }
+    out.u32(head.length + this.code.length + 1);
+    out.bytes(head.view());
+    out.bytes(this.code.view());
+    out.byte(0x0b);
+  }
+}
+
+/** A local that is written once: it may be read anywhere after. */
+class PinnedRef<T extends ValType> extends LocalRef<T> {}
+

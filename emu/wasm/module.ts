@@ -1,0 +1,146 @@
+import { Bytes } from "./bytes.ts";
+import type { ValType } from "./expr.ts";
+import type { FunctionBuilder } from "./function.ts";
+
+export interface Signature {
+  readonly params: readonly ValType[];
+  readonly results: readonly ValType[];
+}
+
+interface FunctionImport {
+  readonly name: string;
+  readonly signature: Signature;
+}
+
+/** Binary section ids (core spec, 5.5.2). */
+const SECTION = { type: 1, import: 2, function: 3, export: 7, element: 9, code: 10 } as const;
+
+/**
+ * Assembles a module whose functions share the emulator's memory and function table, both imported from "env"
+ * as `memory` and `table`. Functions may be placed into the table at instantiation.
+ */
+export class ModuleBuilder {
+  readonly #types: Signature[] = [];
+  readonly #imports: FunctionImport[] = [];
+  readonly #functions: { builder: FunctionBuilder; type: number; exportAs?: string }[] = [];
+  readonly #elements: { at: number; functions: number[] }[] = [];
+  readonly #memoryPages: number;
+
+  constructor(memoryPages: number) {
+    this.#memoryPages = memoryPages;
+  }
+
+  /** Index of a signature; equal ones share an index. */
+  type(signature: Signature): number {
+    const same = (a: readonly ValType[], b: readonly ValType[]): boolean =>
+      a.length === b.length && a.every((type, i) => type === b[i]);
+    const found = this.#types.findIndex(
+      (other) => same(other.params, signature.params) && same(other.results, signature.results),
+    );
+    return found >= 0 ? found : this.#types.push(signature) - 1;
+  }
+
+  /** Imports env.`name`; all imports come before the first `add`. */
+  import(name: string, signature: Signature): number {
+    if (this.#functions.length > 0) throw new Error("imports come before functions");
+    this.type(signature);
+    return this.#imports.push({ name, signature }) - 1;
+  }
+
+  /** Adds a function and returns its index. */
+  add(builder: FunctionBuilder, results: readonly ValType[], exportAs?: string): number {
+    const type = this.type({ params: builder.params, results });
+    this.#functions.push({ builder, type, exportAs });
+    return this.#imports.length + this.#functions.length - 1;
+  }
+
+  /** Puts functions into the table from slot `at` on. */
+  place(at: number, functions: number[]): void {
+    this.#elements.push({ at, functions });
+  }
+
+  /** The module in binary form. */
+  finish(): Uint8Array {
+    const out = new Bytes();
+    for (const byte of [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) out.byte(byte);
+    const section = (id: number, body: Bytes): void => {
+      out.byte(id);
+      out.u32(body.length);
+      out.bytes(body.view());
+    };
+    section(SECTION.type, this.#typeSection());
+    section(SECTION.import, this.#importSection());
+    const functions = new Bytes();
+    functions.u32(this.#functions.length);
+    for (const { type } of this.#functions) functions.u32(type);
+    section(SECTION.function, functions);
+    section(SECTION.export, this.#exportSection());
+    if (this.#elements.length > 0) section(SECTION.element, this.#elementSection());
+    const code = new Bytes();
+    code.u32(this.#functions.length);
+    for (const { builder } of this.#functions) builder.finish(code);
+    section(SECTION.code, code);
+    return out.view().slice();
+  }
+
+  #typeSection(): Bytes {
+    const body = new Bytes();
+    body.u32(this.#types.length);
+    for (const { params, results } of this.#types) {
+      body.byte(0x60);
+      for (const list of [params, results]) {
+        body.u32(list.length);
+        for (const type of list) body.byte(type);
+      }
+    }
+    return body;
+  }
+
+  #importSection(): Bytes {
+    const body = new Bytes();
+    body.u32(2 + this.#imports.length);
+    body.name("env");
+    body.name("memory");
+    for (const byte of [2, 1]) body.byte(byte);
+    body.u32(this.#memoryPages);
+    body.u32(this.#memoryPages);
+    body.name("env");
+    body.name("table");
+    for (const byte of [1, 0x70, 0, 1]) body.byte(byte);
+    for (const { name, signature } of this.#imports) {
+      body.name("env");
+      body.name(name);
+      body.byte(0);
+      body.u32(this.type(signature));
+    }
+    return body;
+  }
+
+  #exportSection(): Bytes {
+    const body = new Bytes();
+    const exported = this.#functions.flatMap(({ exportAs }, i) =>
+      exportAs === undefined ? [] : [[exportAs, this.#imports.length + i] as const],
+    );
+    body.u32(exported.length);
+    for (const [name, index] of exported) {
+      body.name(name);
+      body.byte(0);
+      body.u32(index);
+    }
+    return body;
+  }
+
+  #elementSection(): Bytes {
+    const body = new Bytes();
+    body.u32(this.#elements.length);
+    for (const { at, functions } of this.#elements) {
+      body.byte(0);
+      body.byte(0x41);
+      body.s32(at);
+      body.byte(0x0b);
+      body.u32(functions.length);
+      for (const index of functions) body.u32(index);
+    }
+    return body;
+  }
+}

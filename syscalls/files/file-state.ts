@@ -1,0 +1,120 @@
+import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_PATH, O_RDWR, PATH_MAX } from "../abi/fcntl.ts";
+import { SyscallError } from "../abi/errno.ts";
+import { S_IFMT, S_IFREG } from "../abi/stat.ts";
+import type { Host, HostFile, HostInput, HostOutput } from "../host/host.ts";
+import type { FileDescription } from "./description.ts";
+import { FdTable } from "./fd-table.ts";
+import { HostFileDescription } from "./host-file.ts";
+import { StreamDescription } from "./stream.ts";
+
+/** A working directory: its name, and what stands for it in paths given to the host. */
+export interface WorkingDirectory {
+  readonly path: string;
+  readonly prefix: string;
+  /** Held open so that the directory can be renamed meanwhile; none for directories of /proc and /sys. */
+  readonly file: HostFile | undefined;
+}
+
+/** What a process's threads share about files: descriptors, working directory, umask (Linux: files_struct, fs_struct). */
+export class FileState {
+  readonly table: FdTable;
+  readonly host: Host;
+  /** File mode creation mask (umask(2)). */
+  umask: number;
+  cwd: WorkingDirectory;
+  /** Makes the machine's loop run again; the process sets it. */
+  wakeUp: () => void = () => {};
+  /** Device numbers of the host's own /proc and /sys, which are never shown to the guest. */
+  readonly hiddenDevices: ReadonlySet<bigint>;
+  #nextAnonymousInode = 1n;
+
+  /**
+   * Opens the three standard streams and the host's working directory.
+   * @param limit RLIMIT_NOFILE
+   */
+  constructor(host: Host, limit = 1024) {
+    this.host = host;
+    this.table = new FdTable(limit);
+    this.umask = host.umask(0o22);
+    host.umask(this.umask);
+    this.cwd = this.openWorkingDirectory(host.files.currentDirectory());
+    this.hiddenDevices = this.#findHiddenDevices();
+    this.#openStandardStreams();
+  }
+
+  /** Makes a host path a working directory. @throws SyscallError as chdir(2) */
+  openWorkingDirectory(path: string): WorkingDirectory {
+    if (path.length >= PATH_MAX) throw new SyscallError("ENAMETOOLONG");
+    const file = this.host.files.open(path, O_PATH | O_DIRECTORY, 0);
+    return { path: file.path(), prefix: file.prefix, file };
+  }
+
+  #findHiddenDevices(): Set<bigint> {
+    const devices = new Set<bigint>();
+    try {
+      const root = this.host.files.stat("/", true).dev;
+      for (const path of ["/proc", "/sys"]) {
+        const { dev } = this.host.files.stat(path, true);
+        if (dev !== root) devices.add(dev);
+      }
+    } catch {
+      // A host without them has nothing to hide.
+    }
+    return devices;
+  }
+
+  /** A fresh inode number for a pipe, an eventfd or a memfd. */
+  anonymousInode(): bigint {
+    return this.#nextAnonymousInode++;
+  }
+
+  #openStandardStreams(): void {
+    const { stdin, stdout, stderr } = this.host;
+    const input = this.#standardStream(stdin, undefined);
+    this.table.install(input, false);
+    for (const stream of [stdout, stderr]) {
+      // On one terminal all three are usually one description, readable and writable.
+      const shared = input instanceof StreamDescription && input.isTerminal && sameFile(stdin, stream);
+      this.table.install(shared ? input : this.#standardStream(undefined, stream), false);
+    }
+  }
+
+  #standardStream(input: HostInput | undefined, output: HostOutput | undefined): FileDescription {
+    const stdio = (input ?? output) as HostInput | HostOutput;
+    if (stdio.file !== undefined && (stdio.stat().mode & S_IFMT) === S_IFREG) {
+      return new HostFileDescription(stdio.file, stdio.flags & (O_ACCMODE | O_APPEND), stdio.path);
+    }
+    const terminal = stdio.isTerminal && sameFile(this.host.stdin, this.host.stdout) ? this.host : undefined;
+    const sink = output ?? terminal?.stdout;
+    return new StreamDescription(
+      {
+        path: stdio.path,
+        stat: () => stdio.stat(),
+        source: input === undefined ? undefined : (max) => input.read(max),
+        sink:
+          sink === undefined
+            ? undefined
+            : (bytes) => {
+                sink.write(bytes);
+                return bytes.length;
+              },
+        isTerminal: stdio.isTerminal,
+        windowSize: () => stdio.windowSize(),
+        wakeUp: () => this.wakeUp(),
+      },
+      terminal !== undefined && input !== undefined ? O_RDWR : stdio.flags & (O_ACCMODE | O_APPEND),
+    );
+  }
+
+  /** Closes everything, as the end of a process does. */
+  close(): void {
+    this.table.closeAll();
+    this.cwd.file?.close();
+  }
+}
+
+function sameFile(a: HostInput | HostOutput, b: HostInput | HostOutput): boolean {
+  if (!a.isTerminal || !b.isTerminal) return false;
+  const [x, y] = [a.stat(), b.stat()];
+  return x.dev === y.dev && x.ino === y.ino;
+}

@@ -1,0 +1,167 @@
+import { SyscallError } from "../abi/errno.ts";
+import { O_APPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET } from "../abi/fcntl.ts";
+import type { FileStat } from "../abi/stat.ts";
+import type { HostFile } from "../host/host.ts";
+import { FileDescription, type Mappable } from "./description.ts";
+import type { IoVector } from "./io-vector.ts";
+
+/** Largest offset that files may have on Linux; sums with a length stay exact enough to compare. */
+export const MAX_OFFSET = 2 ** 63;
+
+/** The result of lseek on something that has `size` bytes and stands at `current` (fs/read_write.c, generic_file_llseek). */
+export function seekTo(offset: number, whence: number, current: number, size: number): number {
+  let target: number;
+  switch (whence) {
+    case SEEK_SET:
+      target = offset;
+      break;
+    case SEEK_CUR:
+      target = current + offset;
+      break;
+    case SEEK_END:
+      target = size + offset;
+      break;
+    case SEEK_DATA:
+      // The whole file is data, with one hole at its end: always a right answer (lseek(2)).
+      if (offset < 0 || offset >= size) throw new SyscallError("ENXIO");
+      return offset;
+    case SEEK_HOLE:
+      if (offset < 0 || offset >= size) throw new SyscallError("ENXIO");
+      return size;
+    default:
+      throw new SyscallError("EINVAL");
+  }
+  if (target < 0 || target >= MAX_OFFSET) throw new SyscallError("EINVAL");
+  return target;
+}
+
+/** A regular file of the host. */
+export class HostFileDescription extends FileDescription {
+  readonly #host: HostFile;
+  readonly #openedAs: string;
+  /** The host keeps the offset (a standard stream shared with other processes) until the guest seeks. */
+  #hostKeepsOffset: boolean;
+
+  constructor(host: HostFile, flags: number, openedAs: string) {
+    super(flags);
+    this.#host = host;
+    this.#openedAs = openedAs;
+    this.#hostKeepsOffset = host.inheritedOffset !== undefined;
+    this.offset = host.inheritedOffset ?? 0;
+  }
+
+  override get host(): HostFile {
+    return this.#host;
+  }
+
+  override get path(): string {
+    try {
+      return this.#host.path();
+    } catch {
+      return `${this.#openedAs} (deleted)`;
+    }
+  }
+
+  override get pollable(): boolean {
+    return false;
+  }
+
+  override get seekable(): boolean {
+    return true;
+  }
+
+  override get mappable(): Mappable {
+    const host = this.#host;
+    return {
+      path: this.path,
+      stat: () => host.stat(),
+      readAt: (into, position) => host.read(into, position),
+      writeAt: (from, position) => host.write(from, position),
+    };
+  }
+
+  override stat(): FileStat {
+    return this.#host.stat();
+  }
+
+  #transferIn(to: IoVector, position: number | null, start: number): number {
+    const before = to.done;
+    for (const view of to.views()) {
+      const at = position === null ? null : position + (to.done - before);
+      const count = this.#host.read(view, at);
+      to.advance(count);
+      if (count < view.length) break;
+    }
+    const count = to.done - before;
+    // A bad pointer counts only if there was something to copy (mm/filemap.c, filemap_read).
+    if (count === 0 && to.remaining > 0 && to.views().length === 0 && start < this.stat().size) to.fault();
+    return count;
+  }
+
+  override read(to: IoVector): number {
+    const count = this.#transferIn(to, this.#hostKeepsOffset ? null : this.offset, this.offset);
+    this.offset += count;
+    return count;
+  }
+
+  override readAt(to: IoVector, position: number): number {
+    return this.#transferIn(to, position, position);
+  }
+
+  #transferOut(from: IoVector, position: number | null): number {
+    let views = from.views();
+    if (views.length === 0 && from.remaining > 0) from.fault();
+    if (views.length > 1 && position === null) {
+      // Appending is atomic: one write for all pieces.
+      const { done } = from;
+      views = [from.take(from.remaining)];
+      from.done = done;
+    }
+    const before = from.done;
+    for (const view of views) {
+      const at = position === null ? null : position + (from.done - before);
+      const count = this.#host.write(view, at);
+      from.advance(count);
+      if (count < view.length) break;
+    }
+    return from.done - before;
+  }
+
+  override write(from: IoVector): number {
+    const appending = (this.flags & O_APPEND) !== 0;
+    const count = this.#transferOut(from, appending || this.#hostKeepsOffset ? null : this.offset);
+    if (appending && count > 0) this.offset = this.stat().size;
+    else this.offset += count;
+    return count;
+  }
+
+  /** pwrite on a file opened with O_APPEND appends, on Linux (pwrite(2), BUGS). */
+  override writeAt(from: IoVector, position: number): number {
+    return this.#transferOut(from, this.flags & O_APPEND ? null : position);
+  }
+
+  override seek(offset: number, whence: number): number {
+    const size = whence === SEEK_SET || whence === SEEK_CUR ? 0 : this.stat().size;
+    const target = seekTo(offset, whence, this.offset, size);
+    if (target !== this.offset) this.#hostKeepsOffset = false;
+    this.offset = target;
+    return target;
+  }
+
+  override truncate(size: number): void {
+    this.#host.truncate(size);
+  }
+
+  override sync(dataOnly: boolean): void {
+    this.#host.sync(dataOnly);
+  }
+
+  override setStatus(flags: number): void {
+    if ((flags ^ this.flags) & O_APPEND) this.#host.setAppend((flags & O_APPEND) !== 0);
+    this.flags = flags;
+  }
+
+  protected override destroy(): void {
+    this.#host.close();
+  }
+}

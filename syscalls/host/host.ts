@@ -1,0 +1,124 @@
+import type { FileStat, FileSystemStat } from "../abi/stat.ts";
+
+/**
+ * Everything that reaches outside of the machine goes through these interfaces, so that a library user, a browser or a
+ * test can put its own world around a guest. All errors are thrown as SyscallError.
+ *
+ * Paths are byte strings: one character a byte (path.ts), since Linux file names are bytes, not text.
+ */
+export interface Host {
+  readonly stdin: HostInput;
+  readonly stdout: HostOutput;
+  readonly stderr: HostOutput;
+  readonly files: HostFileSystem;
+  /** CLOCK_MONOTONIC in ns, exact enough in a double. */
+  monotonicNs(): number;
+  /** CLOCK_REALTIME in ns since 1970. */
+  realtimeNs(): bigint;
+  /** Fills `bytes` with random bytes. */
+  randomBytes(bytes: Uint8Array): void;
+  hostName(): string;
+  /** Sets the file mode creation mask of new host files (umask(2)) and returns the one before. */
+  umask(mask: number): number;
+  /** Gives back streams and timers, so that the host's event loop may end. */
+  close(): void;
+}
+
+export interface WindowSize {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** What the three standard streams have in common. */
+interface HostStdio {
+  readonly isTerminal: boolean;
+  /** What fstat(2) tells about it. */
+  stat(): FileStat;
+  /** Open flags: access mode, O_APPEND. */
+  readonly flags: number;
+  /** The regular file behind the stream, if it is one; then all goes through it. */
+  readonly file: HostFile | undefined;
+  /** Name for /proc/self/fd: a path, or "pipe:[N]". */
+  readonly path: string;
+  /** Size of the terminal in characters, undefined if it is none. */
+  windowSize(): WindowSize | undefined;
+}
+
+/** A source of bytes that is asked, never one that pushes. */
+export interface HostInput extends HostStdio {
+  /**
+   * Up to `max` bytes, as soon as there are some; an empty array is the end of file. Never takes more than `max` bytes
+   * out of the source. One call at a time.
+   */
+  read(max: number): Uint8Array | Promise<Uint8Array>;
+}
+
+export interface HostOutput extends HostStdio {
+  /** Writes all bytes, waiting if it must. @throws SyscallError EPIPE when nobody reads any more */
+  write(bytes: Uint8Array): void;
+}
+
+/** An open file or directory of the host. */
+export interface HostFile {
+  /**
+   * What stands for this directory when "/name" is appended: stays right when the directory is renamed, where the host
+   * has such a thing, else the path by which it was opened.
+   */
+  readonly prefix: string;
+  /** The path now. @throws SyscallError ENOENT if it has been deleted */
+  path(): string;
+  /** Offset shared with other processes by inheritance, and where it stands; undefined for files we opened. */
+  readonly inheritedOffset: number | undefined;
+  /**
+   * Reads at `position`, or at the host's own offset if that is null. Regular files answer at once; what can block
+   * throws EAGAIN.
+   */
+  read(into: Uint8Array, position: number | null): number;
+  write(from: Uint8Array, position: number | null): number;
+  /** Bytes of a FIFO or a device when there are some; undefined for regular files and directories. */
+  readonly input: ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined;
+  stat(): FileStat;
+  truncate(size: number): void;
+  sync(dataOnly: boolean): void;
+  chmod(mode: number): void;
+  chown(uid: number, gid: number): void;
+  /** Sets access and modification time, ns since 1970. */
+  setTimes(atimeNs: bigint, mtimeNs: bigint): void;
+  /** Turns O_APPEND on or off (fcntl(2), F_SETFL). */
+  setAppend(on: boolean): void;
+  close(): void;
+}
+
+export interface HostDirectoryEntry {
+  readonly name: string;
+  readonly ino: bigint;
+  /** DT_* (readdir(3)). */
+  readonly type: number;
+}
+
+/** The host's files. `follow`: does a symbolic link as the last name stand for its target? */
+export interface HostFileSystem {
+  /** Opens with Linux's O_* flags. A FIFO never blocks: without a reader O_WRONLY throws ENXIO. */
+  open(path: string, flags: number, mode: number): HostFile;
+  stat(path: string, follow: boolean): FileStat;
+  /** Entries without "." and "..". */
+  readDirectory(path: string): HostDirectoryEntry[];
+  mkdir(path: string, mode: number): void;
+  rmdir(path: string): void;
+  unlink(path: string): void;
+  rename(from: string, to: string): void;
+  link(from: string, to: string): void;
+  symlink(target: string, path: string): void;
+  readLink(path: string): string;
+  truncate(path: string, size: number): void;
+  chmod(path: string, mode: number): void;
+  chown(path: string, uid: number, gid: number, follow: boolean): void;
+  setTimes(path: string, atimeNs: bigint, mtimeNs: bigint, follow: boolean): void;
+  /** May the file be used so (R_OK | W_OK | X_OK, 0 for "exists")? Throws EACCES, EROFS, ENOENT … if not. */
+  access(path: string, mode: number): void;
+  fileSystem(path: string): FileSystemStat;
+  /** The path without symbolic links, "." and "..". */
+  realPath(path: string): string;
+  /** Where the guest starts. */
+  currentDirectory(): string;
+}

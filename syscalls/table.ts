@@ -1,0 +1,69 @@
+import type { Args } from "./args.ts";
+import type { SyscallResult } from "./block.ts";
+import type { Process } from "./process.ts";
+import type { Thread } from "./thread.ts";
+
+/** Carries out one system call. Fails by returning a negated errno or by throwing SyscallError or GuestFault. */
+export type Handler = (process: Process, thread: Thread, args: Args) => SyscallResult;
+
+/** How an argument is printed and read: one formatter each in strace/. */
+export type ArgKind =
+  | "int"
+  | "uint"
+  | "hex"
+  | "long"
+  | "ulong"
+  | "size"
+  | "address"
+  | "fd"
+  | "dirfd"
+  | "path"
+  | "octal"
+  | "openFlags"
+  | "bufferIn"
+  | "bufferOut"
+  | "iovecIn"
+  | "iovecOut"
+  | "stat"
+  | "whence"
+  | "fcntlCommand"
+  | "prot"
+  | "mapFlags"
+  | "madvice"
+  | "signal"
+  | "sigset"
+  | "sigaction"
+  | "sigmaskHow"
+  | "cloneFlags"
+  | "futexOp"
+  | "timespec"
+  | "timeval"
+  | "itimerspec"
+  | "clock"
+  | "archCode"
+  | "resource"
+  | "rlimit"
+  | "epollOp"
+  | "epollEvent"
+  | "pollfds"
+  | "ioctl"
+  | "utsname"
+  | "fdPair"
+  | "status"
+  | "prctlOp"
+  | "any";
+
+/** One system call: number, name, argument kinds (for --strace), handler and how far it goes. */
+export interface SyscallRow {
+  readonly number: number;
+  readonly name: string;
+  readonly args: readonly ArgKind[];
+  readonly handler: Handler;
+  /** What is left out, or empty if everything that Linux does is there. */
+  readonly note: string;
+}
+
+/** A row of the table; `note` says what part of Linux's behaviour is left out. */
+export function row(number: number, name: string, args: readonly ArgKind[], handler: Handler, note = ""): SyscallRow {
+  return { number, name, args, handler, note };
+}
