@@ -98,15 +98,14 @@ function tableBytes(
 }
 
 /**
- * The relocations that a dynamic linker would apply to an image that asks for one but needs no library, as Go's own
- * linker makes with -buildmode=pie. Throws LoadError of kind "dynamic" when one of them needs a symbol or is of
- * another type than R_X86_64_RELATIVE.
+ * The R_X86_64_RELATIVE relocations of the image (DT_RELA, DT_JMPREL, DT_RELR). `onOther` is called with the type of
+ * each relocation that is not one, and decides whether that is an error.
  */
 export function readRelocations(
   bytes: Uint8Array,
   headers: readonly ProgramHeader[],
   dynamic: DynamicInfo,
-  interpreter: string,
+  onOther: (type: number) => void,
 ): Relocation[] {
   const tag = (number: number) => dynamic.tags.get(number) ?? 0;
   if (tag(DT_REL) !== 0 && tag(DT_RELSZ) !== 0) {
@@ -119,7 +118,7 @@ export function readRelocations(
   ] as const) {
     const size = tag(sizeTag);
     if (size !== 0) {
-      readRela(tableBytes(bytes, headers, tag(tableTag), size, name), interpreter, relocations);
+      readRela(tableBytes(bytes, headers, tag(tableTag), size, name), onOther, relocations);
     }
   }
   const relrSize = tag(DT_RELRSZ);
@@ -142,20 +141,14 @@ function checkTargets(relocations: readonly Relocation[], headers: readonly Prog
   }
 }
 
-function readRela(table: ByteReader, interpreter: string, relocations: Relocation[]): void {
+function readRela(table: ByteReader, onOther: (type: number) => void, relocations: Relocation[]): void {
   for (let at = 0; at + RELA_SIZE <= table.length; at += RELA_SIZE) {
     const type = table.u32(at + 8);
-    if (type === R_X86_64_NONE) {
-      continue;
+    if (type === R_X86_64_RELATIVE) {
+      relocations.push({ offset: table.u64(at), addend: table.i64(at + 16) });
+    } else if (type !== R_X86_64_NONE) {
+      onOther(type);
     }
-    if (type !== R_X86_64_RELATIVE) {
-      throw new LoadError(
-        "dynamic",
-        `has a relocation of type ${type}, which only its interpreter ${interpreter} can apply`,
-        "build it with CGO_ENABLED=0",
-      );
-    }
-    relocations.push({ offset: table.u64(at), addend: table.i64(at + 16) });
   }
 }
 

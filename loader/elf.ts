@@ -49,7 +49,10 @@ export interface Executable {
   readonly isStaticPie: boolean;
   /** What AT_PHDR, AT_PHNUM and AT_PHENT say. `address` is 0 when no segment holds the table, as in Linux. */
   readonly programHeaderTable: { readonly address: number; readonly count: number; readonly entrySize: number };
-  /** What the loader has to apply in place of the interpreter; empty unless there is an interpreter. */
+  /**
+   * What the loader has to apply in place of the interpreter, for an image that asks for one but needs no library, as
+   * Go's own linker makes with -buildmode=pie. Empty unless there is an interpreter.
+   */
   readonly relocations: readonly Relocation[];
 }
 
@@ -70,10 +73,13 @@ const NOTE_OWNERS: readonly string[] = ["FreeBSD", "NetBSD", "OpenBSD", "DragonF
 /**
  * Reads and checks an executable. What is accepted is what Linux's load_elf_binary() (fs/binfmt_elf.c) accepts and
  * goemu can run: ELF64, x86-64, ET_EXEC or a position-independent executable, needing no library.
- * @param bytes the whole file @param name for messages
+ * @param file the whole file; it is not copied, and must not change
+ * @param name for messages
  * @throws LoadError for everything else, damaged files included; nothing else is thrown.
  */
-export function readExecutable(bytes: Uint8Array, name: string): Executable {
+export function readExecutable(file: Uint8Array, name: string): Executable {
+  // A plain view, because slice() of Node's Buffer, which a caller may well pass, does not copy.
+  const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   if (!hasElfMagic(bytes)) {
     throw notElf(bytes);
   }
@@ -93,7 +99,10 @@ export function readExecutable(bytes: Uint8Array, name: string): Executable {
   checkEntry(header, segments);
   const relocations =
     interpreter !== undefined && dynamic !== undefined
-      ? readRelocations(bytes, programHeaders, dynamic, interpreter)
+      ? readRelocations(bytes, programHeaders, dynamic, (type) => {
+          const what = `has a relocation of type ${type}, which only its interpreter ${interpreter} can apply`;
+          throw new LoadError("dynamic", what, "build it with CGO_ENABLED=0");
+        })
       : [];
   return {
     name,

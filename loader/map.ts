@@ -1,8 +1,8 @@
 import { hex, PAGE_SIZE, pageCeil, pageFloor } from "./bytes.ts";
-import { type Executable, LOWEST_ADDRESS, type ProgramHeader, USER_SPACE_END } from "./elf.ts";
+import { type Executable, LOWEST_ADDRESS, type ProgramHeader, type Relocation, USER_SPACE_END } from "./elf.ts";
 import { PF_R, PF_W, PF_X, PT_GNU_RELRO } from "./elf-constants.ts";
 import { LoadError } from "./errors.ts";
-import { relocatedSegment } from "./relocate.ts";
+import { relocatedSegment, sortRelocations } from "./relocate.ts";
 
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
@@ -59,8 +59,9 @@ export function planImage(executable: Executable, { base }: { base: number }): M
     throw new LoadError("segments", why, "the file is damaged, or asks for more memory than there is");
   }
   const { address } = executable.programHeaderTable;
+  const relocations = sortRelocations(executable.relocations);
   return {
-    mappings: used.flatMap((segment) => mapSegment(executable, segment, bias)),
+    mappings: used.flatMap((segment) => mapSegment(executable.bytes, segment, relocations, bias)),
     protections: executable.relocations.length > 0 ? relro(executable, bias) : [],
     bias,
     entry: executable.entry + bias,
@@ -89,7 +90,12 @@ function protectionOf(flags: number): number {
   );
 }
 
-function mapSegment(executable: Executable, segment: ProgramHeader, bias: number): Mapping[] {
+function mapSegment(
+  file: Uint8Array,
+  segment: ProgramHeader,
+  relocations: readonly Relocation[],
+  bias: number,
+): Mapping[] {
   const { vaddr, offset, fileSize, memSize, flags } = segment;
   const prot = protectionOf(flags);
   const address = pageFloor(vaddr) + bias;
@@ -101,7 +107,8 @@ function mapSegment(executable: Executable, segment: ProgramHeader, bias: number
     tail = pageCeil(fileEnd);
     // padzero() clears the rest of the last page only where the segment goes on, and only if it may be written to.
     const clears = memSize > fileSize && (flags & PF_W) !== 0;
-    const bytes = segmentPages(executable, segment, bias, clears ? fileEnd - address : tail - address);
+    const size = clears ? fileEnd - address : tail - address;
+    const bytes = segmentPages(file, segment, relocatedSegment(file, segment, relocations, bias), size);
     mappings.push({
       address,
       length: tail - address,
@@ -125,16 +132,15 @@ function mapSegment(executable: Executable, segment: ProgramHeader, bias: number
   return mappings;
 }
 
-/** The file's bytes from the page that holds the segment's start, `size` of them or up to the file's end. */
-function segmentPages(executable: Executable, segment: ProgramHeader, bias: number, size: number): Uint8Array {
-  const from = pageFloor(segment.offset);
-  const to = Math.min(from + size, executable.bytes.length);
-  const relocated = relocatedSegment(executable, segment, bias);
-  if (relocated.buffer === executable.bytes.buffer) {
-    return executable.bytes.subarray(from, to);
+/** `size` bytes, or up to the file's end, from the page that holds the segment's start, with `relocated` put in. */
+function segmentPages(file: Uint8Array, { offset }: ProgramHeader, relocated: Uint8Array, size: number): Uint8Array {
+  const from = pageFloor(offset);
+  const to = Math.min(from + size, file.length);
+  if (relocated.buffer === file.buffer) {
+    return file.subarray(from, to);
   }
-  const pages = executable.bytes.slice(from, to);
-  pages.set(relocated, segment.offset - from);
+  const pages = new Uint8Array(file.subarray(from, to));
+  pages.set(relocated, offset - from);
   return pages;
 }
 

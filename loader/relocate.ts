@@ -1,38 +1,32 @@
 import { upperBound } from "./bytes.ts";
-import type { Executable, ProgramHeader, Relocation } from "./elf.ts";
+import type { ProgramHeader, Relocation } from "./elf.ts";
 
-/** The relocations of an executable in address order, made once for each executable that has any. */
-const sortedRelocations = new WeakMap<Executable, readonly Relocation[]>();
-
-function sorted(executable: Executable): readonly Relocation[] {
-  let list = sortedRelocations.get(executable);
-  if (list === undefined) {
-    list = executable.relocations.toSorted((a, b) => a.offset - b.offset);
-    sortedRelocations.set(executable, list);
-  }
-  return list;
+/** `relocations` in address order, as relocatedSegment() wants them. */
+export function sortRelocations(relocations: readonly Relocation[]): readonly Relocation[] {
+  return relocations.toSorted((a, b) => a.offset - b.offset);
 }
 
 /**
- * The bytes that a PT_LOAD segment has in memory before the program runs, from `segment.vaddr` on: those of the file,
- * with the executable's relocations applied for load bias `bias`. Without relocations no byte is copied.
+ * The bytes that a PT_LOAD segment of the file `file` has in memory before the program runs, from `segment.vaddr` on:
+ * those of the file, with the relocations `sorted` (in address order) applied for load bias `bias`. Where no
+ * relocation falls into the segment, the result is a part of `file`, not a copy.
  */
-export function relocatedSegment(executable: Executable, segment: ProgramHeader, bias: number): Uint8Array {
+export function relocatedSegment(
+  file: Uint8Array,
+  segment: ProgramHeader,
+  sorted: readonly Relocation[],
+  bias: number,
+): Uint8Array {
   const { vaddr, offset, fileSize } = segment;
-  const fileBytes = executable.bytes.subarray(offset, offset + fileSize);
-  if (executable.relocations.length === 0) {
+  const fileBytes = file.subarray(offset, offset + fileSize);
+  const from = upperBound(sorted.length, (index) => sorted[index].offset >= vaddr);
+  const to = upperBound(sorted.length, (index) => sorted[index].offset + 8 > vaddr + fileSize);
+  if (from >= to) {
     return fileBytes;
   }
-  const list = sorted(executable);
-  const from = upperBound(list.length, (index) => list[index].offset >= vaddr);
-  const to = upperBound(list.length, (index) => list[index].offset >= vaddr + fileSize);
-  const words = list.slice(from, to);
-  if (words.length === 0) {
-    return fileBytes;
-  }
-  const bytes = fileBytes.slice();
-  const view = new DataView(bytes.buffer);
-  for (const { offset: address, addend } of words) {
+  const bytes = new Uint8Array(fileBytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (const { offset: address, addend } of sorted.slice(from, to)) {
     const at = address - vaddr;
     const value = addend === undefined ? view.getBigUint64(at, true) : BigInt(addend);
     view.setBigUint64(at, BigInt.asUintN(64, value + BigInt(bias)), true);

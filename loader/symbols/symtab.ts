@@ -1,0 +1,116 @@
+import { ByteReader, upperBound } from "../bytes.ts";
+import type { Executable, Section } from "../elf.ts";
+import { SHF_EXECINSTR, SHN_UNDEF, SHT_SYMTAB, STT_FUNC, SYMBOL_SIZE } from "../elf-constants.ts";
+import { occurrences, symbolFailure } from "./image.ts";
+
+/** A function of .symtab. `size` is never 0: where the file gives none, it reaches to the next symbol. */
+export interface ElfFunction {
+  readonly name: string;
+  readonly address: number;
+  readonly size: number;
+}
+
+/** Mangled C++ and instantiated generic names run to kilobytes. */
+const NAME_LIMIT = 65_536;
+
+/**
+ * The functions (STT_FUNC) of an executable's .symtab (gABI chapter 4, Symbol Table), by address. The table is read,
+ * but no name, when the first question comes. Methods throw SymbolError where the table is damaged.
+ */
+export class ElfSymbols {
+  readonly #symbols: ByteReader;
+  readonly #strings: ByteReader;
+  readonly #codeEnds: readonly (readonly [start: number, end: number])[];
+  #sorted: { addresses: Float64Array; indexes: Uint32Array } | undefined;
+
+  private constructor(symbols: ByteReader, strings: ByteReader, executable: Executable) {
+    this.#symbols = symbols;
+    this.#strings = strings;
+    this.#codeEnds = executable.sections
+      .filter(({ flags }) => (flags & SHF_EXECINSTR) !== 0)
+      .map(({ address, size }) => [address, address + size] as const);
+  }
+
+  /** Undefined when the file has no .symtab. */
+  static of(executable: Executable): ElfSymbols | undefined {
+    const { sections, bytes } = executable;
+    const symtab = sections.find(({ type }) => type === SHT_SYMTAB);
+    if (symtab === undefined) {
+      return undefined;
+    }
+    const strtab = sections[symtab.link];
+    const inFile = ({ offset, size }: Section) => offset + size <= bytes.length;
+    if (strtab === undefined || !inFile(symtab) || !inFile(strtab)) {
+      throw symbolFailure("symbol table lies outside the file");
+    }
+    const part = ({ offset, size }: Section, what: string) =>
+      new ByteReader(bytes.subarray(offset, offset + size), what, symbolFailure);
+    return new ElfSymbols(part(symtab, "symbol table"), part(strtab, "symbol names"), executable);
+  }
+
+  /** Number of functions. */
+  get count(): number {
+    return this.#table().addresses.length;
+  }
+
+  /** Function `position` in address order. */
+  at(position: number): ElfFunction {
+    const { addresses, indexes } = this.#table();
+    const address = addresses[position];
+    const entry = indexes[position] * SYMBOL_SIZE;
+    const size = this.#symbols.u64(entry + 16) || this.#sizeToNext(position);
+    return { name: this.#strings.cstring(this.#symbols.u32(entry), NAME_LIMIT), address, size };
+  }
+
+  /** The function that holds `address` (as linked): of several at one address the last one. */
+  lookup(address: number): ElfFunction | undefined {
+    const { addresses } = this.#table();
+    const position = upperBound(addresses.length, (index) => addresses[index] > address) - 1;
+    if (position < 0) {
+      return undefined;
+    }
+    const found = this.at(position);
+    return address < found.address + found.size ? found : undefined;
+  }
+
+  /** The address (as linked) of the symbol of any type with exactly this name. */
+  addressOf(name: string): number | undefined {
+    const pattern = new TextEncoder().encode(`\0${name}\0`);
+    for (const found of occurrences(this.#strings.bytes, pattern)) {
+      for (let at = 0; at + SYMBOL_SIZE <= this.#symbols.length; at += SYMBOL_SIZE) {
+        if (this.#symbols.u32(at) === found + 1) {
+          return this.#symbols.u64(at + 8);
+        }
+      }
+    }
+    return undefined;
+  }
+
+  #table(): { addresses: Float64Array; indexes: Uint32Array } {
+    if (this.#sorted === undefined) {
+      const found: { address: number; index: number }[] = [];
+      const total = Math.floor(this.#symbols.length / SYMBOL_SIZE);
+      for (let index = 0; index < total; index++) {
+        const at = index * SYMBOL_SIZE;
+        const isFunction = (this.#symbols.u8(at + 4) & 0xf) === STT_FUNC && this.#symbols.u16(at + 6) !== SHN_UNDEF;
+        if (isFunction) {
+          found.push({ address: this.#symbols.u64(at + 8), index });
+        }
+      }
+      found.sort((a, b) => a.address - b.address || a.index - b.index);
+      this.#sorted = {
+        addresses: Float64Array.from(found, ({ address }) => address),
+        indexes: Uint32Array.from(found, ({ index }) => index),
+      };
+    }
+    return this.#sorted;
+  }
+
+  #sizeToNext(position: number): number {
+    const { addresses } = this.#table();
+    const address = addresses[position];
+    const nextIndex = upperBound(addresses.length, (index) => addresses[index] > address);
+    const sectionEnd = this.#codeEnds.find(([start, end]) => address >= start && address < end)?.[1] ?? address + 1;
+    return Math.min(addresses[nextIndex] ?? sectionEnd, sectionEnd) - address;
+  }
+}
