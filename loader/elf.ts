@@ -1,5 +1,5 @@
 import { hex, PAGE_SIZE } from "./bytes.ts";
-import { type DynamicInfo, type Relocation, readDynamic, readRelocations } from "./dynamic.ts";
+import { type Relocation, readDynamic, readRelocations } from "./dynamic.ts";
 import {
   EM_X86_64,
   ET_CORE,
@@ -70,6 +70,13 @@ const DAMAGED = "the file is damaged: build or copy it again";
 /** Operating systems that mark their executables with a note of this name instead of EI_OSABI. */
 const NOTE_OWNERS: readonly string[] = ["FreeBSD", "NetBSD", "OpenBSD", "DragonFly"];
 
+/** A file that goemu can look into, and why it cannot run it, if it cannot. */
+export interface Inspection {
+  readonly executable: Executable;
+  /** How it is linked is the only reason that leaves something to look into; see LoadErrorKind. */
+  readonly problem: LoadError | undefined;
+}
+
 /**
  * Reads and checks an executable. What is accepted is what Linux's load_elf_binary() (fs/binfmt_elf.c) accepts and
  * goemu can run: ELF64, x86-64, ET_EXEC or a position-independent executable, needing no library.
@@ -78,6 +85,18 @@ const NOTE_OWNERS: readonly string[] = ["FreeBSD", "NetBSD", "OpenBSD", "DragonF
  * @throws LoadError for everything else, damaged files included; nothing else is thrown.
  */
 export function readExecutable(file: Uint8Array, name: string): Executable {
+  const { executable, problem } = inspectExecutable(file, name);
+  if (problem !== undefined) {
+    throw problem;
+  }
+  return executable;
+}
+
+/**
+ * Like readExecutable(), but a dynamically linked program or a shared library is returned, with the error, to be
+ * looked into: its relocations are left out.
+ */
+export function inspectExecutable(file: Uint8Array, name: string): Inspection {
   // A plain view, because slice() of Node's Buffer, which a caller may well pass, does not copy.
   const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   if (!hasElfMagic(bytes)) {
@@ -94,17 +113,11 @@ export function readExecutable(file: Uint8Array, name: string): Executable {
   checkSegments(segments, header, bytes.length);
   checkNotes(bytes, programHeaders);
   const interpreter = readInterpreter(bytes, programHeaders);
-  const dynamic = readDynamic(bytes, programHeaders);
-  checkLinkage(header, interpreter, dynamic);
-  checkEntry(header, segments);
-  const relocations =
-    interpreter !== undefined && dynamic !== undefined
-      ? readRelocations(bytes, programHeaders, dynamic, (type) => {
-          const what = `has a relocation of type ${type}, which only its interpreter ${interpreter} can apply`;
-          throw new LoadError("dynamic", what, "build it with CGO_ENABLED=0");
-        })
-      : [];
-  return {
+  const linked = link(bytes, header, programHeaders, interpreter);
+  if (linked.problem?.kind !== "shared-library") {
+    checkEntry(header, segments);
+  }
+  const executable: Executable = {
     name,
     bytes,
     type: header.type === ET_DYN ? "ET_DYN" : "ET_EXEC",
@@ -119,8 +132,9 @@ export function readExecutable(file: Uint8Array, name: string): Executable {
       count: header.programCount,
       entrySize: header.programEntrySize,
     },
-    relocations,
+    relocations: linked.relocations,
   };
+  return { executable, problem: linked.problem };
 }
 
 function checkIdentification(bytes: Uint8Array): void {
@@ -245,20 +259,41 @@ function readInterpreter(bytes: Uint8Array, headers: readonly ProgramHeader[]): 
   return printable(new TextDecoder().decode(bytes.subarray(offset, offset + fileSize)).split("\0")[0]);
 }
 
-function checkLinkage(header: ElfHeader, interpreter: string | undefined, dynamic: DynamicInfo | undefined): void {
+/** The relocations to apply, or the error that says why its linkage keeps goemu from running it. */
+function link(
+  bytes: Uint8Array,
+  header: ElfHeader,
+  programHeaders: readonly ProgramHeader[],
+  interpreter: string | undefined,
+): { relocations: readonly Relocation[]; problem: LoadError | undefined } {
+  const dynamic = readDynamic(bytes, programHeaders);
   if (header.type === ET_DYN) {
     const isLibrary = dynamic?.hasSoname === true || (interpreter === undefined && dynamic?.isPie !== true);
     if (isLibrary || header.entry === 0) {
-      throw new LoadError("shared-library", "is a shared library, not an executable", "name a program that uses it");
+      const hint = "name a program that uses it";
+      return {
+        relocations: [],
+        problem: new LoadError("shared-library", "is a shared library, not an executable", hint),
+      };
     }
   }
-  if (interpreter !== undefined && dynamic !== undefined && dynamic.needed > 0) {
-    throw new LoadError(
-      "dynamic",
-      `is dynamically linked: it asks for the interpreter ${interpreter}`,
-      "build it with CGO_ENABLED=0",
-    );
+  if (interpreter === undefined || dynamic === undefined) {
+    return { relocations: [], problem: undefined };
   }
+  const needsInterpreter = (what: string) => new LoadError("dynamic", what, "build it with CGO_ENABLED=0");
+  if (dynamic.needed > 0) {
+    const what = `is dynamically linked: it asks for the interpreter ${interpreter}`;
+    return { relocations: [], problem: needsInterpreter(what) };
+  }
+  let other: number | undefined;
+  const relocations = readRelocations(bytes, programHeaders, dynamic, (type) => {
+    other ??= type;
+  });
+  if (other !== undefined) {
+    const what = `has a relocation of type ${other}, which only its interpreter ${interpreter} can apply`;
+    return { relocations: [], problem: needsInterpreter(what) };
+  }
+  return { relocations, problem: undefined };
 }
 
 function checkEntry({ entry }: ElfHeader, segments: readonly ProgramHeader[]): void {
