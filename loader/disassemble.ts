@@ -63,6 +63,7 @@ export function* disassemble(
   const { reader, offset } = new ProgramImage(executable).place(start);
   const code = reader.bytes.subarray(offset, offset + length);
   const lookup = tolerant((address: number) => symbols.lookup(address));
+  const anySymbol = tolerant((address: number) => symbols.lookup(address) ?? symbols.variableAt(address));
   const lineOf = tolerant((address: number) => symbols.lineOf(address));
   const decoder = new Decoder(64, code, DecoderOptions.None);
   const formatter = makeFormatter(syntax);
@@ -76,7 +77,7 @@ export function* disassemble(
       yield {
         address,
         bytes: code.slice(at, decoder.position),
-        text: instruction.isInvalid ? "(bad)" : format(instruction, syntax, formatter, lookup),
+        text: instruction.isInvalid ? "(bad)" : format(instruction, syntax, formatter, anySymbol),
         function: lookup(address),
         source: lineOf(address),
       };
@@ -135,7 +136,7 @@ function isNearBranch(instruction: Instruction): boolean {
   return instruction.opCount > 0 && instruction.opKind(0) === OpKind.NearBranch64;
 }
 
-/** `name` or `name+0x12` for an address in a function. */
+/** `name` or `name+0x12` for an address in a function or variable. */
 function relativeName(address: number, lookup: SymbolLookup): string | undefined {
   const symbol = lookup(address);
   if (symbol === undefined) {

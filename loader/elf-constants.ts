@@ -36,6 +36,7 @@ export const SHF_EXECINSTR = 4;
 export const SHN_UNDEF = 0;
 export const SHN_XINDEX = 0xffff;
 
+export const STT_OBJECT = 1;
 export const STT_FUNC = 2;
 
 export const DT_NULL = 0;

@@ -1,27 +1,33 @@
 import { ByteReader, upperBound } from "../bytes.ts";
 import type { Executable, Section } from "../elf.ts";
-import { SHF_EXECINSTR, SHN_UNDEF, SHT_SYMTAB, STT_FUNC, SYMBOL_SIZE } from "../elf-constants.ts";
+import { SHF_EXECINSTR, SHN_UNDEF, SHT_SYMTAB, STT_FUNC, STT_OBJECT, SYMBOL_SIZE } from "../elf-constants.ts";
 import { occurrences, symbolFailure } from "./image.ts";
 
-/** A function of .symtab. `size` is never 0: where the file gives none, it reaches to the next symbol. */
-export interface ElfFunction {
+/** A symbol of .symtab. A function's `size` is never 0: where the file gives none, it reaches to the next one. */
+export interface ElfSymbol {
   readonly name: string;
   readonly address: number;
   readonly size: number;
+}
+
+/** Addresses and table indexes of the symbols of one type, by address. */
+interface SortedSymbols {
+  readonly addresses: Float64Array;
+  readonly indexes: Uint32Array;
 }
 
 /** Mangled C++ and instantiated generic names run to kilobytes. */
 const NAME_LIMIT = 65_536;
 
 /**
- * The functions (STT_FUNC) of an executable's .symtab (gABI chapter 4, Symbol Table), by address. The table is read,
- * but no name, when the first question comes. Methods throw SymbolError where the table is damaged.
+ * The functions (STT_FUNC) and variables (STT_OBJECT) of an executable's .symtab (gABI chapter 4, Symbol Table), by
+ * address. The table is read, but no name, when the first question comes. Methods throw SymbolError where the table is damaged.
  */
 export class ElfSymbols {
   readonly #symbols: ByteReader;
   readonly #strings: ByteReader;
   readonly #codeEnds: readonly (readonly [start: number, end: number])[];
-  #sorted: { addresses: Float64Array; indexes: Uint32Array } | undefined;
+  readonly #tables = new Map<number, SortedSymbols>();
 
   private constructor(symbols: ByteReader, strings: ByteReader, executable: Executable) {
     this.#symbols = symbols;
@@ -50,12 +56,12 @@ export class ElfSymbols {
 
   /** Number of functions. */
   get count(): number {
-    return this.#table().addresses.length;
+    return this.#sorted(STT_FUNC).addresses.length;
   }
 
   /** Function `position` in address order. */
-  at(position: number): ElfFunction {
-    const { addresses, indexes } = this.#table();
+  at(position: number): ElfSymbol {
+    const { addresses, indexes } = this.#sorted(STT_FUNC);
     const address = addresses[position];
     const entry = indexes[position] * SYMBOL_SIZE;
     const size = this.#symbols.u64(entry + 16) || this.#sizeToNext(position);
@@ -63,8 +69,8 @@ export class ElfSymbols {
   }
 
   /** The function that holds `address` (as linked): of several at one address the last one. */
-  lookup(address: number): ElfFunction | undefined {
-    const { addresses } = this.#table();
+  lookup(address: number): ElfSymbol | undefined {
+    const { addresses } = this.#sorted(STT_FUNC);
     const position = upperBound(addresses.length, (index) => addresses[index] > address) - 1;
     if (position < 0) {
       return undefined;
@@ -86,28 +92,44 @@ export class ElfSymbols {
     return undefined;
   }
 
-  #table(): { addresses: Float64Array; indexes: Uint32Array } {
-    if (this.#sorted === undefined) {
+  /** The variable that holds `address` (as linked); one without a size holds nothing. */
+  variableAt(address: number): ElfSymbol | undefined {
+    const { addresses, indexes } = this.#sorted(STT_OBJECT);
+    const position = upperBound(addresses.length, (index) => addresses[index] > address) - 1;
+    if (position < 0) {
+      return undefined;
+    }
+    const entry = indexes[position] * SYMBOL_SIZE;
+    const size = this.#symbols.u64(entry + 16);
+    if (address >= addresses[position] + size) {
+      return undefined;
+    }
+    return { name: this.#strings.cstring(this.#symbols.u32(entry), NAME_LIMIT), address: addresses[position], size };
+  }
+
+  #sorted(type: number): SortedSymbols {
+    let sorted = this.#tables.get(type);
+    if (sorted === undefined) {
       const found: { address: number; index: number }[] = [];
       const total = Math.floor(this.#symbols.length / SYMBOL_SIZE);
       for (let index = 0; index < total; index++) {
         const at = index * SYMBOL_SIZE;
-        const isFunction = (this.#symbols.u8(at + 4) & 0xf) === STT_FUNC && this.#symbols.u16(at + 6) !== SHN_UNDEF;
-        if (isFunction) {
+        if ((this.#symbols.u8(at + 4) & 0xf) === type && this.#symbols.u16(at + 6) !== SHN_UNDEF) {
           found.push({ address: this.#symbols.u64(at + 8), index });
         }
       }
       found.sort((a, b) => a.address - b.address || a.index - b.index);
-      this.#sorted = {
+      sorted = {
         addresses: Float64Array.from(found, ({ address }) => address),
         indexes: Uint32Array.from(found, ({ index }) => index),
       };
+      this.#tables.set(type, sorted);
     }
-    return this.#sorted;
+    return sorted;
   }
 
   #sizeToNext(position: number): number {
-    const { addresses } = this.#table();
+    const { addresses } = this.#sorted(STT_FUNC);
     const address = addresses[position];
     const nextIndex = upperBound(addresses.length, (index) => addresses[index] > address);
     const sectionEnd = this.#codeEnds.find(([start, end]) => address >= start && address < end)?.[1] ?? address + 1;

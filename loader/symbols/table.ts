@@ -5,7 +5,7 @@ import { ProgramImage, symbolFailure } from "./image.ts";
 import { inlineStack, type SourceFrame } from "./inline.ts";
 import { nearestNames } from "./nearest.ts";
 import { locatePcLineTable, type PcLineTable } from "./pclntab.ts";
-import { type ElfFunction, ElfSymbols } from "./symtab.ts";
+import { type ElfSymbol, ElfSymbols } from "./symtab.ts";
 
 export type { GoBuildInfo, GoModule } from "./buildinfo.ts";
 export type { SourceFrame } from "./inline.ts";
@@ -18,6 +18,14 @@ export interface Func {
   /** Bytes of code, with the padding up to the next function for `source` "pclntab". */
   readonly size: number;
   readonly source: "pclntab" | "symtab";
+}
+
+/** A global variable of the program. */
+export interface Variable {
+  readonly name: string;
+  /** Where it is, load bias included. */
+  readonly address: number;
+  readonly size: number;
 }
 
 /** The file and line that an instruction was compiled from. */
@@ -102,6 +110,12 @@ export class SymbolTable {
     return found === undefined ? undefined : this.#elfFunction(found);
   }
 
+  /** The global variable that holds `address`. Only .symtab knows them: undefined throughout in a stripped file. */
+  variableAt(address: number): Variable | undefined {
+    const found = this.#symtab()?.variableAt(address - this.#bias);
+    return found === undefined ? undefined : { ...found, address: found.address + this.#bias };
+  }
+
   /** The function of exactly this name; of several the one at the lowest address. */
   byName(name: string): Func | undefined {
     return this.#names().get(name);
@@ -149,7 +163,7 @@ export class SymbolTable {
     return func;
   }
 
-  #elfFunction({ name, address, size }: ElfFunction): Func {
+  #elfFunction({ name, address, size }: ElfSymbol): Func {
     return { name, address: address + this.#bias, size, source: "symtab" };
   }
 
