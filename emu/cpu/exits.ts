@@ -15,6 +15,8 @@ export const EXIT = {
   helper: 4,
   /** The record was dropped because its code changed; RIP is the instruction to fetch anew. */
   stale: 5,
+  /** PAUSE: the thread gives up the rest of its time; RIP is the next instruction. */
+  yield: 6,
 } as const;
 
 /** Exception vectors (SDM Vol. 3A, table 6-1). */

@@ -5,6 +5,7 @@ import {
   EncodingKind,
   Instruction as IcedInstruction,
   MemorySizeExt,
+  Mnemonic,
   OpKind,
   Register,
 } from "iced-x86";
@@ -27,6 +28,8 @@ function bitsOfMemory(memorySize: number): number {
 export class BlockDecoder {
   readonly #decoder: Decoder;
   readonly #iced = new IcedInstruction();
+  /** Address of the first byte. */
+  readonly start: number;
 
   /**
    * @param bytes code, which may end in the middle of an instruction
@@ -35,6 +38,7 @@ export class BlockDecoder {
   constructor(bytes: Uint8Array, address: number) {
     this.#decoder = new Decoder(64, bytes, DecoderOptions.None);
     this.#decoder.ip = BigInt(address);
+    this.start = address;
   }
 
   /** The next instruction, or why there is none. */
@@ -56,10 +60,13 @@ function convert(iced: IcedInstruction, address: number): Instruction {
   const count = iced.opCount;
   const operands: Operand[] = [];
   let memory: MemoryOperand | undefined;
+  let stringAddress = 0;
   for (let i = 0; i < count; i++) {
     const kind = iced.opKind(i);
     operands.push(operandOf(iced, i, kind));
     if (kind === OpKind.Memory) memory = memoryOf(iced);
+    else if (kind === OpKind.MemorySegRSI || kind === OpKind.MemorySegRDI || kind === OpKind.MemoryESRDI) stringAddress = 64;
+    else if (kind === OpKind.MemorySegESI || kind === OpKind.MemorySegEDI || kind === OpKind.MemoryESEDI) stringAddress = 32;
   }
   const encoding = iced.encoding;
   let prefixes = 0;
@@ -81,8 +88,14 @@ function convert(iced: IcedInstruction, address: number): Instruction {
     broadcast: evex && iced.isBroadcast,
     rounding: evex ? iced.roundingControl : 0,
     suppressExceptions: evex && iced.suppressAllExceptions,
+    stringAddress: isVectorMemory(iced.mnemonic) ? 0 : stringAddress,
     segment: segmentOf(iced.segmentPrefix),
   };
+}
+
+/** MASKMOVDQU and MASKMOVQ store at RDI but are not string instructions. */
+function isVectorMemory(mnemonic: Mnemonic): boolean {
+  return mnemonic === Mnemonic.Maskmovdqu || mnemonic === Mnemonic.Maskmovq || mnemonic === Mnemonic.Vmaskmovdqu;
 }
 
 function operandOf(iced: IcedInstruction, i: number, kind: OpKind): Operand {

@@ -59,6 +59,8 @@ export interface Instruction {
   readonly broadcast: boolean;
   readonly rounding: number;
   readonly suppressExceptions: boolean;
-  /** Segment register in an FS:/GS:-overridden string source, as MemoryOperand.segment. */
+  /** String instructions: width in bits of the addresses in RSI and RDI; 0 for all others. */
+  readonly stringAddress: number;
+  /** Segment override of a string source or of XLAT, as MemoryOperand.segment. */
   readonly segment: number;
 }

@@ -75,6 +75,17 @@ export class PageMap {
     this.#respan(page - 1, page + 1);
   }
 
+  /** markCode for the page at an address in or outside the window. */
+  markCodeAt(address: number, holdsCode: boolean): void {
+    if (address < PAGES_IN_WINDOW * PAGE_SIZE) {
+      this.markCode(address / PAGE_SIZE, holdsCode);
+      return;
+    }
+    const entry = this.outside(address);
+    if (entry === 0) return;
+    this.setOutside(address, Math.floor(entry / PAGE_SIZE) * PAGE_SIZE, (entry & PROT_MASK) | (holdsCode ? PERM_CODE : 0));
+  }
+
   /** Clears the bytes of window pages [first, last) where they may be other than zero. */
   clearWindow(first: number, last: number): void {
     const u8 = this.#u8;

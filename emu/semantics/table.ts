@@ -18,6 +18,8 @@ export interface InstructionRow {
 type Options = Partial<Pick<InstructionRow, "ends" | "immediateInForm" | "lockable">>;
 
 const rows = new Map<Mnemonic, InstructionRow>();
+/** MOVSD and CMPSD name a string instruction as well as an SSE one: string instructions have rows of their own. */
+const stringRows = new Map<Mnemonic, InstructionRow>();
 
 /** Defines what the given instructions do. A second definition of one is an error. */
 export function define(
@@ -26,20 +28,35 @@ export function define(
   emit: (e: Translator) => void,
   options: Options = {},
 ): void {
+  add(rows, names, sdm, emit, options);
+}
+
+/** Defines a string instruction: one whose operands are at RSI and RDI. */
+export function defineString(name: keyof typeof Mnemonic, sdm: string, emit: (e: Translator) => void): void {
+  add(stringRows, name, sdm, emit, {});
+}
+
+function add(
+  table: Map<Mnemonic, InstructionRow>,
+  names: keyof typeof Mnemonic | readonly (keyof typeof Mnemonic)[],
+  sdm: string,
+  emit: (e: Translator) => void,
+  options: Options,
+): void {
   for (const name of typeof names === "string" ? [names] : (names as readonly (keyof typeof Mnemonic)[])) {
     const mnemonic = Mnemonic[name];
     if (mnemonic === undefined) throw new Error(`the decoder knows no ${name}`);
-    if (rows.has(mnemonic)) throw new Error(`${name} is defined twice`);
-    rows.set(mnemonic, { sdm, emit, ends: false, immediateInForm: false, lockable: false, ...options });
+    if (table.has(mnemonic)) throw new Error(`${name} is defined twice`);
+    table.set(mnemonic, { sdm, emit, ends: false, immediateInForm: false, lockable: false, ...options });
   }
 }
 
 /** The row of an instruction; undefined if it is not implemented. */
 export function rowOf(instruction: Instruction): InstructionRow | undefined {
-  return rows.get(instruction.mnemonic);
+  return (instruction.stringAddress !== 0 ? stringRows : rows).get(instruction.mnemonic);
 }
 
 /** Every mnemonic with a row. */
-export function implementedMnemonics(): Iterable<Mnemonic> {
-  return rows.keys();
+export function implementedMnemonics(): Set<Mnemonic> {
+  return new Set([...rows.keys(), ...stringRows.keys()]);
 }

@@ -1,7 +1,7 @@
 import { STATE } from "../cpu/state.ts";
 import type { Instruction, Operand } from "../decode/instruction.ts";
 import { PROT_READ, PROT_WRITE } from "../layout.ts";
-import { type Expr, type F32Expr, type F64Expr, f32, f64, type I32Expr, type I64Expr, i32, i64, type V128Expr } from "../wasm/expr.ts";
+import { type Expr, type F32Expr, type F64Expr, f32, f64, type I32Expr, type I64Expr, i32, i64, type V128Expr, type ValType } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { v128 } from "../wasm/simd.ts";
 
@@ -62,7 +62,7 @@ export abstract class Translator extends FunctionBuilder {
   abstract addressOffset(): I64Expr;
   /** Linear address of the memory operand: with its FS or GS base. */
   abstract linearAddress(): I64Expr;
-  /** Base of the segment that overrides DS for a string source; zero without override. */
+  /** Base of the segment that overrides DS for a string source or XLAT; zero without override. */
   abstract segmentBase(): I64Expr;
   /** Linear address of this and the next instruction. */
   abstract currentAddress(): I64Expr;
@@ -107,8 +107,14 @@ export abstract class Translator extends FunctionBuilder {
   abstract jumpTo(target: I64Expr): void;
   /** Leaves with an exit code (exits.ts); RIP is the next instruction if `past`, else this one. */
   abstract leave(exit: number, past: boolean): void;
-  /** Ends a repeated string instruction's slice: runs this instruction again if it may, else leaves with fuel spent. */
-  abstract repeatAgain(iterations: I64Expr): void;
+  /**
+   * Pays for `count` more iterations of a repeated instruction and leaves at this same instruction when the thread's
+   * time is up: registers must be as after a whole iteration (SDM Vol. 2B, REP: interruptible).
+   */
+  abstract spendFuel(count: I64Expr): void;
+
+  /** Calls a shared helper function (helpers/) by name. */
+  abstract callHelper<T extends ValType>(name: string, result: T, args: readonly Expr[]): Expr<T>;
 
   // What follows is common to the tiers.
 

@@ -1,0 +1,148 @@
+import { EXIT } from "../cpu/exits.ts";
+import { type CpuState, STATE } from "../cpu/state.ts";
+import type { Instruction } from "../decode/instruction.ts";
+import { BOUNCE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
+import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
+import { CodeCache } from "./code-cache.ts";
+import { buildCoreModule } from "./core-module.ts";
+import { Handlers, TABLE_SLOTS } from "./handlers.ts";
+import { RECORD } from "./record.ts";
+
+/** Why `run` returned. RIP is at the instruction concerned, or at the next for `syscall` and `yield`. */
+export type Stop =
+  | { kind: "fuel" }
+  | { kind: "yield" }
+  | { kind: "syscall" }
+  /** A memory access that its page does not allow; `access` is PROT_READ, PROT_WRITE or PROT_EXEC. */
+  | { kind: "fault"; address: bigint; access: number }
+  /** A CPU exception by vector. */
+  | { kind: "exception"; vector: number }
+  /** #UD for an instruction that goemu does not have, or that has no meaning. */
+  | { kind: "undefined"; instruction: Instruction | undefined }
+  /** An instruction that a TypeScript helper carries out (CPUID, RDTSC, …). */
+  | { kind: "helper" }
+  /** RIP is one of the addresses at which the caller wanted to stop. */
+  | { kind: "stop" };
+
+interface CoreExports {
+  enter(cpu: number, record: number): number;
+  slow: WebAssembly.ExportValue;
+}
+
+const FUEL: Stop = { kind: "fuel" };
+const YIELD: Stop = { kind: "yield" };
+const SYSCALL: Stop = { kind: "syscall" };
+const HELPER: Stop = { kind: "helper" };
+const STOP: Stop = { kind: "stop" };
+
+/** Tier 0: runs guest code through records and handlers (docs/architecture.md). */
+export class Interpreter {
+  readonly memory: GuestMemory;
+  readonly code: CodeCache;
+  readonly handlers: Handlers;
+  readonly #enter: (cpu: number, record: number) => number;
+  readonly #view: DataView;
+  /** A write to pages that are not neighbours in wasm memory, waiting in the bounce buffer. */
+  #pending: { address: number; length: number } | undefined;
+
+  constructor(memory: GuestMemory) {
+    this.memory = memory;
+    this.#view = memory.view;
+    const table = new WebAssembly.Table({ initial: TABLE_SLOTS, element: "anyfunc" });
+    const env: WebAssembly.ModuleImports = {
+      memory: memory.space.memory,
+      table,
+      access: (cpu: number, low: number, high: number, bytes: number, need: number) =>
+        this.#access(cpu, (high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
+    };
+    const core = new WebAssembly.Module(buildCoreModule() as Uint8Array<ArrayBuffer>);
+    const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
+    this.#enter = exports.enter;
+    this.handlers = new Handlers({ ...env, ...exports, commit: () => this.#commit() });
+    this.code = new CodeCache(memory, this.handlers);
+    memory.space.onCodeChange = (page) => this.code.invalidate(page);
+  }
+
+  /** Last resort of an access: pages to bring in, code to drop, pages to join; or a fault. */
+  #access(cpu: number, address: number, bytes: number, need: number): number {
+    try {
+      const pieces = this.memory.pieces(address, bytes, need);
+      if (pieces.length === 1) return pieces[0].byteOffset;
+      this.memory.u8.set(this.memory.readBytes(address, bytes), BOUNCE);
+      if (need & PROT_WRITE) this.#pending = { address, length: bytes };
+      return BOUNCE;
+    } catch (error) {
+      if (!(error instanceof GuestFault)) throw error;
+      this.#view.setBigUint64(cpu + STATE.faultAddress, BigInt(error.address), true);
+      this.#view.setUint32(cpu + STATE.exitDetail, need, true);
+      return 0;
+    }
+  }
+
+  #commit(): void {
+    if (this.#pending === undefined) return;
+    const { address, length } = this.#pending;
+    this.#pending = undefined;
+    this.memory.writeBytes(address, this.memory.u8.subarray(BOUNCE, BOUNCE + length));
+  }
+
+  /**
+   * Runs a thread from its RIP until something needs the caller. `cpu.fuel` bounds the instructions, within a block.
+   * @param stops addresses to stop at, before their instruction; the first instruction runs in any case
+   */
+  run(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
+    let linkRecord = 0;
+    let linkField = 0;
+    let generation = this.code.generation;
+    for (let first = true; ; first = false) {
+      const rip = cpu.rip;
+      if (!first && stops?.has(rip)) return STOP;
+      if (rip >= TASK_SIZE) return { kind: "fault", address: cpu.rip64, access: PROT_EXEC };
+      const record = this.code.recordAt(rip);
+      if (typeof record !== "number") {
+        if (record.kind === "fault") return { kind: "fault", address: BigInt(record.address), access: PROT_EXEC };
+        return { kind: "undefined", instruction: record.kind === "unimplemented" ? record.instruction : undefined };
+      }
+      if (linkRecord !== 0 && generation === this.code.generation) {
+        if (linkField !== 0 && !this.code.stops.has(rip)) this.#view.setUint32(linkRecord + linkField, record, true);
+      }
+      linkRecord = 0;
+      generation = this.code.generation;
+      const exit = this.#enter(cpu.address, record);
+      const at = cpu.view.getUint32(STATE.exitRecord, true);
+      if (exit === EXIT.branch) {
+        linkField = cpu.view.getUint32(STATE.exitDetail, true);
+        if (cpu.fuel < 0) return stops?.has(cpu.rip) ? STOP : FUEL;
+        if (linkField !== 0) linkRecord = at;
+        else this.#learn(cpu);
+        continue;
+      }
+      if (exit === EXIT.syscall) return SYSCALL;
+      if (exit === EXIT.yield) return YIELD;
+      if (exit === EXIT.helper) return HELPER;
+      this.#rewind(cpu, at);
+      if (exit === EXIT.stale) {
+        if (cpu.fuel < 0) return FUEL;
+        continue;
+      }
+      const detail = cpu.view.getUint32(STATE.exitDetail, true);
+      if (exit === EXIT.exception) return { kind: "exception", vector: detail };
+      return { kind: "fault", address: cpu.view.getBigUint64(STATE.faultAddress, true), access: detail };
+    }
+  }
+
+  /** Lets the next indirect jump to RIP find its block. */
+  #learn(cpu: CpuState): void {
+    const rip = cpu.rip;
+    if (rip >= TASK_SIZE || this.code.stops.has(rip)) return;
+    const record = this.code.recordAt(rip);
+    if (typeof record === "number") this.code.enterLookup(rip, record);
+  }
+
+  /** Sets RIP to a record's instruction and pays for the instructions of its block before it. */
+  #rewind(cpu: CpuState, record: number): void {
+    cpu.rip64 = this.#view.getBigUint64(record + RECORD.address, true);
+    cpu.fuel -= this.#view.getUint16(record + RECORD.count, true) - 1;
+  }
+}
+

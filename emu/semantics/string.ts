@@ -1,0 +1,119 @@
+import { REG } from "../cpu/state.ts";
+import { PREFIX } from "../decode/instruction.ts";
+import { PROT_READ, PROT_WRITE } from "../layout.ts";
+import { type I32Expr, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
+import { defineString } from "./table.ts";
+import { CC, loadInt, type Translator, type Width } from "./translator.ts";
+
+const n = (value: number): I64Expr => i64.const(value);
+
+/** The string forms' operands are [RSI] and [RDI], or [ESI] and [EDI] under prefix 67. */
+interface StringForm {
+  readonly width: Width;
+  readonly address: Width;
+}
+
+const WIDTHS: Record<string, Width> = { b: 8, w: 16, d: 32, q: 64 };
+
+function formOf(e: Translator, width: Width): StringForm {
+  return { width, address: e.instruction.stringAddress as Width };
+}
+
+/** RSI or RDI, moved by `elements` elements in DF's direction. */
+function advance(e: Translator, register: number, form: StringForm): void {
+  const step = select(e.directionDown, n(-form.width / 8), n(form.width / 8));
+  e.setGpr(register, e.cut(i64.add(e.gpr(register, form.address), step), form.address), form.address);
+}
+
+/**
+ * Runs one element, or as many as RCX says under REP. Registers are up to date after each element, so that a fault or
+ * the end of the time slice leaves a state from which the instruction goes on (SDM Vol. 2B, REP).
+ * @param again for REPE and REPNE: whether the comparison allows another element
+ */
+function repeat(e: Translator, form: StringForm, element: () => void, again?: () => I32Expr): void {
+  if ((e.instruction.prefixes & (PREFIX.rep | PREFIX.repne)) === 0) {
+    element();
+    return;
+  }
+  e.block((done) => {
+    e.loop((next) => {
+      e.branchIf(done, i64.eqz(e.gpr(REG.RCX, form.address)));
+      element();
+      e.setGpr(REG.RCX, e.cut(i64.sub(e.gpr(REG.RCX, form.address), n(1)), form.address), form.address);
+      if (again !== undefined) e.branchIf(done, i32.eqz(again()));
+      e.branchIf(done, i64.eqz(e.gpr(REG.RCX, form.address)));
+      e.spendFuel(n(1));
+      e.branch(next);
+    });
+  });
+}
+
+const source = (e: Translator, form: StringForm): I64Expr =>
+  e.let(i64.add(e.segmentBase(), e.gpr(REG.RSI, form.address)));
+const destination = (e: Translator, form: StringForm): I64Expr => e.let(e.gpr(REG.RDI, form.address));
+const loadElement = (e: Translator, address: I64Expr, width: Width): I64Expr =>
+  e.let(loadInt(width, e.access(address, width / 8, PROT_READ)));
+
+function storeElement(e: Translator, address: I64Expr, width: Width, value: I64Expr): void {
+  const host = e.access(address, width / 8, PROT_WRITE);
+  e.storeInt(width, host, value);
+  e.commit(host);
+}
+
+for (const [suffix, width] of Object.entries(WIDTHS)) {
+  const s = suffix as "b";
+  defineString(`Movs${s}`, "Vol. 2B, MOVS", (e) => {
+    const form = formOf(e, width);
+    repeat(e, form, () => {
+      const value = loadElement(e, source(e, form), width);
+      storeElement(e, destination(e, form), width, value);
+      advance(e, REG.RSI, form);
+      advance(e, REG.RDI, form);
+    });
+  });
+  defineString(`Stos${s}`, "Vol. 2B, STOS", (e) => {
+    const form = formOf(e, width);
+    repeat(e, form, () => {
+      storeElement(e, destination(e, form), width, e.gpr(REG.RAX, width));
+      advance(e, REG.RDI, form);
+    });
+  });
+  defineString(`Lods${s}`, "Vol. 2A, LODS", (e) => {
+    const form = formOf(e, width);
+    repeat(e, form, () => {
+      e.setGpr(REG.RAX, loadElement(e, source(e, form), width), width);
+      advance(e, REG.RSI, form);
+    });
+  });
+  defineString(`Scas${s}`, "Vol. 2B, SCAS", (e) => {
+    const form = formOf(e, width);
+    const whileEqual = (e.instruction.prefixes & PREFIX.repne) === 0;
+    repeat(
+      e,
+      form,
+      () => {
+        const value = loadElement(e, destination(e, form), width);
+        const accumulator = e.let(e.gpr(REG.RAX, width));
+        advance(e, REG.RDI, form);
+        e.flagsSub(width, accumulator, value, e.let(e.cut(i64.sub(accumulator, value), width)));
+      },
+      () => e.condition(whileEqual ? CC.E : CC.NE),
+    );
+  });
+  defineString(`Cmps${s}`, "Vol. 2A, CMPS", (e) => {
+    const form = formOf(e, width);
+    const whileEqual = (e.instruction.prefixes & PREFIX.repne) === 0;
+    repeat(
+      e,
+      form,
+      () => {
+        const a = loadElement(e, source(e, form), width);
+        const b = loadElement(e, destination(e, form), width);
+        advance(e, REG.RSI, form);
+        advance(e, REG.RDI, form);
+        e.flagsSub(width, a, b, e.let(e.cut(i64.sub(a, b), width)));
+      },
+      () => e.condition(whileEqual ? CC.E : CC.NE),
+    );
+  });
+}
