@@ -2,6 +2,7 @@ import { EXIT } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PAGE_TABLES, PERM_CODE, PERM_MAP, PROT_WRITE, TASK_SIZE, WASM_PAGES, WINDOW_END } from "../layout.ts";
 import { MIDDLE_SHIFT, TABLE_ENTRIES, TOP_SHIFT } from "../memory/pages.ts";
+import type { HelperCall } from "../semantics/helpers/helper.ts";
 import { HELPERS } from "../semantics/helpers/index.ts";
 import { call, I32, I64, type I32Expr, i32, i64 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
@@ -24,9 +25,12 @@ export function buildCoreModule(): Uint8Array {
   module.add(buildSlow(access), [I32], "slow");
   // Slot 0 of the table is the handler of records that were dropped: it leaves at once.
   module.place(0, [module.add(buildStale(), [I32])]);
+  // Helpers call each other; they follow each other in HELPERS' order.
+  const indices = new Map(HELPERS.map(({ name }, i) => [name, module.functionCount + i]));
+  const callHelper: HelperCall = (name, result, args) => call(result, indices.get(name)!, args);
   for (const helper of HELPERS) {
     const builder = new FunctionBuilder(helper.params);
-    helper.build(builder);
+    helper.build(builder, callHelper);
     module.add(builder, [helper.result], helper.name);
   }
   return module.finish();

@@ -182,6 +182,10 @@ export class RecordTranslator extends Translator {
     this.storeInt(width, this.#cpu, value, offset);
   }
 
+  override stateAddress(): I32Expr {
+    return this.#cpu;
+  }
+
   override raise(vector: number): void {
     this.storeI32(this.#cpu, i32.const(vector), STATE.exitDetail);
     this.#exit(EXIT.exception);

@@ -54,6 +54,11 @@ export class ModuleBuilder {
     return this.#imports.length + this.#functions.length - 1;
   }
 
+  /** Index that the next function added gets. */
+  get functionCount(): number {
+    return this.#imports.length + this.#functions.length;
+  }
+
   /** Puts functions into the table from slot `at` on. */
   place(at: number, functions: number[]): void {
     this.#elements.push({ at, functions });
