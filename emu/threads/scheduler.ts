@@ -1,0 +1,141 @@
+import type { CpuState } from "../cpu/state.ts";
+import type { Interpreter, Stop } from "../interpreter/interpreter.ts";
+import { TimerQueue } from "./timer-queue.ts";
+
+/** A guest thread as the scheduler sees it. */
+export interface GuestThread {
+  readonly tid: number;
+  readonly cpu: CpuState;
+  state: "runnable" | "blocked" | "exited";
+  /** Time spent running, in ns, and instructions run. */
+  cpuTime: number;
+  instructions: number;
+}
+
+/** The kernel personality: what happens when guest code stops. */
+export interface Kernel<T extends GuestThread> {
+  /** Before a thread runs: deliver what is pending. The thread may be no longer runnable afterwards. */
+  prepare(thread: T): void;
+  /** Guest code stopped for anything but the end of its time slice. */
+  stopped(thread: T, stop: Stop): void;
+  /** A thread's time slice is over; `ns` of CPU time went by. */
+  charge(thread: T, ns: number): void;
+  /** Is the process over? */
+  readonly finished: boolean;
+}
+
+/** The host's event loop, as far as the machine needs it. */
+export interface EventLoop {
+  /** CLOCK_MONOTONIC in ns. */
+  now(): number;
+  /** Lets the host's events through. */
+  yield(): Promise<void>;
+  /** Sleeps for at most `ns` (Infinity: until something happens), or until `wake`. */
+  wait(ns: number): Promise<void>;
+  /** Ends a `wait`; remembered if none is under way. */
+  wake(): void;
+}
+
+/** Longest time between two visits to the host's event loop. */
+const SLICE_NS = 8e6;
+/** Instructions that a thread runs before the next one's turn: about a millisecond in the interpreter. */
+export const QUANTUM = 100_000;
+
+/**
+ * Runs guest threads in turn on one host thread: a queue in order of wake-up, a quantum counted in instructions. The
+ * order depends on nothing but instruction counts and on when the kernel wakes threads (docs/architecture.md).
+ */
+export class Scheduler<T extends GuestThread> {
+  readonly timers = new TimerQueue();
+  readonly #queue: T[] = [];
+  #head = 0;
+  readonly #interpreter: Interpreter;
+  readonly #loop: EventLoop;
+  readonly #kernel: Kernel<T>;
+  /** The thread whose code or system call runs now. */
+  current: T | undefined;
+  /** The current thread goes to the end of the queue after its system call. */
+  #yielded = false;
+  /** Switches from one thread to another. */
+  switches = 0;
+  #last: T | undefined;
+
+  constructor(interpreter: Interpreter, loop: EventLoop, kernel: Kernel<T>) {
+    this.#interpreter = interpreter;
+    this.#loop = loop;
+    this.#kernel = kernel;
+  }
+
+  get runnable(): number {
+    return this.#queue.length - this.#head;
+  }
+
+  /** Puts a thread at the end of the queue. */
+  enqueue(thread: T): void {
+    thread.state = "runnable";
+    if (thread !== this.current) this.#queue.push(thread);
+  }
+
+  /** The current thread gives up the rest of its quantum (sched_yield(2), PAUSE). */
+  yieldCurrent(): void {
+    this.#yielded = true;
+  }
+
+  #dequeue(): T | undefined {
+    while (this.#head < this.#queue.length) {
+      const thread = this.#queue[this.#head++];
+      if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
+        this.#queue.splice(0, this.#head);
+        this.#head = 0;
+      }
+      if (thread.state === "runnable") return thread;
+    }
+    return undefined;
+  }
+
+  /** Runs the guest until its end. */
+  async run(): Promise<void> {
+    while (!this.#kernel.finished) {
+      const end = this.#loop.now() + SLICE_NS;
+      let now = this.#loop.now();
+      while (now < end && !this.#kernel.finished) {
+        this.timers.expire(now);
+        const thread = this.#dequeue();
+        if (thread === undefined) break;
+        now = this.#turn(thread, now);
+      }
+      if (this.#kernel.finished) return;
+      if (this.runnable > 0) await this.#loop.yield();
+      else await this.#loop.wait(Math.max(0, this.timers.next - this.#loop.now()));
+    }
+  }
+
+  /** One quantum of a thread; returns the time after it. */
+  #turn(thread: T, start: number): number {
+    if (thread !== this.#last) {
+      this.switches++;
+      this.#last = thread;
+    }
+    this.current = thread;
+    this.#yielded = false;
+    const { cpu } = thread;
+    let budget = QUANTUM;
+    while (budget > 0 && thread.state === "runnable" && !this.#yielded && !this.#kernel.finished) {
+      this.#kernel.prepare(thread);
+      if (thread.state !== "runnable" || this.#kernel.finished) break;
+      cpu.fuel = budget;
+      const stop = this.#interpreter.run(cpu);
+      const ran = budget - cpu.fuel;
+      thread.instructions += ran;
+      budget -= Math.max(ran, 1);
+      if (stop.kind === "yield") break;
+      if (stop.kind !== "fuel") this.#kernel.stopped(thread, stop);
+    }
+    this.current = undefined;
+    const now = this.#loop.now();
+    thread.cpuTime += now - start;
+    this.#kernel.charge(thread, now - start);
+    if (thread.state === "runnable") this.#queue.push(thread);
+    return now;
+  }
+}
