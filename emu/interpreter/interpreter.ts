@@ -53,7 +53,7 @@ export class Interpreter {
       memory: memory.space.memory,
       table,
       access: (cpu: number, low: number, high: number, bytes: number, need: number) =>
-        this.#access(cpu, (high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
+        this.#access(cpu >>> 0, (high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
     };
     const core = new WebAssembly.Module(buildCoreModule() as Uint8Array<ArrayBuffer>);
     const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
