@@ -74,6 +74,11 @@ export function* disassemble(
       const at = decoder.position;
       decoder.decodeOut(instruction);
       const address = start + at;
+      if (instruction.isInvalid) {
+        // What is bad is one byte; the next one may start an instruction.
+        decoder.position = at + 1;
+        decoder.ip = BigInt(address + 1);
+      }
       yield {
         address,
         bytes: code.slice(at, decoder.position),

@@ -61,6 +61,9 @@ export const USER_SPACE_END = 0x7fff_ffff_f000;
 /** Linux vm.mmap_min_addr, and the lowest address that goemu maps. */
 export const LOWEST_ADDRESS = 0x1_0000;
 
+/** Segments may map the same part of a file, but not so often that a small file asks for boundless memory. */
+const FILE_SHARE_LIMIT = 8;
+
 const EI_CLASS = 4;
 const EI_DATA = 5;
 const EI_OSABI = 7;
@@ -232,6 +235,10 @@ function checkSegments(segments: readonly ProgramHeader[], header: ElfHeader, fi
     if (fileSize > 0 && vaddr % PAGE_SIZE !== offset % PAGE_SIZE) {
       throw fail(`${where} and its file offset ${hex(offset)} differ within a page`);
     }
+  }
+  const mapped = segments.reduce((sum, { fileSize }) => sum + fileSize, 0);
+  if (mapped > fileLength * FILE_SHARE_LIMIT) {
+    throw fail(`segments share the file's bytes: they map ${mapped} bytes of a file of ${fileLength}`);
   }
   checkOverlap(segments, fail);
 }

@@ -140,7 +140,7 @@ function memoryText(instruction: Instruction, lookup: SymbolLookup): string {
     const displacement = BigInt.asIntN(64, instruction.ipRelMemoryAddress - instruction.nextIP);
     return `${segment}${signedHex(displacement)}(IP)`;
   }
-  const displacement = BigInt.asIntN(instruction.memoryDisplSize === 8 ? 64 : 32, memoryDisplacement);
+  const displacement = BigInt.asIntN(64, memoryDisplacement);
   const base = memoryBase === Register.None ? "" : `(${registerName(memoryBase)})`;
   const scaled = `(${registerName(memoryIndex)}*${instruction.memoryIndexScale})`;
   const index = memoryIndex === Register.None ? "" : scaled;

@@ -90,7 +90,7 @@ export class SymbolTable {
 
   /** For instance "go1.26.1"; undefined for a program that is not Go's, or whose version is nowhere to be found. */
   get goVersion(): string | undefined {
-    return this.hasGoFunctions || this.#buildInfo() !== undefined ? this.#version() : undefined;
+    return this.#buildInfo() !== undefined || this.hasGoFunctions ? this.#version() : undefined;
   }
 
   /** Every function, by address. Where both tables know one, Go's own name stands. */
