@@ -116,7 +116,7 @@ function keyOf(instruction: Instruction, row: InstructionRow): number {
   };
   add(memory?.form ?? 0, 4);
   add(memory?.segment ?? instruction.segment, 3);
-  add(memory?.address32 ? 1 : 0, 2);
+  add(memory?.address32 || instruction.stringAddress === 32 ? 1 : 0, 2);
   add(instruction.prefixes, 8);
   if (row.immediateInForm) {
     const immediate = instruction.operands.findLast((operand) => operand.kind === "immediate");

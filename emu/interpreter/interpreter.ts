@@ -1,6 +1,8 @@
-import { EXIT } from "../cpu/exits.ts";
-import { type CpuState, STATE } from "../cpu/state.ts";
-import type { Instruction } from "../decode/instruction.ts";
+import { Mnemonic } from "iced-x86";
+import { EXIT, VECTOR } from "../cpu/exits.ts";
+import { type CpuState, REG, STATE } from "../cpu/state.ts";
+import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
+import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { BOUNCE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { CodeCache } from "./code-cache.ts";
@@ -35,6 +37,20 @@ const SYSCALL: Stop = { kind: "syscall" };
 const HELPER: Stop = { kind: "helper" };
 const STOP: Stop = { kind: "stop" };
 
+/** Instructions that push or pop beside what their operands say. */
+const IMPLICIT_STACK: ReadonlySet<Mnemonic> = new Set([
+  Mnemonic.Push,
+  Mnemonic.Pop,
+  Mnemonic.Pushf,
+  Mnemonic.Pushfq,
+  Mnemonic.Popf,
+  Mnemonic.Popfq,
+  Mnemonic.Call,
+  Mnemonic.Ret,
+  Mnemonic.Enter,
+  Mnemonic.Leave,
+]);
+
 /** Tier 0: runs guest code through records and handlers (docs/architecture.md). */
 export class Interpreter {
   readonly memory: GuestMemory;
@@ -53,7 +69,7 @@ export class Interpreter {
       memory: memory.space.memory,
       table,
       access: (cpu: number, low: number, high: number, bytes: number, need: number) =>
-        this.#access(cpu >>> 0, (high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
+        this.#access(cpu >>> 0, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), bytes, need),
     };
     const core = new WebAssembly.Module(buildCoreModule() as Uint8Array<ArrayBuffer>);
     const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
@@ -64,7 +80,8 @@ export class Interpreter {
   }
 
   /** Last resort of an access: pages to bring in, code to drop, pages to join; or a fault. */
-  #access(cpu: number, address: number, bytes: number, need: number): number {
+  #access(cpu: number, linear: bigint, bytes: number, need: number): number {
+    const address = Number(linear);
     try {
       const pieces = this.memory.pieces(address, bytes, need);
       if (pieces.length === 1) return pieces[0].byteOffset;
@@ -73,7 +90,9 @@ export class Interpreter {
       return BOUNCE;
     } catch (error) {
       if (!(error instanceof GuestFault)) throw error;
-      this.#view.setBigUint64(cpu + STATE.faultAddress, BigInt(error.address), true);
+      // Above 2^53 a number is not exact; such an access fails at its first byte.
+      const faultAddress = address < TASK_SIZE ? BigInt(error.address) : linear;
+      this.#view.setBigUint64(cpu + STATE.faultAddress, faultAddress, true);
       this.#view.setUint32(cpu + STATE.exitDetail, need, true);
       return 0;
     }
@@ -127,8 +146,26 @@ export class Interpreter {
       }
       const detail = cpu.view.getUint32(STATE.exitDetail, true);
       if (exit === EXIT.exception) return { kind: "exception", vector: detail };
-      return { kind: "fault", address: cpu.view.getBigUint64(STATE.faultAddress, true), access: detail };
+      const address = cpu.view.getBigUint64(STATE.faultAddress, true);
+      if (BigInt.asUintN(64, BigInt.asIntN(48, address)) === address) return { kind: "fault", address, access: detail };
+      return { kind: "exception", vector: this.#isStackAccess(cpu, address) ? VECTOR.SS : VECTOR.GP };
     }
+  }
+
+  /**
+   * Did the instruction at RIP go through SS at `address`? An address that is not canonical is then #SS, not #GP: with
+   * RSP or RBP as the base register, and in pushes and pops (SDM Vol. 3A, 6.15, "Interrupt 12").
+   */
+  #isStackAccess(cpu: CpuState, address: bigint): boolean {
+    const available = this.memory.accessible(cpu.rip, MAX_INSTRUCTION, PROT_EXEC);
+    const decoder = new BlockDecoder(this.memory.readBytes(cpu.rip, available), cpu.rip);
+    const instruction = decoder.next();
+    decoder.free();
+    if (typeof instruction === "string" || instruction.stringAddress !== 0) return false;
+    const { memory } = instruction;
+    if (memory?.stackSegment && memory.segment === SEGMENT.none) return true;
+    const top = cpu.gpr[REG.RSP];
+    return IMPLICIT_STACK.has(instruction.mnemonic) && (address === top || BigInt.asUintN(64, top - address) <= 8n);
   }
 
   /** Lets the next indirect jump to RIP find its block. */

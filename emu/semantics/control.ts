@@ -9,9 +9,20 @@ import type { Translator } from "./translator.ts";
 const n = (value: number): I64Expr => i64.const(value);
 const ENDS = { ends: true };
 
+/** #GP, before anything changes, for a branch target that is not canonical (SDM Vol. 1, 3.3.7.1). */
+function requireCanonical(e: Translator, target: I64Expr): void {
+  const extended = i64.shrS(i64.shl(target, n(16)), n(16));
+  e.raiseIf(i64.ne(extended, target), VECTOR.GP);
+}
+
 define("Jmp", "Vol. 2A, JMP", (e) => {
-  if (e.operand(0).kind === "branch") e.jumpDirect();
-  else e.jumpTo(e.read(0));
+  if (e.operand(0).kind === "branch") {
+    e.jumpDirect();
+    return;
+  }
+  const target = e.read(0);
+  requireCanonical(e, target);
+  e.jumpTo(target);
 }, ENDS);
 
 define("Call", "Vol. 2A, CALL", (e) => {
@@ -21,6 +32,7 @@ define("Call", "Vol. 2A, CALL", (e) => {
     return;
   }
   const target = e.read(0);
+  requireCanonical(e, target);
   e.push(e.nextAddress(), 64);
   e.jumpTo(target);
 }, ENDS);
@@ -28,6 +40,7 @@ define("Call", "Vol. 2A, CALL", (e) => {
 define("Ret", "Vol. 2B, RET", (e) => {
   const top = e.let(e.gpr(REG.RSP));
   const target = e.load(top, 64);
+  requireCanonical(e, target);
   const released = e.instruction.operands.length > 0 ? i64.and(e.immediate(0), n(0xffff)) : n(0);
   e.setGpr(REG.RSP, i64.add(i64.add(top, n(8)), released));
   e.jumpTo(target);

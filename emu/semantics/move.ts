@@ -64,17 +64,29 @@ define("Cwd", "Vol. 2A, CWD/CDQ/CQO", signIntoDx(16));
 define("Cdq", "Vol. 2A, CWD/CDQ/CQO", signIntoDx(32));
 define("Cqo", "Vol. 2A, CWD/CDQ/CQO", signIntoDx(64));
 
+/** Pushes and pops of 16 bits whose operand does not say so: under prefix 66. */
+const NARROW_STACK = new Set<Code>([
+  Code.Push_imm16,
+  Code.Pushw_imm8,
+  Code.Pushw_FS,
+  Code.Pushw_GS,
+  Code.Popw_FS,
+  Code.Popw_GS,
+]);
+
 /** Is the stack operand 16 bits wide (prefix 66)? Everything else pushes and pops 64 bits in 64-bit mode. */
 const stackWidth = (e: Translator): 16 | 64 => {
   const operand = e.operand(0);
-  if (operand.registerClass === "segment") return 64;
+  if (operand.kind === "immediate" || operand.registerClass === "segment") {
+    return NARROW_STACK.has(e.instruction.code) ? 16 : 64;
+  }
   return operand.width === 16 ? 16 : 64;
 };
 
 define("Push", "Vol. 2B, PUSH", (e) => {
   const operand = e.operand(0);
-  if (operand.kind === "immediate") e.push(e.immediate(0), 64);
-  else if (operand.registerClass === "segment") e.push(n(SELECTORS[operand.index]), 64);
+  if (operand.kind === "immediate") e.push(e.immediate(0), stackWidth(e));
+  else if (operand.registerClass === "segment") e.push(n(SELECTORS[operand.index]), stackWidth(e));
   else e.push(e.read(0), stackWidth(e));
 });
 
