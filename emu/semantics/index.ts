@@ -6,5 +6,6 @@ import "./logic.ts";
 import "./move.ts";
 import "./shift.ts";
 import "./string.ts";
+import "./vector.ts";
 
 export { type InstructionRow, implementedMnemonics, rowOf } from "./table.ts";

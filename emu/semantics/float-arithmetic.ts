@@ -1,0 +1,116 @@
+import type { Mnemonic } from "iced-x86";
+import type { F32Expr, F64Expr, V128Expr } from "../wasm/expr.ts";
+import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
+import {
+  type BinaryOperation,
+  type Precision,
+  packedAddSub,
+  packedBinary,
+  packedSqrt,
+  scalarBinary,
+  scalarSqrt,
+} from "./float.ts";
+import { define } from "./table.ts";
+import type { Translator } from "./translator.ts";
+import { binaryParts, clearUpper, lanes, lastImmediate, sourcesOf, unaryParts, withVex } from "./vector-operands.ts";
+
+/** Add, subtract, multiply, divide, minimum, maximum and square root (SDM Vol. 1, 10.4.1.1, 11.4.1.1). */
+
+type Name = keyof typeof Mnemonic;
+
+const PRECISIONS: readonly Precision[] = [32, 64];
+/** Letter at the end of a mnemonic: S single, D double. */
+export const letter = (width: Precision): "s" | "d" => (width === 64 ? "d" : "s");
+
+export const readScalar = (e: Translator, width: Precision, i: number): F32Expr | F64Expr =>
+  width === 64 ? e.readF64(i) : e.readF32(i);
+
+/** Writes the low lane of operand 0; the rest of its XMM is kept, or with VEX comes from operand 1. */
+export function writeScalar(e: Translator, width: Precision, value: F32Expr | F64Expr): void {
+  if (!e.instruction.vex) {
+    if (width === 64) e.writeLow64(0, value as F64Expr);
+    else e.writeLow32(0, value as F32Expr);
+    return;
+  }
+  const rest = e.readVectorPart(1, 0);
+  const merged = width === 64 ? f64x2.replace(rest, 0, value as F64Expr) : f32x4.replace(rest, 0, value as F32Expr);
+  e.writeVectorPart(0, 0, merged);
+  clearUpper(e, 0, 1);
+}
+
+for (const op of ["add", "sub", "mul", "div", "min", "max"] as BinaryOperation[]) {
+  for (const width of PRECISIONS) {
+    const name = op[0].toUpperCase() + op.slice(1);
+    const sdm = `Vol. 2, ${op.toUpperCase()}P${letter(width).toUpperCase()}`;
+    define(withVex(`${name}s${letter(width)}` as Name), sdm, (e) => {
+      const [first, second] = sourcesOf(e);
+      const b = readScalar(e, width, second);
+      const a = readScalar(e, width, first);
+      writeScalar(e, width, scalarBinary(e, op, width, a, b));
+    });
+    define(withVex(`${name}p${letter(width)}` as Name), sdm, (e) =>
+      binaryParts(e, (a, b) => packedBinary(e, op, width, a, b)),
+    );
+  }
+}
+
+for (const width of PRECISIONS) {
+  const s = letter(width);
+  define(withVex(`Sqrts${s}`), `Vol. 2B, SQRTS${s.toUpperCase()}`, (e) => {
+    const source = readScalar(e, width, sourcesOf(e)[1]);
+    writeScalar(e, width, scalarSqrt(e, width, source));
+  });
+  define(withVex(`Sqrtp${s}`), `Vol. 2B, SQRTP${s.toUpperCase()}`, (e) =>
+    unaryParts(e, (a) => packedSqrt(e, width, a)),
+  );
+  define(withVex(`Addsubp${s}`), `Vol. 2A, ADDSUBP${s.toUpperCase()}`, (e) =>
+    binaryParts(e, (a, b) => packedAddSub(e, width, a, b)),
+  );
+  for (const op of ["add", "sub"] as const) {
+    define(withVex(`H${op}p${s}` as Name), `Vol. 2A, H${op.toUpperCase()}P${s.toUpperCase()}`, (e) =>
+      binaryParts(e, (a, b) => {
+        const even = e.let(shuffleLanes(width, a, b, EVEN[width]));
+        const odd = e.let(shuffleLanes(width, a, b, ODD[width]));
+        return packedBinary(e, op, width, even, odd);
+      }),
+    );
+  }
+}
+
+const EVEN = { 32: [0, 2, 4, 6], 64: [0, 2] } as const;
+const ODD = { 32: [1, 3, 5, 7], 64: [1, 3] } as const;
+
+/** Picks lanes of a (0…) and b (128 / width…). */
+export function shuffleLanes(width: number, a: V128Expr, b: V128Expr, picks: readonly number[]): V128Expr {
+  const bytes = width / 8;
+  return v128.shuffle(a, b, picks.flatMap((lane) => Array.from({ length: bytes }, (_, i) => lane * bytes + i)));
+}
+
+/** All ones in the lanes whose bit is set. */
+function laneMask(width: Precision, bits: number): V128Expr {
+  return lanes(width, ...Array.from({ length: 128 / width }, (_, lane) => (bits & (1 << lane) ? -1 : 0)));
+}
+
+/**
+ * DPPS, DPPD (SDM Vol. 2A): lanes chosen by the immediate's high half are multiplied, added pairwise, and stored where
+ * its low half says. A lane that is not chosen takes part as +0.
+ */
+function dotProduct(e: Translator, width: Precision): void {
+  const immediate = lastImmediate(e);
+  const chosen = laneMask(width, immediate >> 4);
+  const stored = laneMask(width, immediate);
+  binaryParts(e, (a, b) => {
+    const masked = (x: V128Expr): V128Expr => e.let(v128.and(x, chosen));
+    const products = e.let(v128.and(packedBinary(e, "mul", width, masked(a), masked(b)), chosen));
+    const pick = (x: V128Expr, picks: readonly number[]): V128Expr => e.let(shuffleLanes(width, x, x, picks));
+    let sum: V128Expr;
+    if (width === 64) sum = packedBinary(e, "add", 64, pick(products, [0, 0]), pick(products, [1, 1]));
+    else {
+      const pairs = packedBinary(e, "add", 32, pick(products, [0, 2, 0, 2]), pick(products, [1, 3, 1, 3]));
+      sum = packedBinary(e, "add", 32, pick(pairs, [0, 0, 0, 0]), pick(pairs, [1, 1, 1, 1]));
+    }
+    return v128.and(sum, stored);
+  });
+}
+define(withVex("Dpps"), "Vol. 2A, DPPS", (e) => dotProduct(e, 32), { immediateInForm: true });
+define(withVex("Dppd"), "Vol. 2A, DPPD", (e) => dotProduct(e, 64), { immediateInForm: true });

@@ -1,0 +1,231 @@
+import { STATE } from "../cpu/state.ts";
+import { VECTOR } from "../cpu/exits.ts";
+import {
+  type Expr,
+  F32,
+  type F32Expr,
+  F64,
+  type F64Expr,
+  f32,
+  f64,
+  type I32Expr,
+  I64,
+  type I64Expr,
+  i32,
+  i64,
+  select,
+  V128,
+  type V128Expr,
+  type ValType,
+  I32,
+} from "../wasm/expr.ts";
+import { f32x4, f64x2, i32x4, i64x2, v128 } from "../wasm/simd.ts";
+import { MXCSR } from "./helpers/float-format.ts";
+import { packedName } from "./helpers/packed-float.ts";
+import { FAST_MASK, FAST_VALUE } from "./helpers/soft-float.ts";
+import type { Translator } from "./translator.ts";
+import { lanes } from "./vector-operands.ts";
+
+/**
+ * Where floating-point instructions decide between WebAssembly's arithmetic and exact emulation.
+ *
+ * WebAssembly computes with round-to-nearest, has no exception flags and leaves a NaN's bits open. Its result is the
+ * processor's, flags and all, if (1) MXCSR is in its usual state, with all exceptions masked, PE already set, no DAZ
+ * and FTZ; and (2) every operand is *ordinary*: a normal number of such an exponent that no result can be a NaN, an
+ * infinity, denormal or even near that. Both tests are a few integer operations. Whatever fails them goes to a helper
+ * (helpers/soft-float.ts), which is right for every state and operand. MXCSR: SDM Vol. 1, 10.2.3; exceptions: 11.5.
+ */
+
+export type Precision = 32 | 64;
+type FloatExpr = F32Expr | F64Expr;
+
+/** MXCSR is in the state in which (inexact) arithmetic needs no flag. */
+export function isArithmeticFast(e: Translator): I32Expr {
+  return i32.eq(i32.and(mxcsr(e), i32.const(FAST_MASK)), i32.const(FAST_VALUE));
+}
+
+/** The same for operations that are never inexact: compares, minimum and maximum. */
+export function isExactFast(e: Translator): I32Expr {
+  const mask = MXCSR.masks | MXCSR.DAZ;
+  return i32.eq(i32.and(mxcsr(e), i32.const(mask)), i32.const(MXCSR.masks));
+}
+
+export const mxcsr = (e: Translator): I32Expr => i32.wrap(e.state(STATE.mxcsr, 32));
+
+/**
+ * Ranges of exponents as a subtrahend and a mask of bit patterns: in range if pattern − start has no bit of the mask.
+ * `narrow` (2^±255, 2^±31) keeps products and quotients ordinary; `wide` (2^±511, 2^±63) sums.
+ */
+export type Range = "narrow" | "wide";
+const RANGES = {
+  narrow: { 64: { start: 768n << 52n, mask: 3n << 61n }, 32: { start: 96n << 23n, mask: 3n << 29n } },
+  wide: { 64: { start: 512n << 52n, mask: 1n << 62n }, 32: { start: 64n << 23n, mask: 1n << 30n } },
+} as const;
+
+const sign = { 64: 1n << 63n, 32: 1n << 31n } as const;
+
+/** Are all of these scalars ordinary? With `positive`, their sign bit has to be clear too. */
+export function ordinaryScalars(width: Precision, range: Range, values: readonly FloatExpr[], positive = false): I32Expr {
+  const { start, mask: bits } = RANGES[range][width];
+  const mask = positive ? bits | sign[width] : bits;
+  if (width === 64) {
+    const shifted = values.map((value) => i64.sub(i64.reinterpretF64(value as F64Expr), i64.const(start)));
+    return i64.eqz(i64.and(shifted.reduce(i64.or), i64.const(mask)));
+  }
+  const shifted = values.map((value) => i32.sub(i32.reinterpretF32(value as F32Expr), i32.const(Number(start))));
+  return i32.eqz(i32.and(shifted.reduce(i32.or), i32.const(Number(BigInt.asIntN(32, mask)))));
+}
+
+/** Are all lanes of these vectors ordinary? */
+export function ordinaryVectors(
+  width: Precision,
+  range: Range,
+  values: readonly V128Expr[],
+  positive = false,
+): I32Expr {
+  const { start, mask: bits } = RANGES[range][width];
+  const mask = positive ? bits | sign[width] : bits;
+  const sub = width === 64 ? i64x2.sub : i32x4.sub;
+  const shifted = values.map((value) => sub(value, lanes(width, start)));
+  return i32.eqz(v128.anyTrue(v128.and(shifted.reduce(v128.or), lanes(width, mask))));
+}
+
+/** A local that gets `quick` if `condition` holds, else `slow` with what its exceptions ask for. Pinned. */
+export function fastOr<T extends ValType>(
+  e: Translator,
+  condition: I32Expr,
+  type: T,
+  quick: () => Expr<T>,
+  slow: () => Expr<T>,
+): Expr<T> {
+  const result = e.local(type);
+  e.if(
+    condition,
+    () => e.set(result, quick()),
+    () => {
+      e.set(result, slow());
+      commitExceptions(e);
+    },
+  );
+  return e.let(result as Expr<T>);
+}
+
+/** Ends the part of an instruction that called helpers: sets MXCSR's flags, and #XM if one is not masked. */
+export function commitExceptions(e: Translator): void {
+  e.if(e.callHelper("commitFloat", I32, [e.stateAddress()]), () => e.raise(VECTOR.XM));
+}
+
+/** A scalar as helpers take it: its bits, zero-extended. */
+export const bitsOf = (width: Precision, value: FloatExpr): I64Expr =>
+  width === 64
+    ? i64.reinterpretF64(value as F64Expr)
+    : i64.extendI32U(i32.reinterpretF32(value as F32Expr));
+
+export function floatOf(width: 64, bits: I64Expr): F64Expr;
+export function floatOf(width: 32, bits: I64Expr): F32Expr;
+export function floatOf(width: Precision, bits: I64Expr): FloatExpr;
+export function floatOf(width: Precision, bits: I64Expr): FloatExpr {
+  return width === 64 ? f64.reinterpretI64(bits) : f32.reinterpretI32(i32.wrap(bits));
+}
+
+export type BinaryOperation = "add" | "sub" | "mul" | "div" | "min" | "max";
+
+interface Row {
+  readonly range: Range;
+  readonly exact: boolean;
+  readonly scalar: Readonly<Record<Precision, (a: FloatExpr, b: FloatExpr) => FloatExpr>>;
+  readonly packed: Readonly<Record<Precision, (a: V128Expr, b: V128Expr) => V128Expr>>;
+}
+
+function row(op: "add" | "sub" | "mul" | "div", range: Range): Row {
+  return {
+    range,
+    exact: false,
+    scalar: {
+      32: (a, b) => f32[op](a as F32Expr, b as F32Expr),
+      64: (a, b) => f64[op](a as F64Expr, b as F64Expr),
+    },
+    packed: { 32: f32x4[op], 64: f64x2[op] },
+  };
+}
+
+/** MINxx is a < b ? a : b, which is WebAssembly's pmin(b, a). */
+function extremum(compare: "lt" | "gt", packed: "pmin" | "pmax"): Row {
+  return {
+    range: "wide",
+    exact: true,
+    scalar: {
+      32: (a, b) => select(f32[compare](a as F32Expr, b as F32Expr), a as F32Expr, b as F32Expr),
+      64: (a, b) => select(f64[compare](a as F64Expr, b as F64Expr), a as F64Expr, b as F64Expr),
+    },
+    packed: { 32: (a, b) => f32x4[packed](b, a), 64: (a, b) => f64x2[packed](b, a) },
+  };
+}
+
+const OPERATIONS: Readonly<Record<BinaryOperation, Row>> = {
+  add: row("add", "wide"),
+  sub: row("sub", "wide"),
+  mul: row("mul", "narrow"),
+  div: row("div", "narrow"),
+  min: extremum("lt", "pmin"),
+  max: extremum("gt", "pmax"),
+};
+
+/** a op b as the processor computes it; operands pinned, result pinned. */
+export function scalarBinary(e: Translator, op: BinaryOperation, width: Precision, a: FloatExpr, b: FloatExpr): FloatExpr {
+  const { range, exact, scalar } = OPERATIONS[op];
+  const usual = exact ? isExactFast(e) : isArithmeticFast(e);
+  return fastOr<typeof F32 | typeof F64>(
+    e,
+    i32.and(usual, ordinaryScalars(width, range, [a, b])),
+    width === 64 ? F64 : F32,
+    () => scalar[width](a, b),
+    () => floatOf(width, e.callHelper(`${op}${width}`, I64, [e.stateAddress(), bitsOf(width, a), bitsOf(width, b)])),
+  );
+}
+
+/** The same for each lane of two vectors. */
+export function packedBinary(e: Translator, op: BinaryOperation, width: Precision, a: V128Expr, b: V128Expr): V128Expr {
+  const { range, exact, packed } = OPERATIONS[op];
+  const usual = exact ? isExactFast(e) : isArithmeticFast(e);
+  return fastOr(
+    e,
+    i32.and(usual, ordinaryVectors(width, range, [a, b])),
+    V128,
+    () => packed[width](a, b),
+    () => e.callHelper(packedName(op, width), V128, [e.stateAddress(), a, b]),
+  );
+}
+
+/** ADDSUBPS, ADDSUBPD: the even lanes are subtracted. */
+export function packedAddSub(e: Translator, width: Precision, a: V128Expr, b: V128Expr): V128Expr {
+  const add = width === 64 ? f64x2.add : f32x4.add;
+  return fastOr(
+    e,
+    i32.and(isArithmeticFast(e), ordinaryVectors(width, "wide", [a, b])),
+    V128,
+    () => add(a, v128.xor(b, lanes(width, sign[width], 0n))),
+    () => e.callHelper(packedName("addsub", width), V128, [e.stateAddress(), a, b]),
+  );
+}
+
+/** The square root of a pinned scalar. */
+export function scalarSqrt(e: Translator, width: Precision, a: FloatExpr): FloatExpr {
+  return fastOr<typeof F32 | typeof F64>(
+    e,
+    i32.and(isArithmeticFast(e), ordinaryScalars(width, "wide", [a], true)),
+    width === 64 ? F64 : F32,
+    () => (width === 64 ? f64.sqrt(a as F64Expr) : f32.sqrt(a as F32Expr)),
+    () => floatOf(width, e.callHelper(`sqrt${width}`, I64, [e.stateAddress(), bitsOf(width, a)])),
+  );
+}
+
+export function packedSqrt(e: Translator, width: Precision, a: V128Expr): V128Expr {
+  return fastOr(
+    e,
+    i32.and(isArithmeticFast(e), ordinaryVectors(width, "wide", [a], true)),
+    V128,
+    () => (width === 64 ? f64x2.sqrt(a) : f32x4.sqrt(a)),
+    () => e.callHelper(packedName("sqrt", width), V128, [e.stateAddress(), a]),
+  );
+}

@@ -1,0 +1,4 @@
+// Vector and floating-point groups: each adds its rows to the table.
+import "./float-arithmetic.ts";
+import "./float-compare.ts";
+import "./vector-move.ts";
