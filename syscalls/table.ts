@@ -55,6 +55,13 @@ export type ArgKind =
   | "fdPair"
   | "status"
   | "prctlOp"
+  | "atFlags"
+  | "accessMode"
+  | "statfs"
+  | "flockOp"
+  | "string"
+  | "dirents"
+  | "fdset"
   | "any";
 
 /** One system call: number, name, argument kinds (for --strace), handler and how far it goes. */

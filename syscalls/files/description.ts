@@ -3,8 +3,8 @@ import { errno, SyscallError } from "../abi/errno.ts";
 import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import type { FileStat } from "../abi/stat.ts";
-import type { Process } from "../process.ts";
 import type { HostFile } from "../host/host.ts";
+import type { Process } from "../process.ts";
 import type { IoVector } from "./io-vector.ts";
 
 /** What read and write return when they would have to wait. */
@@ -29,13 +29,15 @@ export abstract class FileDescription {
   /** Where read and write go on, for kinds that can seek. */
   offset = 0;
   /** Woken whenever poll() may tell something new. */
-  readonly queue = new WaitQueue();
+  readonly queue: WaitQueue;
   /** Runs when the last descriptor is gone; epoll sets take the description out. */
   readonly onRelease = new Set<() => void>();
   #references = 0;
 
-  constructor(flags: number) {
+  /** @param queue given if several descriptions are woken by the same events */
+  constructor(flags: number, queue = new WaitQueue()) {
     this.flags = flags;
+    this.queue = queue;
   }
 
   /** What the link in /proc/self/fd shows: a path or "kind:[inode]". A byte string. */
@@ -102,6 +104,14 @@ export abstract class FileDescription {
 
   sync(_dataOnly: boolean): void {
     throw new SyscallError("EINVAL");
+  }
+
+  /**
+   * A new description of the same thing, as opening /proc/self/fd/N gives; what has no name cannot be opened again
+   * (Linux: fs/open.c, no_open: ENXIO).
+   */
+  reopen(_flags: number): FileDescription {
+    throw new SyscallError("ENXIO");
   }
 
   /** Takes over changed status flags (F_SETFL). */

@@ -13,6 +13,8 @@ export const NR_OPEN = 1_048_576;
 export class FdTable {
   /** RLIMIT_NOFILE: one more than the highest number that may be handed out. */
   limit: number;
+  /** The hard limit, up to which the process may raise it. */
+  hardLimit = NR_OPEN;
   #slots: (Descriptor | undefined)[] = [];
   /** No number below is free. */
   #lowestFree = 0;

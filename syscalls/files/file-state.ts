@@ -1,5 +1,5 @@
-import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_PATH, O_RDWR, PATH_MAX } from "../abi/fcntl.ts";
 import { SyscallError } from "../abi/errno.ts";
+import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDWR, PATH_MAX } from "../abi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
 import type { Host, HostFile, HostInput, HostOutput } from "../host/host.ts";
 import type { FileDescription } from "./description.ts";
@@ -82,7 +82,7 @@ export class FileState {
   #standardStream(input: HostInput | undefined, output: HostOutput | undefined): FileDescription {
     const stdio = (input ?? output) as HostInput | HostOutput;
     if (stdio.file !== undefined && (stdio.stat().mode & S_IFMT) === S_IFREG) {
-      return new HostFileDescription(stdio.file, stdio.flags & (O_ACCMODE | O_APPEND), stdio.path);
+      return new HostFileDescription(stdio.file, stdio.flags & (O_ACCMODE | O_APPEND | O_LARGEFILE), stdio.path);
     }
     const terminal = stdio.isTerminal && sameFile(this.host.stdin, this.host.stdout) ? this.host : undefined;
     const sink = output ?? terminal?.stdout;
@@ -100,9 +100,10 @@ export class FileState {
               },
         isTerminal: stdio.isTerminal,
         windowSize: () => stdio.windowSize(),
+        setRawMode: (raw) => this.host.stdin.setRawMode(raw),
         wakeUp: () => this.wakeUp(),
       },
-      terminal !== undefined && input !== undefined ? O_RDWR : stdio.flags & (O_ACCMODE | O_APPEND),
+      terminal !== undefined && input !== undefined ? O_RDWR : stdio.flags & (O_ACCMODE | O_APPEND | O_LARGEFILE),
     );
   }
 

@@ -1,7 +1,7 @@
 import { PROT_READ, PROT_WRITE, TASK_SIZE } from "../../emu/layout.ts";
 import { GuestFault, type GuestMemory } from "../../emu/memory/guest-memory.ts";
-import { MAX_RW_COUNT, UIO_MAXIOV } from "../abi/fcntl.ts";
 import { SyscallError } from "../abi/errno.ts";
+import { MAX_RW_COUNT, UIO_MAXIOV } from "../abi/fcntl.ts";
 
 interface Segment {
   readonly address: number;

@@ -1,4 +1,6 @@
+import { WaitQueue } from "../../emu/threads/wait-queue.ts";
 import { SyscallError } from "../abi/errno.ts";
+import { defaultTermios, isRaw } from "../abi/ioctl.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import type { FileStat } from "../abi/stat.ts";
 import type { HostFile, WindowSize } from "../host/host.ts";
@@ -21,56 +23,34 @@ export interface StreamEnds {
   readonly sink: ((bytes: Uint8Array) => number) | undefined;
   readonly isTerminal: boolean;
   windowSize(): WindowSize | undefined;
+  /** Switches the terminal between lines with echo and single characters without. */
+  setRawMode?(raw: boolean): void;
   /** Lets the machine go on after something arrived. */
   wakeUp(): void;
   readonly file?: HostFile;
 }
 
-/** A host stream that delivers when it likes: standard input, output and error; FIFOs and devices opened by path. */
-export class StreamDescription extends FileDescription {
-  readonly #ends: StreamEnds;
-  #buffered: Uint8Array = new Uint8Array(0);
-  #ended = false;
-  #error: SyscallError | undefined;
+/** The state of a host stream that all descriptions of it share: what has arrived and not been read. */
+class Stream {
+  readonly ends: StreamEnds;
+  readonly queue = new WaitQueue();
+  users = 0;
+  buffered: Uint8Array = new Uint8Array(0);
+  ended = false;
+  error: SyscallError | undefined;
+  sinkFull = false;
+  termios = defaultTermios();
   #pending = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #sinkFull = false;
 
-  constructor(ends: StreamEnds, flags: number) {
-    super(flags);
-    this.#ends = ends;
-  }
-
-  override get path(): string {
-    return this.#ends.path;
-  }
-
-  override get host(): HostFile | undefined {
-    return this.#ends.file;
-  }
-
-  get isTerminal(): boolean {
-    return this.#ends.isTerminal;
-  }
-
-  /** Size of the terminal; undefined if this is none. */
-  windowSize(): WindowSize | undefined {
-    return this.#ends.windowSize();
-  }
-
-  /** Bytes that are here already (ioctl FIONREAD). */
-  get buffered(): number {
-    return this.#buffered.length;
-  }
-
-  override stat(): FileStat {
-    return this.#ends.stat();
+  constructor(ends: StreamEnds) {
+    this.ends = ends;
   }
 
   /** Asks the source for bytes unless there is an answer, or a question under way, already. */
-  #ask(max: number): void {
-    const { source } = this.#ends;
-    if (source === undefined || this.#pending || this.#ended || this.#error || this.#buffered.length > 0) return;
+  ask(max: number): void {
+    const { source } = this.ends;
+    if (source === undefined || this.#pending || this.ended || this.error || this.buffered.length > 0) return;
     try {
       const answer = source(Math.min(max, CHUNK));
       if (answer instanceof Uint8Array) {
@@ -91,41 +71,112 @@ export class StreamDescription extends FileDescription {
     this.#pending = false;
     store();
     this.queue.wake();
-    this.#ends.wakeUp();
+    this.ends.wakeUp();
   }
 
   #arrived(bytes: Uint8Array): void {
-    if (bytes.length === 0) this.#ended = true;
-    else this.#buffered = bytes;
+    if (bytes.length === 0) this.ended = true;
+    else this.buffered = bytes;
   }
 
   #failed(error: unknown): void {
-    this.#error = error instanceof SyscallError ? error : new SyscallError("EIO");
+    this.error = error instanceof SyscallError ? error : new SyscallError("EIO");
+  }
+
+  /** Wakes writers after a while. */
+  tryLater(): void {
+    this.sinkFull = true;
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      this.sinkFull = false;
+      this.queue.wake();
+      this.ends.wakeUp();
+    }, RETRY_MS);
+  }
+
+  drop(): void {
+    if (--this.users > 0) return;
+    clearTimeout(this.#retry);
+    this.ends.file?.close();
+  }
+}
+
+/** A host stream that delivers when it likes: standard input, output and error; FIFOs and devices opened by path. */
+export class StreamDescription extends FileDescription {
+  readonly #stream: Stream;
+
+  constructor(ends: StreamEnds | Stream, flags: number) {
+    const stream = ends instanceof Stream ? ends : new Stream(ends);
+    super(flags, stream.queue);
+    this.#stream = stream;
+    stream.users++;
+  }
+
+  override get path(): string {
+    return this.#stream.ends.path;
+  }
+
+  override get host(): HostFile | undefined {
+    return this.#stream.ends.file;
+  }
+
+  get isTerminal(): boolean {
+    return this.#stream.ends.isTerminal;
+  }
+
+  /** Size of the terminal; undefined if this is none. */
+  windowSize(): WindowSize | undefined {
+    return this.#stream.ends.windowSize();
+  }
+
+  /** The kernel's struct termios of the terminal. */
+  get termios(): Uint8Array {
+    return this.#stream.termios;
+  }
+
+  setTermios(termios: Uint8Array): void {
+    const stream = this.#stream;
+    if (isRaw(termios) !== isRaw(stream.termios)) stream.ends.setRawMode?.(isRaw(termios));
+    stream.termios = termios;
+  }
+
+  /** Bytes that are here already (ioctl FIONREAD). */
+  get buffered(): number {
+    return this.#stream.buffered.length;
+  }
+
+  override stat(): FileStat {
+    return this.#stream.ends.stat();
+  }
+
+  override reopen(flags: number): FileDescription {
+    return new StreamDescription(this.#stream, flags);
   }
 
   override read(to: IoVector): number {
-    if (this.#ends.source === undefined) throw new SyscallError("EBADF");
+    const stream = this.#stream;
+    if (stream.ends.source === undefined) throw new SyscallError("EBADF");
     if (to.remaining === 0) return 0;
-    this.#ask(to.remaining);
-    if (this.#buffered.length > 0) {
-      const count = to.put(this.#buffered);
+    stream.ask(to.remaining);
+    if (stream.buffered.length > 0) {
+      const count = to.put(stream.buffered);
       if (count === 0) to.fault();
-      this.#buffered = this.#buffered.subarray(count);
+      stream.buffered = stream.buffered.subarray(count);
       return count;
     }
-    if (this.#error !== undefined) {
-      const error = this.#error;
-      this.#error = undefined;
+    if (stream.error !== undefined) {
+      const { error } = stream;
+      stream.error = undefined;
       throw error;
     }
-    if (!this.#ended) return WOULD_BLOCK;
+    if (!stream.ended) return WOULD_BLOCK;
     // Control-D ends one read of a terminal; the next one asks again.
-    if (this.#ends.isTerminal) this.#ended = false;
+    if (stream.ends.isTerminal) stream.ended = false;
     return 0;
   }
 
   override write(from: IoVector): number {
-    const { sink } = this.#ends;
+    const { sink } = this.#stream.ends;
     if (sink === undefined) throw new SyscallError("EBADF");
     if (from.remaining === 0) return 0;
     const before = from.done;
@@ -140,38 +191,28 @@ export class StreamDescription extends FileDescription {
     } catch (error) {
       if (from.done > before) return from.done - before;
       if (!(error instanceof SyscallError) || error.message !== "EAGAIN") throw error;
-      this.#tryLater();
+      this.#stream.tryLater();
       return WOULD_BLOCK;
     }
-    this.#sinkFull = false;
+    this.#stream.sinkFull = false;
     if (from.done === before) from.fault();
     return from.done - before;
   }
 
-  #tryLater(): void {
-    this.#sinkFull = true;
-    this.#retry ??= setTimeout(() => {
-      this.#retry = undefined;
-      this.#sinkFull = false;
-      this.queue.wake();
-      this.#ends.wakeUp();
-    }, RETRY_MS);
-  }
-
   override poll(): number {
+    const stream = this.#stream;
     let mask = 0;
-    if (this.#ends.sink !== undefined && this.writable && !this.#sinkFull) mask |= POLLOUT | POLLWRNORM;
-    if (this.#ends.source !== undefined && this.readable) {
-      this.#ask(READ_AHEAD);
-      if (this.#buffered.length > 0 || this.#ended) mask |= POLLIN | POLLRDNORM;
-      if (this.#ended && !this.#ends.isTerminal) mask |= POLLHUP;
-      if (this.#error !== undefined) mask |= POLLERR | POLLIN;
+    if (stream.ends.sink !== undefined && this.writable && !stream.sinkFull) mask |= POLLOUT | POLLWRNORM;
+    if (stream.ends.source !== undefined && this.readable) {
+      stream.ask(READ_AHEAD);
+      if (stream.buffered.length > 0 || stream.ended) mask |= POLLIN | POLLRDNORM;
+      if (stream.ended && !stream.ends.isTerminal) mask |= POLLHUP;
+      if (stream.error !== undefined) mask |= POLLERR | POLLIN;
     }
     return mask;
   }
 
   protected override destroy(): void {
-    clearTimeout(this.#retry);
-    this.#ends.file?.close();
+    this.#stream.drop();
   }
 }

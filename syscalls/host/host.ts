@@ -51,6 +51,8 @@ export interface HostInput extends HostStdio {
    * out of the source. One call at a time.
    */
   read(max: number): Uint8Array | Promise<Uint8Array>;
+  /** Switches a terminal between lines with echo and single characters without (termios(3), cfmakeraw). */
+  setRawMode(raw: boolean): void;
 }
 
 export interface HostOutput extends HostStdio {
@@ -75,6 +77,7 @@ export interface HostFile {
    */
   read(into: Uint8Array, position: number | null): number;
   write(from: Uint8Array, position: number | null): number;
+  readonly isTerminal: boolean;
   /** Bytes of a FIFO or a device when there are some; undefined for regular files and directories. */
   readonly input: ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined;
   stat(): FileStat;

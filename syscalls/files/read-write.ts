@@ -1,0 +1,115 @@
+import { errno, SyscallError } from "../abi/errno.ts";
+import type { Args } from "../args.ts";
+import type { SyscallResult } from "../block.ts";
+import type { Process } from "../process.ts";
+import { type Handler, row, type SyscallRow } from "../table.ts";
+import type { Thread } from "../thread.ts";
+import { readOrWait, writeOrWait } from "./blocking.ts";
+import type { FileDescription } from "./description.ts";
+import { IoVector } from "./io-vector.ts";
+
+/** @throws SyscallError EBADF if it is not open for reading (fs/read_write.c, vfs_read) */
+function readable(process: Process, fd: number): FileDescription {
+  const description = process.files.table.get(fd);
+  if (!description.readable) throw new SyscallError("EBADF");
+  return description;
+}
+
+/** @throws SyscallError EBADF if it is not open for writing (fs/read_write.c, vfs_write) */
+function writable(process: Process, fd: number): FileDescription {
+  const description = process.files.table.get(fd);
+  if (!description.writable) throw new SyscallError("EBADF");
+  return description;
+}
+
+const one = (process: Process, args: Args, direction: "in" | "out"): IoVector =>
+  IoVector.guest(process.memory, args.address(1), args.address(2), direction);
+
+/** The iovec array of readv and its kin: the count is an unsigned long. */
+const many = (process: Process, args: Args, direction: "in" | "out"): IoVector =>
+  IoVector.fromIovecs(process.memory, args.address(1), args.address(2), direction);
+
+const read: Handler = (process, _thread, args) => {
+  const description = readable(process, args.i32(0));
+  const to = one(process, args, "out");
+  return readOrWait(description, () => description.read(to));
+};
+
+const readv: Handler = (process, _thread, args) => {
+  const description = readable(process, args.i32(0));
+  const to = many(process, args, "out");
+  return to.length === 0 ? 0 : readOrWait(description, () => description.read(to));
+};
+
+const write: Handler = (process, thread, args) => {
+  const description = writable(process, args.i32(0));
+  const from = one(process, args, "in");
+  return writeOrWait(process, thread, description, from, () => description.write(from));
+};
+
+const writev: Handler = (process, thread, args) => {
+  const description = writable(process, args.i32(0));
+  const from = many(process, args, "in");
+  if (from.length === 0) return 0;
+  return writeOrWait(process, thread, description, from, () => description.write(from));
+};
+
+/**
+ * Positional transfers: EINVAL for a negative position, then EBADF, ESPIPE for what has no positions, then the access
+ * mode (fs/read_write.c, ksys_pread64 and do_preadv).
+ */
+function positional(process: Process, fd: number, position: number, mode: "readable" | "writable"): FileDescription {
+  if (position < 0) throw new SyscallError("EINVAL");
+  const description = process.files.table.get(fd);
+  if (!description.seekable) throw new SyscallError("ESPIPE");
+  if (!description[mode]) throw new SyscallError("EBADF");
+  return description;
+}
+
+const pread64: Handler = (process, _thread, args) => {
+  const position = args.offset(3);
+  const description = positional(process, args.i32(0), position, "readable");
+  const to = one(process, args, "out");
+  return description.readAt(to, position);
+};
+
+const pwrite64: Handler = (process, _thread, args) => {
+  const position = args.offset(3);
+  const description = positional(process, args.i32(0), position, "writable");
+  const from = one(process, args, "in");
+  return from.length === 0 ? 0 : description.writeAt(from, position);
+};
+
+const preadv: Handler = (process, _thread, args) => {
+  const position = args.offset(3);
+  const description = positional(process, args.i32(0), position, "readable");
+  return description.readAt(many(process, args, "out"), position);
+};
+
+const pwritev: Handler = (process, _thread, args) => {
+  const position = args.offset(3);
+  const description = positional(process, args.i32(0), position, "writable");
+  const from = many(process, args, "in");
+  return from.length === 0 ? 0 : description.writeAt(from, position);
+};
+
+/** preadv2 and pwritev2: position -1 means the file's own offset; no RWF_ flag is supported (EOPNOTSUPP). */
+const second =
+  (plain: Handler, at: Handler): Handler =>
+  (process: Process, thread: Thread, args: Args): SyscallResult => {
+    if (args.i32(5) !== 0) return -errno.ENOTSUP;
+    return args.i64(3) === -1n ? plain(process, thread, args) : at(process, thread, args);
+  };
+
+export const READ_WRITE_SYSCALLS: readonly SyscallRow[] = [
+  row(0, "read", ["fd", "bufferOut", "size"], read),
+  row(1, "write", ["fd", "bufferIn", "size"], write),
+  row(17, "pread64", ["fd", "bufferOut", "size", "long"], pread64),
+  row(18, "pwrite64", ["fd", "bufferIn", "size", "long"], pwrite64),
+  row(19, "readv", ["fd", "iovecOut", "ulong"], readv),
+  row(20, "writev", ["fd", "iovecIn", "ulong"], writev),
+  row(295, "preadv", ["fd", "iovecOut", "ulong", "long", "long"], preadv),
+  row(296, "pwritev", ["fd", "iovecIn", "ulong", "long", "long"], pwritev),
+  row(327, "preadv2", ["fd", "iovecOut", "ulong", "long", "long", "hex"], second(readv, preadv), "no RWF_ flags"),
+  row(328, "pwritev2", ["fd", "iovecIn", "ulong", "long", "long", "hex"], second(writev, pwritev), "no RWF_ flags"),
+];

@@ -1,0 +1,20 @@
+import { isErrnoName, SyscallError } from "../abi/errno.ts";
+
+/** The Linux error of what a Node call threw; EIO for what has no Linux name. */
+export function asSyscallError(error: unknown): SyscallError {
+  if (error instanceof SyscallError) return error;
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code === "EOPNOTSUPP") return new SyscallError("ENOTSUP");
+  // Node refuses arguments (a negative length, say) before the kernel would.
+  if (code.startsWith("ERR_")) return new SyscallError("EINVAL");
+  return new SyscallError(isErrnoName(code) ? code : "EIO");
+}
+
+/** Runs a Node call and turns what it throws into a SyscallError. */
+export function attempt<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw asSyscallError(error);
+  }
+}

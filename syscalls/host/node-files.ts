@@ -1,0 +1,275 @@
+import * as fs from "node:fs";
+import * as tty from "node:tty";
+import { SyscallError } from "../abi/errno.ts";
+import * as abi from "../abi/fcntl.ts";
+import { directoryType, type FileStat, type FileSystemStat, S_IFCHR, S_IFIFO, S_IFMT } from "../abi/stat.ts";
+import type { HostDirectoryEntry, HostFile, HostFileSystem } from "./host.ts";
+import { attempt } from "./node-errors.ts";
+import { PullReader } from "./node-reader.ts";
+
+const LINUX = process.platform === "linux";
+
+/** Open flags with a name in Node on every platform; Linux's own numbers differ between architectures. */
+const FLAG_NAMES = [
+  [abi.O_CREAT, "O_CREAT"],
+  [abi.O_EXCL, "O_EXCL"],
+  [abi.O_NOCTTY, "O_NOCTTY"],
+  [abi.O_TRUNC, "O_TRUNC"],
+  [abi.O_APPEND, "O_APPEND"],
+  [abi.O_NONBLOCK, "O_NONBLOCK"],
+  [abi.O_DSYNC, "O_DSYNC"],
+  [abi.O_DIRECTORY, "O_DIRECTORY"],
+  [abi.O_NOFOLLOW, "O_NOFOLLOW"],
+  [abi.O_NOATIME, "O_NOATIME"],
+] as const;
+
+/** O_PATH and the O_TMPFILE bit have the same number on every Linux; Node has no name for them. */
+const LINUX_ONLY = abi.O_PATH | (abi.O_TMPFILE & ~abi.O_DIRECTORY);
+
+function nativeFlags(flags: number): number {
+  const access = [fs.constants.O_RDONLY, fs.constants.O_WRONLY, fs.constants.O_RDWR, 3][flags & abi.O_ACCMODE];
+  let native = access | (LINUX ? flags & LINUX_ONLY : 0);
+  for (const [bit, name] of FLAG_NAMES) if (flags & bit) native |= fs.constants[name] ?? 0;
+  if ((flags & abi.O_SYNC) === abi.O_SYNC) native |= fs.constants.O_SYNC;
+  return native;
+}
+
+const toBuffer = (path: string): Buffer => Buffer.from(path, "latin1");
+const seconds = (ns: bigint): number => Number(ns) / 1e9;
+
+export function fromNodeStat(stat: fs.BigIntStats): FileStat {
+  return {
+    dev: stat.dev,
+    ino: stat.ino,
+    mode: Number(stat.mode),
+    nlink: Number(stat.nlink),
+    uid: Number(stat.uid),
+    gid: Number(stat.gid),
+    rdev: stat.rdev,
+    size: Number(stat.size),
+    blockSize: Number(stat.blksize),
+    blocks: Number(stat.blocks),
+    atimeNs: stat.atimeNs,
+    mtimeNs: stat.mtimeNs,
+    ctimeNs: stat.ctimeNs,
+    birthtimeNs: stat.birthtimeNs,
+  };
+}
+
+/** Offset and flags of a descriptor that this process was started with (proc(5), /proc/pid/fdinfo). */
+export function inheritedState(fd: number): { offset: number; flags: number } | undefined {
+  if (!LINUX) return undefined;
+  try {
+    const text = fs.readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
+    const offset = /^pos:\s*(\d+)/m.exec(text)?.[1];
+    const flags = /^flags:\s*([0-7]+)/m.exec(text)?.[1];
+    if (offset === undefined || flags === undefined) return undefined;
+    return { offset: Number(offset), flags: Number.parseInt(flags, 8) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** A file opened by Node. */
+export class NodeFile implements HostFile {
+  #fd: number;
+  readonly #openedAs: string;
+  readonly inheritedOffset: number | undefined;
+  #reader: PullReader | undefined;
+  readonly #standard: boolean;
+
+  constructor(fd: number, openedAs: string, inheritedOffset?: number) {
+    this.#fd = fd;
+    this.#openedAs = openedAs;
+    this.inheritedOffset = inheritedOffset;
+    this.#standard = inheritedOffset !== undefined;
+  }
+
+  get prefix(): string {
+    return LINUX ? `/proc/self/fd/${this.#fd}` : this.#openedAs;
+  }
+
+  path(): string {
+    if (!LINUX) return this.#openedAs;
+    const path = attempt(() => fs.readlinkSync(`/proc/self/fd/${this.#fd}`, { encoding: "latin1" }));
+    if (path.endsWith(" (deleted)")) throw new SyscallError("ENOENT");
+    return path;
+  }
+
+  read(into: Uint8Array, position: number | null): number {
+    return attempt(() => fs.readSync(this.#fd, into, 0, into.length, position));
+  }
+
+  write(from: Uint8Array, position: number | null): number {
+    return attempt(() => fs.writeSync(this.#fd, from, 0, from.length, position));
+  }
+
+  get isTerminal(): boolean {
+    return tty.isatty(this.#fd);
+  }
+
+  get input(): ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined {
+    const kind = this.stat().mode & S_IFMT;
+    if (kind !== S_IFCHR && kind !== S_IFIFO) return undefined;
+    if (kind === S_IFIFO || this.isTerminal) {
+      return (max) => (this.#reader ??= new PullReader(this.#fd)).read(max);
+    }
+    return (max) => {
+      const bytes = new Uint8Array(max);
+      return bytes.subarray(0, this.read(bytes, null));
+    };
+  }
+
+  stat(): FileStat {
+    return fromNodeStat(attempt(() => fs.fstatSync(this.#fd, { bigint: true })));
+  }
+
+  truncate(size: number): void {
+    attempt(() => fs.ftruncateSync(this.#fd, size));
+  }
+
+  sync(dataOnly: boolean): void {
+    attempt(() => (dataOnly ? fs.fdatasyncSync(this.#fd) : fs.fsyncSync(this.#fd)));
+  }
+
+  chmod(mode: number): void {
+    attempt(() => fs.fchmodSync(this.#fd, mode));
+  }
+
+  chown(uid: number, gid: number): void {
+    attempt(() => fs.fchownSync(this.#fd, uid, gid));
+  }
+
+  setTimes(atimeNs: bigint, mtimeNs: bigint): void {
+    attempt(() => fs.futimesSync(this.#fd, seconds(atimeNs), seconds(mtimeNs)));
+  }
+
+  /** Node has no fcntl: the file is opened again with the other flags, which only Linux can do by descriptor. */
+  setAppend(on: boolean): void {
+    const flags = inheritedState(this.#fd)?.flags;
+    if (flags === undefined || this.#standard) throw new SyscallError("ENOTSUP");
+    const wanted = on ? flags | abi.O_APPEND : flags & ~abi.O_APPEND;
+    const reopened = attempt(() => fs.openSync(`/proc/self/fd/${this.#fd}`, nativeFlags(wanted & ~abi.O_TMPFILE)));
+    fs.closeSync(this.#fd);
+    this.#fd = reopened;
+  }
+
+  close(): void {
+    this.#reader?.close();
+    // Node itself needs its standard streams.
+    if (!this.#standard) attempt(() => fs.closeSync(this.#fd));
+  }
+}
+
+/** The host's files through node:fs. */
+export class NodeFileSystem implements HostFileSystem {
+  open(path: string, flags: number, mode: number): HostFile {
+    if (!LINUX && (flags & abi.O_TMPFILE) === abi.O_TMPFILE) throw new SyscallError("ENOTSUP");
+    const name = toBuffer(path);
+    let native = nativeFlags(flags);
+    const nonblocking = fs.constants.O_NONBLOCK ?? 0;
+    if (!(flags & (abi.O_PATH | abi.O_NONBLOCK)) && isFifoOrDevice(name)) native |= nonblocking;
+    return new NodeFile(
+      attempt(() => fs.openSync(name, native, mode)),
+      path,
+    );
+  }
+
+  stat(path: string, follow: boolean): FileStat {
+    const options = { bigint: true } as const;
+    return fromNodeStat(
+      attempt(() => (follow ? fs.statSync(toBuffer(path), options) : fs.lstatSync(toBuffer(path), options))),
+    );
+  }
+
+  readDirectory(path: string): HostDirectoryEntry[] {
+    const names = attempt(() => fs.readdirSync(toBuffer(path), { encoding: "buffer" }));
+    const base = Buffer.from(`${path}/`, "latin1");
+    const entries: HostDirectoryEntry[] = [];
+    for (const name of names) {
+      const stat = fs.lstatSync(Buffer.concat([base, name]), { bigint: true, throwIfNoEntry: false });
+      if (stat === undefined) continue;
+      entries.push({ name: name.toString("latin1"), ino: stat.ino, type: directoryType(Number(stat.mode)) });
+    }
+    return entries;
+  }
+
+  mkdir(path: string, mode: number): void {
+    attempt(() => fs.mkdirSync(toBuffer(path), { mode }));
+  }
+
+  rmdir(path: string): void {
+    attempt(() => fs.rmdirSync(toBuffer(path)));
+  }
+
+  unlink(path: string): void {
+    attempt(() => fs.unlinkSync(toBuffer(path)));
+  }
+
+  rename(from: string, to: string): void {
+    attempt(() => fs.renameSync(toBuffer(from), toBuffer(to)));
+  }
+
+  link(from: string, to: string): void {
+    attempt(() => fs.linkSync(toBuffer(from), toBuffer(to)));
+  }
+
+  symlink(target: string, path: string): void {
+    attempt(() => fs.symlinkSync(toBuffer(target), toBuffer(path)));
+  }
+
+  readLink(path: string): string {
+    return attempt(() => fs.readlinkSync(toBuffer(path), { encoding: "buffer" })).toString("latin1");
+  }
+
+  truncate(path: string, size: number): void {
+    attempt(() => fs.truncateSync(toBuffer(path), size));
+  }
+
+  chmod(path: string, mode: number): void {
+    attempt(() => fs.chmodSync(toBuffer(path), mode));
+  }
+
+  chown(path: string, uid: number, gid: number, follow: boolean): void {
+    attempt(() => (follow ? fs.chownSync : fs.lchownSync)(toBuffer(path), uid, gid));
+  }
+
+  setTimes(path: string, atimeNs: bigint, mtimeNs: bigint, follow: boolean): void {
+    attempt(() => (follow ? fs.utimesSync : fs.lutimesSync)(toBuffer(path), seconds(atimeNs), seconds(mtimeNs)));
+  }
+
+  access(path: string, mode: number): void {
+    attempt(() => fs.accessSync(toBuffer(path), mode));
+  }
+
+  fileSystem(path: string): FileSystemStat {
+    const stat = attempt(() => fs.statfsSync(toBuffer(path), { bigint: true }));
+    return {
+      type: Number(stat.type),
+      blockSize: Number(stat.bsize),
+      blocks: stat.blocks,
+      blocksFree: stat.bfree,
+      blocksAvailable: stat.bavail,
+      files: stat.files,
+      filesFree: stat.ffree,
+    };
+  }
+
+  realPath(path: string): string {
+    return attempt(() => fs.realpathSync.native(toBuffer(path), { encoding: "buffer" })).toString("latin1");
+  }
+
+  currentDirectory(): string {
+    return Buffer.from(attempt(() => process.cwd())).toString("latin1");
+  }
+}
+
+/** Opening a FIFO waits for its other end, opening a terminal line for its carrier; the host must not wait. */
+function isFifoOrDevice(path: Buffer): boolean {
+  try {
+    const stat = fs.statSync(path, { throwIfNoEntry: false });
+    return stat !== undefined && (stat.isFIFO() || stat.isCharacterDevice());
+  } catch {
+    return false;
+  }
+}

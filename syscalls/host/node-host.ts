@@ -1,0 +1,126 @@
+import { randomFillSync } from "node:crypto";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as tty from "node:tty";
+import { O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
+import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../abi/stat.ts";
+import type { Host, HostFile, HostInput, HostOutput, WindowSize } from "./host.ts";
+import { asSyscallError, attempt } from "./node-errors.ts";
+import { fromNodeStat, inheritedState, NodeFile, NodeFileSystem } from "./node-files.ts";
+import { PullReader } from "./node-reader.ts";
+
+/** One of Node's own three streams, used by descriptor, past Node's buffering. */
+class NodeStdio implements HostInput, HostOutput {
+  readonly #fd: number;
+  readonly isTerminal: boolean;
+  readonly flags: number;
+  readonly file: HostFile | undefined;
+  #reader: PullReader | undefined;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+    this.isTerminal = tty.isatty(fd);
+    const inherited = inheritedState(fd);
+    this.flags = inherited?.flags ?? (this.isTerminal ? O_RDWR : fd === 0 ? O_RDONLY : O_WRONLY);
+    const regular = (this.stat().mode & S_IFMT) === S_IFREG;
+    this.file = regular ? new NodeFile(fd, this.path, inherited?.offset ?? 0) : undefined;
+  }
+
+  get path(): string {
+    try {
+      return fs.readlinkSync(`/proc/self/fd/${this.#fd}`, { encoding: "latin1" });
+    } catch {
+      return this.isTerminal ? "/dev/tty" : `/dev/fd/${this.#fd}`;
+    }
+  }
+
+  stat(): FileStat {
+    return fromNodeStat(attempt(() => fs.fstatSync(this.#fd, { bigint: true })));
+  }
+
+  windowSize(): WindowSize | undefined {
+    if (!this.isTerminal) return undefined;
+    const stream = this.#fd === 2 ? process.stderr : process.stdout;
+    return { rows: stream.rows ?? 24, columns: stream.columns ?? 80 };
+  }
+
+  read(max: number): Uint8Array | Promise<Uint8Array> {
+    const kind = this.stat().mode & S_IFMT;
+    if (this.isTerminal || kind === S_IFIFO || kind === S_IFSOCK) {
+      this.#reader ??= new PullReader(this.#fd);
+      return this.#reader.read(max);
+    }
+    const bytes = new Uint8Array(max);
+    const count = attempt(() => fs.readSync(this.#fd, bytes, 0, max, null));
+    return bytes.subarray(0, count);
+  }
+
+  setRawMode(raw: boolean): void {
+    if (!this.isTerminal) return;
+    this.#reader ??= new PullReader(this.#fd);
+    this.#reader.setRawMode(raw);
+  }
+
+  write(bytes: Uint8Array): void {
+    let done = 0;
+    while (done < bytes.length) {
+      try {
+        done += fs.writeSync(this.#fd, bytes, done, bytes.length - done, null);
+      } catch (error) {
+        const failure = asSyscallError(error);
+        if (failure.message !== "EAGAIN") throw failure;
+        // A pipe that some process made non-blocking, and its reader is slow: give it a moment.
+        Atomics.wait(PAUSE, 0, 0, 1);
+      }
+    }
+  }
+
+  close(): void {
+    this.#reader?.close();
+  }
+}
+
+/** How far the wall clock may be off (Date.now() itself is good for a millisecond). */
+const MAX_DRIFT_NS = 5_000_000n;
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+
+/** The machine's surroundings as Node sees them: the user's files, streams, clock. */
+export class NodeHost implements Host {
+  readonly stdin: NodeStdio = new NodeStdio(0);
+  readonly stdout: NodeStdio = new NodeStdio(1);
+  readonly stderr: NodeStdio = new NodeStdio(2);
+  readonly files = new NodeFileSystem();
+  /** Wall clock minus monotonic clock, which gives the wall clock its nanoseconds. */
+  #epochNs = BigInt(Date.now()) * 1_000_000n - process.hrtime.bigint();
+
+  monotonicNs(): number {
+    const [seconds, nanoseconds] = process.hrtime();
+    return seconds * 1e9 + nanoseconds;
+  }
+
+  realtimeNs(): bigint {
+    const monotonic = process.hrtime.bigint();
+    const wall = BigInt(Date.now()) * 1_000_000n;
+    const drift = wall - (this.#epochNs + monotonic);
+    // Somebody set the clock, or the machine slept.
+    if (drift > MAX_DRIFT_NS || drift < -MAX_DRIFT_NS) this.#epochNs = wall - monotonic;
+    return this.#epochNs + monotonic;
+  }
+
+  randomBytes(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; at += 0x1_0000) randomFillSync(bytes.subarray(at, at + 0x1_0000));
+  }
+
+  hostName(): string {
+    return os.hostname();
+  }
+
+  umask(mask: number): number {
+    return process.umask(mask);
+  }
+
+  close(): void {
+    this.stdin.close();
+  }
+}

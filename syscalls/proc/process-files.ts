@@ -1,0 +1,223 @@
+import { AT_FDCWD, O_RDONLY } from "../abi/fcntl.ts";
+import { S_IFDIR } from "../abi/stat.ts";
+import { openPath } from "../files/open.ts";
+import { textToPath } from "../files/path.ts";
+import {
+  binaryFile,
+  directory,
+  file,
+  link,
+  magicLink,
+  type VirtualDirectory,
+  type VirtualNode,
+} from "../files/virtual.ts";
+import type { Process } from "../process.ts";
+import type { Thread } from "../thread.ts";
+import { mapsText, memoryUse } from "./maps.ts";
+
+/** Name of the executable without directories, cut to 15 bytes (TASK_COMM_LEN). */
+function commandName(process: Process): string {
+  const path = textToPath(process.exePath);
+  return path.slice(path.lastIndexOf("/") + 1).slice(0, 15);
+}
+
+const joined = (strings: readonly Uint8Array[]): Uint8Array => {
+  const out = new Uint8Array(strings.reduce((sum, s) => sum + s.length + 1, 0));
+  let at = 0;
+  for (const s of strings) {
+    out.set(s, at);
+    at += s.length + 1;
+  }
+  return out;
+};
+
+/** /proc/pid/stat (proc(5)): fields that we do not keep are 0, as they are for a process that has used nothing. */
+function statText(process: Process, tid: number, name: string): string {
+  const { size, resident } = memoryUse(process);
+  const fields: (number | bigint)[] = new Array(52).fill(0);
+  const set = (number: number, value: number | bigint): void => {
+    fields[number - 1] = value;
+  };
+  set(4, process.ppid);
+  set(5, process.pid); // pgrp
+  set(6, process.pid); // session
+  set(8, -1); // tpgid
+  set(18, 20); // priority
+  set(20, [...process.threads].length);
+  set(23, size * 4096);
+  set(24, resident);
+  set(25, 0xffff_ffff_ffff_ffffn); // rsslim
+  set(38, 17); // exit_signal: SIGCHLD
+  return `${tid} (${name}) R ${fields.slice(3).join(" ")}\n`;
+}
+
+/** /proc/pid/status (proc(5)). */
+function statusText(process: Process, tid: number, name: string): string {
+  const { size, resident, stack } = memoryUse(process);
+  const kilobytes = (pages: number): string => `${String(pages * 4).padStart(8)} kB`;
+  const ids = (id: number): string => `${id}\t${id}\t${id}\t${id}`;
+  const mask = "0".repeat(16);
+  const cpuMask = ((1n << BigInt(process.cpus)) - 1n).toString(16);
+  return [
+    `Name:\t${name}`,
+    `Umask:\t${process.files.umask.toString(8).padStart(4, "0")}`,
+    "State:\tR (running)",
+    `Tgid:\t${process.pid}`,
+    "Ngid:\t0",
+    `Pid:\t${tid}`,
+    `PPid:\t${process.ppid}`,
+    "TracerPid:\t0",
+    `Uid:\t${ids(process.uid)}`,
+    `Gid:\t${ids(process.gid)}`,
+    "FDSize:\t256",
+    "Groups:\t ",
+    `VmPeak:\t${kilobytes(size)}`,
+    `VmSize:\t${kilobytes(size)}`,
+    `VmHWM:\t${kilobytes(resident)}`,
+    `VmRSS:\t${kilobytes(resident)}`,
+    `VmStk:\t${kilobytes(stack)}`,
+    `Threads:\t${[...process.threads].length}`,
+    `SigPnd:\t${mask}`,
+    `ShdPnd:\t${mask}`,
+    `CapInh:\t${mask}`,
+    `CapPrm:\t${mask}`,
+    `CapEff:\t${mask}`,
+    `CapBnd:\t${mask}`,
+    "NoNewPrivs:\t0",
+    "Seccomp:\t0",
+    `Cpus_allowed:\t${cpuMask.padStart(8, "0")}`,
+    `Cpus_allowed_list:\t${process.cpus === 1 ? "0" : `0-${process.cpus - 1}`}`,
+    "",
+  ].join("\n");
+}
+
+/** /proc/pid/limits (fs/proc/base.c, proc_pid_limits). */
+function limitsText(process: Process): string {
+  const rows: [string, string, string, string][] = [
+    ["Max cpu time", "unlimited", "unlimited", "seconds"],
+    ["Max file size", "unlimited", "unlimited", "bytes"],
+    ["Max data size", "unlimited", "unlimited", "bytes"],
+    ["Max stack size", "8388608", "unlimited", "bytes"],
+    ["Max core file size", "0", "unlimited", "bytes"],
+    ["Max resident set", "unlimited", "unlimited", "bytes"],
+    ["Max processes", "unlimited", "unlimited", "processes"],
+    ["Max open files", String(process.files.table.limit), String(process.files.table.hardLimit), "files"],
+    ["Max address space", "unlimited", "unlimited", "bytes"],
+  ];
+  const line = (cells: readonly string[]): string =>
+    `${cells[0].padEnd(25)} ${cells[1].padEnd(20)} ${cells[2].padEnd(20)} ${cells[3].padEnd(10)}\n`;
+  return line(["Limit", "Soft Limit", "Hard Limit", "Units"]) + rows.map(line).join("");
+}
+
+/** Root and the three trees that we add (proc(5), /proc/pid/mountinfo). */
+const MOUNTINFO = [
+  "1 0 8:1 / / rw,relatime - ext4 /dev/root rw\n",
+  "2 1 0:21 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n",
+  "3 1 0:22 / /sys rw,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n",
+].join("");
+const MOUNTS = [
+  "/dev/root / ext4 rw,relatime 0 0\n",
+  "proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\n",
+  "sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\n",
+].join("");
+
+function executable(process: Process): VirtualNode {
+  const path = textToPath(process.exePath);
+  return magicLink(
+    () => path,
+    () => openPath(process, AT_FDCWD, path, O_RDONLY, 0),
+    0o777,
+  );
+}
+
+/** /proc/pid/fd: a link for each descriptor; its mode tells how the file was opened. */
+function descriptors(process: Process): VirtualDirectory {
+  const { table } = process.files;
+  const node = (fd: number): VirtualNode | undefined => {
+    const description = table.find(fd)?.description;
+    if (description === undefined) return undefined;
+    const mode = (description.readable ? 0o500 : 0) | (description.writable ? 0o300 : 0);
+    return magicLink(
+      () => description.path,
+      () => description,
+      mode,
+    );
+  };
+  return {
+    kind: "directory",
+    mode: S_IFDIR | 0o500,
+    lookup: (name) => (/^(0|[1-9]\d*)$/.test(name) ? node(Number(name)) : undefined),
+    entries: () => [...table.entries()].map(([fd]) => [String(fd), node(fd) as VirtualNode]),
+  };
+}
+
+/** /proc/pid/fdinfo (fs/proc/fd.c, seq_show). */
+function descriptorInfo(process: Process): VirtualDirectory {
+  const { table } = process.files;
+  const node = (fd: number): VirtualNode | undefined => {
+    const found = table.find(fd);
+    if (found === undefined) return undefined;
+    const { description } = found;
+    const flags = description.flags | (found.closeOnExec ? 0o2000000 : 0);
+    const text = `pos:\t${description.offset}\nflags:\t0${flags.toString(8)}\nmnt_id:\t1\nino:\t${description.stat().ino}\n`;
+    return file(() => text, 0o400);
+  };
+  return {
+    kind: "directory",
+    mode: S_IFDIR | 0o555,
+    lookup: (name) => (/^(0|[1-9]\d*)$/.test(name) ? node(Number(name)) : undefined),
+    entries: () => [...table.entries()].map(([fd]) => [String(fd), node(fd) as VirtualNode]),
+  };
+}
+
+/** What a process's directory and those of its threads have in common. */
+function taskFiles(process: Process, tid: number, name: string): Record<string, () => VirtualNode> {
+  const { files } = process;
+  return {
+    auxv: () => binaryFile(() => process.auxv),
+    cgroup: () => file(() => "0::/\n"),
+    cmdline: () => binaryFile(() => joined(process.argv), 0o444),
+    comm: () => file(() => `${name}\n`, 0o644),
+    cwd: () => link(() => files.cwd.path),
+    environ: () => binaryFile(() => joined(process.envp)),
+    exe: () => executable(process),
+    fd: () => descriptors(process),
+    fdinfo: () => descriptorInfo(process),
+    limits: () => file(() => limitsText(process)),
+    maps: () => file(() => mapsText(process)),
+    mountinfo: () => file(() => MOUNTINFO),
+    mounts: () => file(() => MOUNTS),
+    oom_score_adj: () => file(() => "0\n", 0o644),
+    root: () => link(() => "/"),
+    stat: () => file(() => statText(process, tid, name)),
+    statm: () => file(() => statmText(process)),
+    status: () => file(() => statusText(process, tid, name)),
+  };
+}
+
+/** /proc/pid/statm in pages: size, resident, shared, text, 0, data, 0. */
+function statmText(process: Process): string {
+  const { size, resident, text, data } = memoryUse(process);
+  return `${size} ${resident} 0 ${text} 0 ${data} 0\n`;
+}
+
+function tasks(process: Process): VirtualDirectory {
+  const node = (thread: Thread): VirtualNode =>
+    directory(taskFiles(process, thread.tid, textToPath(thread.name).slice(0, 15)));
+  return {
+    kind: "directory",
+    mode: S_IFDIR | 0o555,
+    lookup: (name) => {
+      const thread = [...process.threads].find(({ tid }) => String(tid) === name);
+      return thread === undefined ? undefined : node(thread);
+    },
+    entries: () => [...process.threads].map((thread) => [String(thread.tid), node(thread)]),
+  };
+}
+
+/** /proc/pid of the guest itself. */
+export function processDirectory(process: Process): VirtualDirectory {
+  const leader = [...process.threads].find(({ tid }) => tid === process.pid);
+  const name = leader === undefined ? commandName(process) : textToPath(leader.name).slice(0, 15);
+  return directory({ ...taskFiles(process, process.pid, name), task: () => tasks(process) });
+}

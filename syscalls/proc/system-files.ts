@@ -1,0 +1,139 @@
+import { textToPath } from "../files/path.ts";
+import { directory, file, type VirtualDirectory, type VirtualNode } from "../files/virtual.ts";
+import type { Process } from "../process.ts";
+
+/** The Linux that the guest sees (uname(2) says the same). */
+export const OS_RELEASE = "6.1.0-goemu";
+export const OS_VERSION = "#1 SMP PREEMPT_DYNAMIC goemu";
+/** Clock ticks a second in /proc (USER_HZ). */
+const USER_HZ = 100;
+
+const constant =
+  (text: string): (() => VirtualNode) =>
+  (): VirtualNode =>
+    file(() => text);
+
+/** /proc/cpuinfo (arch/x86/kernel/cpu/proc.c, show_cpuinfo). */
+function cpuinfoText(process: Process): string {
+  const { vendor, brand, flags } = process.cpuDescription;
+  let text = "";
+  for (let cpu = 0; cpu < process.cpus; cpu++) {
+    text += [
+      `processor\t: ${cpu}`,
+      `vendor_id\t: ${vendor}`,
+      "cpu family\t: 6",
+      `model name\t: ${brand}`,
+      "physical id\t: 0",
+      `siblings\t: ${process.cpus}`,
+      `core id\t\t: ${cpu}`,
+      `cpu cores\t: ${process.cpus}`,
+      "fpu\t\t: yes",
+      "fpu_exception\t: yes",
+      `flags\t\t: ${flags.join(" ")}`,
+      "clflush size\t: 64",
+      "cache_alignment\t: 64",
+      "address sizes\t: 48 bits physical, 48 bits virtual",
+      "\n",
+    ].join("\n");
+  }
+  return textToPath(text);
+}
+
+/** The machine has one 4 GiB memory (emu/layout.ts). */
+const TOTAL_KB = 4 * 1024 * 1024;
+
+function meminfoText(process: Process): string {
+  const used = Math.ceil(process.memory.space.accessibleBytes / 1024);
+  const free = Math.max(0, TOTAL_KB - used);
+  const line = (name: string, kilobytes: number): string =>
+    `${`${name}:`.padEnd(16)}${String(kilobytes).padStart(8)} kB\n`;
+  return [
+    line("MemTotal", TOTAL_KB),
+    line("MemFree", free),
+    line("MemAvailable", free),
+    line("Buffers", 0),
+    line("Cached", 0),
+    line("SwapTotal", 0),
+    line("SwapFree", 0),
+  ].join("");
+}
+
+function statText(process: Process): string {
+  const zeros = "0 0 0 0 0 0 0 0 0 0";
+  const cpus = Array.from({ length: process.cpus }, (_, i) => `cpu${i} ${zeros}\n`).join("");
+  const uptime = process.clock.monotonicNs() / 1e9;
+  const boot = Math.floor(Number(process.clock.realtimeNs()) / 1e9 - uptime);
+  const threads = [...process.threads].length;
+  return `cpu  ${zeros}\n${cpus}intr 0\nctxt 0\nbtime ${boot}\nprocesses 1\nprocs_running ${threads}\nprocs_blocked 0\n`;
+}
+
+function uptimeText(process: Process): string {
+  const ticks = Math.floor((process.clock.monotonicNs() / 1e9) * USER_HZ);
+  return `${(ticks / USER_HZ).toFixed(2)} 0.00\n`;
+}
+
+/** A random UUID of version 4 (drivers/char/random.c, proc_do_uuid). */
+function uuidText(process: Process): string {
+  const bytes = new Uint8Array(16);
+  process.host.randomBytes(bytes);
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `${digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5")}\n`;
+}
+
+/** What /proc holds beside processes. */
+export function procFiles(process: Process): Record<string, () => VirtualNode> {
+  return {
+    cpuinfo: () => file(() => cpuinfoText(process)),
+    filesystems: constant("nodev\tsysfs\nnodev\tproc\nnodev\ttmpfs\n\text4\n"),
+    loadavg: () => file(() => `0.00 0.00 0.00 1/${[...process.threads].length} ${process.pid}\n`),
+    meminfo: () => file(() => meminfoText(process)),
+    stat: () => file(() => statText(process)),
+    uptime: () => file(() => uptimeText(process)),
+    version: constant(`Linux version ${OS_RELEASE} (goemu) ${OS_VERSION}\n`),
+    sys: () =>
+      directory({
+        fs: () => directory({ "file-max": constant("9223372036854775807\n"), nr_open: constant("1048576\n") }),
+        kernel: () =>
+          directory({
+            cap_last_cap: constant("40\n"),
+            hostname: () => file(() => `${textToPath(process.host.hostName())}\n`),
+            osrelease: constant(`${OS_RELEASE}\n`),
+            ostype: constant("Linux\n"),
+            pid_max: constant("4194304\n"),
+            random: () => directory({ uuid: () => file(() => uuidText(process)) }),
+            "threads-max": constant("8192\n"),
+            version: constant(`${OS_VERSION}\n`),
+          }),
+        net: () => directory({ core: () => directory({ somaxconn: constant("4096\n") }) }),
+        vm: () => directory({ max_map_count: constant("65530\n"), overcommit_memory: constant("0\n") }),
+      }),
+  };
+}
+
+/** /sys: what programs ask about the processors and about huge pages. */
+export function sysFiles(process: Process): VirtualDirectory {
+  const cpus = process.cpus === 1 ? "0\n" : `0-${process.cpus - 1}\n`;
+  return directory({
+    devices: () =>
+      directory({
+        system: () =>
+          directory({
+            cpu: () => directory({ online: constant(cpus), possible: constant(cpus), present: constant(cpus) }),
+          }),
+      }),
+    fs: () => directory({}),
+    kernel: () =>
+      directory({
+        mm: () =>
+          directory({
+            transparent_hugepage: () =>
+              directory({
+                enabled: constant("always [madvise] never\n"),
+                hpage_pmd_size: constant("2097152\n"),
+              }),
+          }),
+      }),
+  });
+}

@@ -1,0 +1,27 @@
+import type { GuestMemory } from "../emu/memory/guest-memory.ts";
+import type { FileState } from "./files/file-state.ts";
+import type { Host } from "./host/host.ts";
+import type { Thread } from "./thread.ts";
+
+/** A guest process as system calls see it. */
+export interface Process {
+  readonly memory: GuestMemory;
+  readonly files: FileState;
+  readonly host: Host;
+  readonly pid: number;
+  readonly ppid: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly euid: number;
+  readonly egid: number;
+  readonly exePath: string;
+  readonly argv: readonly Uint8Array[];
+  readonly envp: readonly Uint8Array[];
+  readonly auxv: Uint8Array;
+  readonly cpus: number;
+  readonly cpuDescription: { readonly vendor: string; readonly brand: string; readonly flags: readonly string[] };
+  readonly clock: { monotonicNs(): number; realtimeNs(): bigint };
+  readonly threads: Iterable<Thread>;
+  sendSignalToThread(thread: Thread, signo: number, info: { code: number }): void;
+  wakeUp(): void;
+}
