@@ -3,6 +3,8 @@ import type { F32Expr, F64Expr, V128Expr } from "../wasm/expr.ts";
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
 import {
   type BinaryOperation,
+  floatBinaryParts,
+  floatUnaryParts,
   type Precision,
   packedAddSub,
   packedBinary,
@@ -12,7 +14,7 @@ import {
 } from "./float.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
-import { binaryParts, clearUpper, lanes, lastImmediate, sourcesOf, unaryParts, withVex } from "./vector-operands.ts";
+import { clearUpper, lanes, lastImmediate, sourcesOf, withVex } from "./vector-operands.ts";
 
 /** Add, subtract, multiply, divide, minimum, maximum and square root (SDM Vol. 1, 10.4.1.1, 11.4.1.1). */
 
@@ -49,7 +51,7 @@ for (const op of ["add", "sub", "mul", "div", "min", "max"] as BinaryOperation[]
       writeScalar(e, width, scalarBinary(e, op, width, a, b));
     });
     define(withVex(`${name}p${letter(width)}` as Name), sdm, (e) =>
-      binaryParts(e, (a, b) => packedBinary(e, op, width, a, b)),
+      floatBinaryParts(e, (a, b) => packedBinary(e, op, width, a, b)),
     );
   }
 }
@@ -61,14 +63,14 @@ for (const width of PRECISIONS) {
     writeScalar(e, width, scalarSqrt(e, width, source));
   });
   define(withVex(`Sqrtp${s}`), `Vol. 2B, SQRTP${s.toUpperCase()}`, (e) =>
-    unaryParts(e, (a) => packedSqrt(e, width, a)),
+    floatUnaryParts(e, (a) => packedSqrt(e, width, a)),
   );
   define(withVex(`Addsubp${s}`), `Vol. 2A, ADDSUBP${s.toUpperCase()}`, (e) =>
-    binaryParts(e, (a, b) => packedAddSub(e, width, a, b)),
+    floatBinaryParts(e, (a, b) => packedAddSub(e, width, a, b)),
   );
   for (const op of ["add", "sub"] as const) {
     define(withVex(`H${op}p${s}` as Name), `Vol. 2A, H${op.toUpperCase()}P${s.toUpperCase()}`, (e) =>
-      binaryParts(e, (a, b) => {
+      floatBinaryParts(e, (a, b) => {
         const even = e.let(shuffleLanes(width, a, b, EVEN[width]));
         const odd = e.let(shuffleLanes(width, a, b, ODD[width]));
         return packedBinary(e, op, width, even, odd);
@@ -99,7 +101,7 @@ function dotProduct(e: Translator, width: Precision): void {
   const immediate = lastImmediate(e);
   const chosen = laneMask(width, immediate >> 4);
   const stored = laneMask(width, immediate);
-  binaryParts(e, (a, b) => {
+  floatBinaryParts(e, (a, b) => {
     const masked = (x: V128Expr): V128Expr => e.let(v128.and(x, chosen));
     const products = e.let(v128.and(packedBinary(e, "mul", width, masked(a), masked(b)), chosen));
     const pick = (x: V128Expr, picks: readonly number[]): V128Expr => e.let(shuffleLanes(width, x, x, picks));

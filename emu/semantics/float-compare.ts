@@ -4,6 +4,8 @@ import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
 import {
   bitsOf,
   fastOr,
+  fastOrPacked,
+  floatBinaryParts,
   floatOf,
   isExactFast,
   ordinaryScalars,
@@ -15,7 +17,7 @@ import { packedName } from "./helpers/packed-float.ts";
 import { OUTCOME } from "./helpers/soft-float.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
-import { binaryParts, lastImmediate, sourcesOf, withVex, ZERO } from "./vector-operands.ts";
+import { lastImmediate, sourcesOf, withVex, ZERO } from "./vector-operands.ts";
 
 /** CMPccxx, COMISx and UCOMISx (SDM Vol. 2A, CMPPD, COMISD; Vol. 2C, UCOMISD). */
 
@@ -87,10 +89,9 @@ function orderedCompare(width: Precision, truth: number, a: V128Expr, b: V128Exp
 
 function packedCompare(e: Translator, width: Precision, predicate: Predicate, a: V128Expr, b: V128Expr): V128Expr {
   const { truth, signaling } = predicate;
-  return fastOr(
+  return fastOrPacked(
     e,
     i32.and(isExactFast(e), ordinaryVectors(width, "wide", [a, b])),
-    V128,
     () => orderedCompare(width, truth, a, b),
     () => {
       const args = [e.stateAddress(), a, b, i32.const(signaling ? 1 : 0), i32.const(truth)];
@@ -121,7 +122,7 @@ for (const width of [32, 64] as const) {
   define(
     withVex(`Cmpp${s}` as Name),
     sdm,
-    (e) => binaryParts(e, (a, b) => packedCompare(e, width, predicateOf(e), a, b)),
+    (e) => floatBinaryParts(e, (a, b) => packedCompare(e, width, predicateOf(e), a, b)),
     { immediateInForm: true },
   );
   define(

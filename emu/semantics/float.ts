@@ -24,7 +24,7 @@ import { MXCSR } from "./helpers/float-format.ts";
 import { packedName } from "./helpers/packed-float.ts";
 import { FAST_MASK, FAST_VALUE } from "./helpers/soft-float.ts";
 import type { Translator } from "./translator.ts";
-import { lanes } from "./vector-operands.ts";
+import { binaryParts, lanes, unaryParts } from "./vector-operands.ts";
 
 /**
  * Where floating-point instructions decide between WebAssembly's arithmetic and exact emulation.
@@ -54,12 +54,14 @@ export const mxcsr = (e: Translator): I32Expr => i32.wrap(e.state(STATE.mxcsr, 3
 
 /**
  * Ranges of exponents as a subtrahend and a mask of bit patterns: in range if pattern − start has no bit of the mask.
- * `narrow` (2^±255, 2^±31) keeps products and quotients ordinary; `wide` (2^±511, 2^±63) sums.
+ * `narrow` (2^±255, 2^±31) keeps products and quotients ordinary; `wide` (2^±511, 2^±63) sums;
+ * `single` (2^±63) conversions to single precision.
  */
-export type Range = "narrow" | "wide";
+export type Range = "narrow" | "wide" | "single";
 const RANGES = {
   narrow: { 64: { start: 768n << 52n, mask: 3n << 61n }, 32: { start: 96n << 23n, mask: 3n << 29n } },
   wide: { 64: { start: 512n << 52n, mask: 1n << 62n }, 32: { start: 64n << 23n, mask: 1n << 30n } },
+  single: { 64: { start: 960n << 52n, mask: 15n << 59n }, 32: { start: 64n << 23n, mask: 1n << 30n } },
 } as const;
 
 const sign = { 64: 1n << 63n, 32: 1n << 31n } as const;
@@ -98,16 +100,52 @@ export function fastOr<T extends ValType>(
   quick: () => Expr<T>,
   slow: () => Expr<T>,
 ): Expr<T> {
+  return decide(e, condition, type, quick, () => {
+    const value = e.let(slow());
+    commitExceptions(e);
+    return value;
+  });
+}
+
+/** The same for vectors: the instruction ends with `finishPacked` when all of its parts are computed. */
+export function fastOrPacked(
+  e: Translator,
+  condition: I32Expr,
+  quick: () => V128Expr,
+  slow: () => V128Expr,
+): V128Expr {
+  return decide(e, condition, V128, quick, slow);
+}
+
+function decide<T extends ValType>(
+  e: Translator,
+  condition: I32Expr,
+  type: T,
+  quick: () => Expr<T>,
+  slow: () => Expr<T>,
+): Expr<T> {
   const result = e.local(type);
   e.if(
     condition,
     () => e.set(result, quick()),
-    () => {
-      e.set(result, slow());
-      commitExceptions(e);
-    },
+    () => e.set(result, slow()),
   );
   return e.let(result as Expr<T>);
+}
+
+/** Ends the computation of a packed instruction: the exceptions of all lanes count together (SDM Vol. 1, 11.5.1). */
+export function finishPacked(e: Translator): void {
+  e.if(i32.wrap(e.state(STATE.scratch, 32)), () => commitExceptions(e));
+}
+
+/** dst = op(a, b) on whole parts, for floating-point operations. */
+export function floatBinaryParts(e: Translator, op: (a: V128Expr, b: V128Expr) => V128Expr): void {
+  binaryParts(e, op, {}, () => finishPacked(e));
+}
+
+/** dst = op(source) on whole parts, for floating-point operations. */
+export function floatUnaryParts(e: Translator, op: (a: V128Expr) => V128Expr): void {
+  unaryParts(e, op, {}, () => finishPacked(e));
 }
 
 /** Ends the part of an instruction that called helpers: sets MXCSR's flags, and #XM if one is not masked. */
@@ -188,10 +226,9 @@ export function scalarBinary(e: Translator, op: BinaryOperation, width: Precisio
 export function packedBinary(e: Translator, op: BinaryOperation, width: Precision, a: V128Expr, b: V128Expr): V128Expr {
   const { range, exact, packed } = OPERATIONS[op];
   const usual = exact ? isExactFast(e) : isArithmeticFast(e);
-  return fastOr(
+  return fastOrPacked(
     e,
     i32.and(usual, ordinaryVectors(width, range, [a, b])),
-    V128,
     () => packed[width](a, b),
     () => e.callHelper(packedName(op, width), V128, [e.stateAddress(), a, b]),
   );
@@ -200,10 +237,9 @@ export function packedBinary(e: Translator, op: BinaryOperation, width: Precisio
 /** ADDSUBPS, ADDSUBPD: the even lanes are subtracted. */
 export function packedAddSub(e: Translator, width: Precision, a: V128Expr, b: V128Expr): V128Expr {
   const add = width === 64 ? f64x2.add : f32x4.add;
-  return fastOr(
+  return fastOrPacked(
     e,
     i32.and(isArithmeticFast(e), ordinaryVectors(width, "wide", [a, b])),
-    V128,
     () => add(a, v128.xor(b, lanes(width, sign[width], 0n))),
     () => e.callHelper(packedName("addsub", width), V128, [e.stateAddress(), a, b]),
   );
@@ -221,10 +257,9 @@ export function scalarSqrt(e: Translator, width: Precision, a: FloatExpr): Float
 }
 
 export function packedSqrt(e: Translator, width: Precision, a: V128Expr): V128Expr {
-  return fastOr(
+  return fastOrPacked(
     e,
     i32.and(isArithmeticFast(e), ordinaryVectors(width, "wide", [a], true)),
-    V128,
     () => (width === 64 ? f64x2.sqrt(a) : f32x4.sqrt(a)),
     () => e.callHelper(packedName("sqrt", width), V128, [e.stateAddress(), a]),
   );

@@ -131,17 +131,23 @@ export function sourcesOf(e: Translator): [number, number] {
   return e.instruction.vex ? [1, 2] : [0, 1];
 }
 
-/** dst = op(a, b) on whole parts; the usual shape. */
+/**
+ * dst = op(a, b) on whole parts; the usual shape.
+ * @param beforeWriting runs when everything is computed: exceptions of the computation
+ */
 export function binaryParts(
   e: Translator,
   op: (a: V128Expr, b: V128Expr, part: number) => V128Expr,
   options?: ReadOptions,
+  beforeWriting?: () => void,
 ): void {
   const [first, second] = sourcesOf(e);
   const b = readParts(e, second, options);
   const a = readParts(e, first);
+  const results = a.map((value, part) => e.let(op(value, b[part], part)));
+  beforeWriting?.();
   enterMmx(e);
-  writeParts(e, 0, a.map((value, part) => e.let(op(value, b[part], part))));
+  writeParts(e, 0, results);
 }
 
 /** dst = op(source) on whole parts. */
@@ -149,10 +155,12 @@ export function unaryParts(
   e: Translator,
   op: (a: V128Expr, part: number) => V128Expr,
   options?: ReadOptions,
+  beforeWriting?: () => void,
 ): void {
-  const values = readParts(e, 1, options);
+  const results = readParts(e, 1, options).map((value, part) => e.let(op(value, part)));
+  beforeWriting?.();
   enterMmx(e);
-  writeParts(e, 0, values.map((value, part) => e.let(op(value, part))));
+  writeParts(e, 0, results);
 }
 
 /** The last immediate, where the row has `immediateInForm`. */

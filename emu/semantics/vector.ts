@@ -1,4 +1,5 @@
 // Vector and floating-point groups: each adds its rows to the table.
 import "./float-arithmetic.ts";
 import "./float-compare.ts";
+import "./float-convert.ts";
 import "./vector-move.ts";

@@ -13,6 +13,7 @@ export const MXCSR = {
   DAZ: 1 << 6,
   /** The mask of each flag is this many bits above it. */
   maskShift: 7,
+  OM: 1 << 10,
   UM: 1 << 11,
   masks: 0x3f << 7,
   roundShift: 13,
@@ -91,6 +92,10 @@ export const cpuOf = (f: FunctionBuilder): I32Expr => f.param(0, I32);
 export const mxcsrOf = (f: FunctionBuilder): I32Expr => i32.load(cpuOf(f), STATE.mxcsr);
 export const hasMxcsr = (f: FunctionBuilder, bits: number): I32Expr => i32.and(mxcsrOf(f), i32.const(bits));
 
+/** MXCSR.RC, one of ROUND. */
+export const roundingMode = (f: FunctionBuilder): I32Expr =>
+  i32.and(i32.shrU(mxcsrOf(f), i32.const(MXCSR.roundShift)), i32.const(3));
+
 /** Notes exceptions of this instruction; the instruction's end moves them to MXCSR ("commitFloat"). */
 export function note(f: FunctionBuilder, flags: number | I32Expr): void {
   const value = typeof flags === "number" ? i32.const(flags) : flags;
@@ -104,15 +109,22 @@ export function variable(f: FunctionBuilder, value: I64Expr): LocalRef<typeof I6
   return local;
 }
 
-/** Denormal operands: DE, or a zero of the same sign under DAZ, without DE (SDM Vol. 1, 10.2.3.4, 11.5.2.2). */
+export const hasDaz = (f: FunctionBuilder): I32Expr => i32.ne(hasMxcsr(f, MXCSR.DAZ), i32.const(0));
+
+/** DAZ: a denormal operand counts as a zero of its sign, and does not set DE (SDM Vol. 1, 10.2.3.4). */
+export function flushDenormal(f: FunctionBuilder, at: Format, x: LocalRef<typeof I64>): void {
+  f.if(i32.and(isDenormal(at, x), hasDaz(f)), () => f.set(x, signOf(at, x)));
+}
+
+/** Notes DE for a denormal operand (SDM Vol. 1, 11.5.2.2). */
+export function noteDenormal(f: FunctionBuilder, at: Format, x: I64Expr): void {
+  f.if(isDenormal(at, x), () => note(f, MXCSR.DE));
+}
+
+/** Both of these. */
 export function denormalOperand(f: FunctionBuilder, at: Format, x: LocalRef<typeof I64>): void {
-  f.if(isDenormal(at, x), () => {
-    f.if(
-      hasMxcsr(f, MXCSR.DAZ),
-      () => f.set(x, signOf(at, x)),
-      () => note(f, MXCSR.DE),
-    );
-  });
+  flushDenormal(f, at, x);
+  noteDenormal(f, at, x);
 }
 
 /** A finite number taken apart: magnitude = significand × 2^(exponent − bias − 62), its leading one at bit 62, or 0. */

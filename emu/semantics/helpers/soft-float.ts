@@ -4,6 +4,7 @@ import type { FunctionBuilder } from "../../wasm/function.ts";
 import {
   cpuOf,
   denormalOperand,
+  flushDenormal,
   FORMAT,
   type Format,
   hasMxcsr,
@@ -17,7 +18,9 @@ import {
   mxcsrOf,
   n,
   note,
+  noteDenormal,
   ROUND,
+  roundingMode,
   shiftRightJam,
   signOf,
   unpack,
@@ -48,7 +51,8 @@ function buildNaN(at: Format): (f: FunctionBuilder) => void {
 /**
  * roundPack(cpu, sign, exponent, significand): rounds to the format as MXCSR says and notes OE, UE and PE. The
  * significand has its leading one at bit 62 and bit 0 sticky; the exponent is biased and may be out of range.
- * Underflow is detected after rounding (SDM Vol. 1, 4.9.1.5).
+ * Underflow is detected after rounding (SDM Vol. 1, 4.9.1.5). Half precision has the rounding mode as a fifth
+ * parameter and is not subject to FTZ (SDM Vol. 2C, VCVTPS2PH).
  */
 function buildRoundPack(at: Format): (f: FunctionBuilder) => void {
   const mask = (1n << BigInt(at.shift)) - 1n;
@@ -58,7 +62,7 @@ function buildRoundPack(at: Format): (f: FunctionBuilder) => void {
     const exponent = f.local(I64);
     f.set(exponent, f.param(2, I64));
     const significand = variable(f, f.param(3, I64));
-    const mode = f.let(i32.and(i32.shrU(mxcsrOf(f), i32.const(MXCSR.roundShift)), i32.const(3)));
+    const mode = at.width === 16 ? f.param(4, I32) : f.let(roundingMode(f));
     const isMode = (which: number): I32Expr => i32.eq(mode, i32.const(which));
     const away = select(i64.eqz(sign), isMode(ROUND.up), isMode(ROUND.down));
     const increment = f.let(select(i32.eqz(mode), n(half), select(away, n(mask), n(0))));
@@ -71,23 +75,34 @@ function buildRoundPack(at: Format): (f: FunctionBuilder) => void {
       const digits = i64.and(rounded, i64.xor(even, n(-1)));
       f.return(i64.or(sign, i64.add(i64.shl(exponent, n(at.fraction)), digits)));
     };
+    /** Unmasked overflow and underflow write no result; PE is as if the exponent had no bounds. */
+    const outOfRange = (flag: number): void => {
+      f.if(i64.ne(i64.and(significand, n(mask)), n(0)), () => note(f, MXCSR.PE));
+      note(f, flag);
+      f.return(sign);
+    };
     f.if(i64.leS(exponent, n(0)), () => {
       const carries = i64.geU(i64.add(significand, increment), n(1n << 63n));
       const tiny = f.let(i32.or(i64.ltS(exponent, n(0)), i32.eqz(carries)));
-      f.if(i32.and(tiny, i32.eq(hasMxcsr(f, MXCSR.FTZ | MXCSR.UM), i32.const(MXCSR.FTZ | MXCSR.UM))), () => {
-        note(f, MXCSR.UE | MXCSR.PE);
-        f.return(sign);
-      });
+      const flushes = i32.eq(hasMxcsr(f, MXCSR.FTZ | MXCSR.UM), i32.const(MXCSR.FTZ | MXCSR.UM));
+      if (at.width !== 16) {
+        f.if(i32.and(tiny, flushes), () => {
+          note(f, MXCSR.UE | MXCSR.PE);
+          f.return(sign);
+        });
+      }
+      const unmasked = i32.eqz(hasMxcsr(f, MXCSR.UM));
+      f.if(i32.and(tiny, unmasked), () => outOfRange(MXCSR.UE));
       shiftRightJam(f, significand, i64.sub(n(1), exponent));
       f.set(exponent, n(0));
       const inexact = i64.ne(i64.and(significand, n(mask)), n(0));
-      const unmasked = i32.eqz(hasMxcsr(f, MXCSR.UM));
-      f.if(i32.and(tiny, i32.or(inexact, unmasked)), () => note(f, MXCSR.UE));
+      f.if(i32.and(tiny, inexact), () => note(f, MXCSR.UE));
       finish();
     });
     const carries = i64.geU(i64.add(significand, increment), n(1n << 63n));
     const top = i64.add(exponent, i64.extendI32U(carries));
     f.if(i64.geS(top, n(at.special)), () => {
+      f.if(i32.eqz(hasMxcsr(f, MXCSR.OM)), () => outOfRange(MXCSR.OE));
       note(f, MXCSR.OE | MXCSR.PE);
       const largest = n(at.infinity - 1n);
       f.return(i64.or(sign, select(i64.eqz(increment), largest, n(at.infinity))));
@@ -138,13 +153,27 @@ function tryNative(f: FunctionBuilder, at: Format, op: Operation, a: I64Expr, b:
   });
 }
 
-/** What comes before every two-operand operation: NaNs, then denormals. Returns the operands to go on with. */
-function prologue(f: FunctionBuilder, call: HelperCall, at: Format): { a: I64Expr; b: I64Expr } {
+/**
+ * What comes before every two-operand operation: NaNs, then denormals. Returns the operands to go on with.
+ * @param mayDivideByZero DE is not noted if the second operand is zero: ZE and IE come first
+ */
+function prologue(
+  f: FunctionBuilder,
+  call: HelperCall,
+  at: Format,
+  mayDivideByZero = false,
+): { a: I64Expr; b: I64Expr } {
   const a = variable(f, f.param(1, I64));
   const b = variable(f, f.param(2, I64));
   f.if(i32.or(isNaN64(at, a), isNaN64(at, b)), () => f.return(call(`nan${at.width}`, I64, [cpuOf(f), a, b])));
-  denormalOperand(f, at, a);
-  denormalOperand(f, at, b);
+  flushDenormal(f, at, a);
+  flushDenormal(f, at, b);
+  const note = (): void => {
+    noteDenormal(f, at, a);
+    noteDenormal(f, at, b);
+  };
+  if (mayDivideByZero) f.if(i32.eqz(isZero(at, b)), note);
+  else note();
   return { a, b };
 }
 
@@ -255,7 +284,7 @@ function buildMul(at: Format): (f: FunctionBuilder, call: HelperCall) => void {
 function buildDiv(at: Format): (f: FunctionBuilder, call: HelperCall) => void {
   return (f, call) => {
     tryNative(f, at, "div", f.param(1, I64), f.param(2, I64));
-    const { a, b } = prologue(f, call, at);
+    const { a, b } = prologue(f, call, at, true);
     const sign = f.let(signOf(at, i64.xor(a, b)));
     f.if(isInfinite(at, a), () => {
       f.if(isInfinite(at, b), () => invalid(f, at));
@@ -287,11 +316,11 @@ function buildSqrt(at: Format): (f: FunctionBuilder, call: HelperCall) => void {
   return (f, call) => {
     const a = variable(f, f.param(1, I64));
     f.if(isNaN64(at, a), () => f.return(call(`nan${at.width}`, I64, [cpuOf(f), a, a])));
-    f.if(i32.and(isDenormal(at, a), hasMxcsr(f, MXCSR.DAZ)), () => f.set(a, signOf(at, a)));
+    flushDenormal(f, at, a);
     f.if(isZero(at, a), () => f.return(a));
     f.if(i64.ne(signOf(at, a), n(0)), () => invalid(f, at));
     f.if(isInfinite(at, a), () => f.return(a));
-    denormalOperand(f, at, a);
+    noteDenormal(f, at, a);
     const x = unpack(f, at, a);
     // value = significand × 2^(exponent - bias - 62): the significand becomes 1.f, or 2 × 1.f for an odd exponent.
     const power = f.let(i64.sub(x.exponent, n(at.bias)));
@@ -316,7 +345,7 @@ function buildMinMax(at: Format, isMax: boolean): (f: FunctionBuilder) => void {
     const b = variable(f, f.param(2, I64));
     f.if(i32.or(isNaN64(at, a), isNaN64(at, b)), () => {
       note(f, MXCSR.IE);
-      f.if(i32.and(isDenormal(at, b), hasMxcsr(f, MXCSR.DAZ)), () => f.set(b, signOf(at, b)));
+      flushDenormal(f, at, b);
       f.return(b);
     });
     denormalOperand(f, at, a);
@@ -399,6 +428,12 @@ function helpersOf(at: Format): Helper[] {
 }
 
 export const SOFT_FLOAT_HELPERS: readonly Helper[] = [
+  {
+    name: "roundPack16",
+    params: [I32, I64, I64, I64, I32],
+    result: I64,
+    build: buildRoundPack(FORMAT[16]),
+  },
   { name: "commitFloat", params: [I32], result: I32, build: buildCommit },
   ...helpersOf(FORMAT[32]),
   ...helpersOf(FORMAT[64]),
