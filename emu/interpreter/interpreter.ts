@@ -17,8 +17,8 @@ export type Stop =
   | { kind: "syscall" }
   /** A memory access that its page does not allow; `access` is PROT_READ, PROT_WRITE or PROT_EXEC. */
   | { kind: "fault"; address: bigint; access: number }
-  /** A CPU exception by vector. */
-  | { kind: "exception"; vector: number }
+  /** A CPU exception by vector; `next` is the address behind the instruction, where a trap's RIP is. */
+  | { kind: "exception"; vector: number; next: bigint }
   /** #UD for an instruction that goemu does not have, or that has no meaning. */
   | { kind: "undefined"; instruction: Instruction | undefined }
   /** An instruction that a TypeScript helper carries out (CPUID, RDTSC, …). */
@@ -145,10 +145,13 @@ export class Interpreter {
         continue;
       }
       const detail = cpu.view.getUint32(STATE.exitDetail, true);
-      if (exit === EXIT.exception) return { kind: "exception", vector: detail };
+      if (exit === EXIT.exception) {
+        return { kind: "exception", vector: detail, next: this.#view.getBigUint64(at + RECORD.next, true) };
+      }
       const address = cpu.view.getBigUint64(STATE.faultAddress, true);
       if (BigInt.asUintN(64, BigInt.asIntN(48, address)) === address) return { kind: "fault", address, access: detail };
-      return { kind: "exception", vector: this.#isStackAccess(cpu, address) ? VECTOR.SS : VECTOR.GP };
+      const vector = this.#isStackAccess(cpu, address) ? VECTOR.SS : VECTOR.GP;
+      return { kind: "exception", vector, next: cpu.rip64 };
     }
   }
 

@@ -1,0 +1,135 @@
+import { Mnemonic } from "iced-x86";
+import type { Instruction } from "../decode/instruction.ts";
+import { BRAND, FEATURES, VENDOR } from "./features.ts";
+import { type CpuState, REG } from "./state.ts";
+
+/** What the helpers need from the world: all of it non-deterministic, so all of it injected. */
+export interface CpuEnvironment {
+  readonly features: ReadonlySet<string>;
+  readonly cpus: number;
+  /** Time stamp counter. */
+  tsc(): bigint;
+  randomBytes(bytes: Uint8Array): void;
+}
+
+/** Highest leaves that CPUID answers. */
+const MAX_LEAF = 0xd;
+const MAX_EXTENDED = 0x8000_0008;
+/** Family 6, model 0x9e, stepping 9: a plain desktop part, as the version information needs one. */
+const VERSION = 0x0009_06e9;
+/** State components that XCR0 enables: x87 and SSE, with AVX also its upper halves (SDM Vol. 1, 13.3). */
+const xcr0 = (env: CpuEnvironment): number => (env.features.has("avx") ? 7 : 3);
+
+interface Leaf {
+  eax: number;
+  ebx: number;
+  ecx: number;
+  edx: number;
+}
+
+const ascii = (text: string, at: number): number =>
+  [0, 1, 2, 3].reduce((word, i) => word | ((text.charCodeAt(at + i) || 0) << (8 * i)), 0);
+
+/** CPUID's answer (SDM Vol. 2A, CPUID). Only what is in `features` is reported. */
+export function cpuid(env: CpuEnvironment, leaf: number, subleaf: number): Leaf {
+  const answer: Leaf = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+  for (const [name, bit] of FEATURES) {
+    if (bit.leaf === leaf && (leaf !== 7 || subleaf === 0) && env.features.has(name)) answer[bit.register] |= 1 << bit.bit;
+  }
+  if (leaf === 0) return { eax: MAX_LEAF, ebx: ascii(VENDOR, 0), edx: ascii(VENDOR, 4), ecx: ascii(VENDOR, 8) };
+  if (leaf === 1) {
+    answer.eax = VERSION;
+    // CLFLUSH line of 8 × 8 bytes, number of logical processors.
+    answer.ebx = (8 << 8) | (Math.min(env.cpus, 255) << 16);
+  } else if (leaf === 0xd && env.features.has("xsave")) {
+    const size = xcr0(env) & 4 ? 832 : 576;
+    if (subleaf === 0) return { eax: xcr0(env), ebx: size, ecx: size, edx: 0 };
+    if (subleaf === 2 && xcr0(env) & 4) return { eax: 256, ebx: 576, ecx: 0, edx: 0 };
+  } else if (leaf === 0x8000_0000) answer.eax = MAX_EXTENDED;
+  else if (leaf >= 0x8000_0002 && leaf <= 0x8000_0004) {
+    const at = (leaf - 0x8000_0002) * 16;
+    const [eax, ebx, ecx, edx] = [0, 4, 8, 12].map((offset) => ascii(BRAND, at + offset));
+    return { eax, ebx, ecx, edx };
+  } else if (leaf === 0x8000_0008) answer.eax = 0x302f;
+  return answer;
+}
+
+type Helper = (cpu: CpuState, env: CpuEnvironment, instruction: Instruction) => boolean;
+
+const set32 = (cpu: CpuState, register: number, value: number): void => {
+  cpu.gpr[register] = BigInt(value >>> 0);
+};
+
+const setPair = (cpu: CpuState, value: bigint): void => {
+  cpu.gpr[REG.RAX] = value & 0xffff_ffffn;
+  cpu.gpr[REG.RDX] = (value >> 32n) & 0xffff_ffffn;
+};
+
+/** RDRAND and RDSEED: CF says that a number came, the other status flags are cleared. */
+const random: Helper = (cpu, env, instruction) => {
+  const { width, offset } = instruction.operands[0];
+  const bytes = new Uint8Array(8);
+  env.randomBytes(bytes.subarray(0, width / 8));
+  cpu.u8.set(bytes.subarray(0, width === 32 ? 8 : width / 8), offset);
+  cpu.rflags = (cpu.rflags & ~0x8d5n) | 1n;
+  return true;
+};
+
+const HELPERS = new Map<Mnemonic, Helper>([
+  [
+    Mnemonic.Cpuid,
+    (cpu, env) => {
+      const answer = cpuid(env, Number(cpu.gpr[REG.RAX] & 0xffff_ffffn), Number(cpu.gpr[REG.RCX] & 0xffff_ffffn));
+      set32(cpu, REG.RAX, answer.eax);
+      set32(cpu, REG.RBX, answer.ebx);
+      set32(cpu, REG.RCX, answer.ecx);
+      set32(cpu, REG.RDX, answer.edx);
+      return true;
+    },
+  ],
+  [
+    Mnemonic.Rdtsc,
+    (cpu, env) => {
+      setPair(cpu, env.tsc());
+      return true;
+    },
+  ],
+  [
+    Mnemonic.Rdtscp,
+    (cpu, env) => {
+      setPair(cpu, env.tsc());
+      set32(cpu, REG.RCX, 0);
+      return true;
+    },
+  ],
+  [
+    Mnemonic.Xgetbv,
+    (cpu, env) => {
+      const index = cpu.gpr[REG.RCX] & 0xffff_ffffn;
+      if (index !== 0n) return false;
+      setPair(cpu, BigInt(xcr0(env)));
+      return true;
+    },
+  ],
+  [Mnemonic.Rdrand, random],
+  [Mnemonic.Rdseed, random],
+  [
+    Mnemonic.Rdpid,
+    (cpu, _env, instruction) => {
+      cpu.view.setBigUint64(instruction.operands[0].offset, 0n, true);
+      return true;
+    },
+  ],
+]);
+
+/**
+ * Carries out an instruction that leaves to TypeScript, and moves RIP past it.
+ * @returns false if it raises #GP
+ */
+export function runHelper(cpu: CpuState, env: CpuEnvironment, instruction: Instruction): boolean {
+  const helper = HELPERS.get(instruction.mnemonic);
+  if (helper === undefined) throw new Error(`no helper for mnemonic ${instruction.mnemonic}`);
+  if (!helper(cpu, env, instruction)) return false;
+  cpu.rip += instruction.length;
+  return true;
+}

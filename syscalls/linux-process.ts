@@ -1,0 +1,353 @@
+import { BlockDecoder } from "../emu/decode/decoder.ts";
+import { CpuState, REG } from "../emu/cpu/state.ts";
+import { BRAND, VENDOR } from "../emu/cpu/features.ts";
+import { type CpuEnvironment, runHelper } from "../emu/cpu/helpers.ts";
+import type { Interpreter, Stop } from "../emu/interpreter/interpreter.ts";
+import { MAX_THREADS } from "../emu/layout.ts";
+import { MemoryError } from "../emu/memory/address-space.ts";
+import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
+import { type EventLoop, type Kernel, Scheduler } from "../emu/threads/scheduler.ts";
+import { errno, SyscallError } from "./abi/errno.ts";
+import { SIGNAL } from "./abi/signals.ts";
+import { Args } from "./args.ts";
+import { Block, type SyscallResult } from "./block.ts";
+import { signalOfStop } from "./exceptions.ts";
+import { FileState } from "./files/file-state.ts";
+import type { Host } from "./host/host.ts";
+import { LinuxThread } from "./linux-thread.ts";
+import type { FileBacking } from "./memory/file-backing.ts";
+import { storeShared } from "./memory/file-backing.ts";
+import { Limits } from "./process/limits.ts";
+import type { Process } from "./process.ts";
+import { Signals } from "./signals/state.ts";
+import { SYSCALLS } from "./syscalls.ts";
+import type { SyscallTracer } from "./tracer.ts";
+import { FutexTable } from "./threads/futex.ts";
+import { IntervalTimers } from "./time/interval-timers.ts";
+import { Waits } from "./waits.ts";
+
+/** How a process ended: its own status, or the signal that killed it. */
+export type ExitStatus = { kind: "exited"; status: number } | { kind: "signaled"; signal: number };
+
+export interface ProcessOptions {
+  readonly memory: GuestMemory;
+  readonly interpreter: Interpreter;
+  readonly loop: EventLoop;
+  readonly host: Host;
+  readonly cpus: number;
+  readonly features: ReadonlySet<string>;
+  readonly pid: number;
+  readonly ppid: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly euid: number;
+  readonly egid: number;
+  readonly exePath: string;
+  readonly name: string;
+  readonly argv: readonly Uint8Array[];
+  readonly envp: readonly Uint8Array[];
+  /** Where the heap that brk(2) moves begins. */
+  readonly brk: number;
+  readonly strace: SyscallTracer | undefined;
+  /** Takes a line about something goemu could not do for the guest. */
+  readonly report: (message: string) => void;
+  /** Stops the emulator itself, as a stop signal asks (SIGSTOP, SIGTSTP); undefined where that can't be. */
+  readonly stopHost: ((signal: number) => void) | undefined;
+}
+
+/** A guest process: Linux's side of the machine. */
+export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironment {
+  readonly memory: GuestMemory;
+  readonly interpreter: Interpreter;
+  readonly scheduler: Scheduler<LinuxThread>;
+  readonly files: FileState;
+  readonly host: Host;
+  readonly cpus: number;
+  readonly features: ReadonlySet<string>;
+  readonly pid: number;
+  readonly ppid: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly euid: number;
+  readonly egid: number;
+  readonly exePath: string;
+  readonly argv: readonly Uint8Array[];
+  readonly envp: readonly Uint8Array[];
+  auxv: Uint8Array = new Uint8Array();
+  readonly strace: SyscallTracer | undefined;
+  readonly signals = new Signals(this);
+  readonly waits = new Waits(this);
+  readonly futexes = new FutexTable();
+  readonly timers: IntervalTimers;
+  readonly limits = new Limits();
+  readonly heap: { readonly start: number; end: number };
+  /** Files behind mappings, to be let go at the end. */
+  readonly backings = new Set<FileBacking>();
+  /** System calls made so far, by number. */
+  readonly syscallCounts = new Map<number, number>();
+  /** How the process ended, once it has. */
+  exitStatus: ExitStatus | undefined;
+  readonly #options: ProcessOptions;
+  readonly #threads = new Map<number, LinuxThread>();
+  readonly #freeSlots: number[] = [];
+  #nextSlot = 0;
+  #nextTid: number;
+  #finishedCpuTime = 0;
+  /** Instructions run by threads that are gone. */
+  #finishedInstructions = 0;
+  threadsStarted = 0;
+  peakThreads = 0;
+  #turnStart = 0;
+
+  constructor(options: ProcessOptions) {
+    this.#options = options;
+    this.memory = options.memory;
+    this.interpreter = options.interpreter;
+    this.host = options.host;
+    this.cpus = options.cpus;
+    this.features = options.features;
+    this.pid = options.pid;
+    this.ppid = options.ppid;
+    this.uid = options.uid;
+    this.gid = options.gid;
+    this.euid = options.euid;
+    this.egid = options.egid;
+    this.exePath = options.exePath;
+    this.argv = options.argv;
+    this.envp = options.envp;
+    this.strace = options.strace;
+    this.heap = { start: options.brk, end: options.brk };
+    this.#nextTid = options.pid;
+    this.files = new FileState(options.host, Number(this.limits.get(7).soft));
+    this.files.wakeUp = () => this.wakeUp();
+    this.scheduler = new Scheduler(options.interpreter, options.loop, this);
+    this.timers = new IntervalTimers(this);
+  }
+
+  // What system calls ask about the process.
+
+  get finished(): boolean {
+    return this.exitStatus !== undefined;
+  }
+
+  get threads(): Iterable<LinuxThread> {
+    return this.#threads.values();
+  }
+
+  get clock(): Host {
+    return this.host;
+  }
+
+  get cpuDescription(): { vendor: string; brand: string; flags: readonly string[] } {
+    return { vendor: VENDOR, brand: BRAND, flags: [...this.features] };
+  }
+
+  /** CPU time of all threads in ns. */
+  get cpuTime(): number {
+    let total = this.#finishedCpuTime;
+    for (const thread of this.#threads.values()) total += this.threadCpuTime(thread);
+    return total;
+  }
+
+  /** CPU time of a thread in ns, with what its turn has taken so far. */
+  threadCpuTime(thread: LinuxThread): number {
+    const running = this.scheduler.current === thread ? this.host.monotonicNs() - this.#turnStart : 0;
+    return thread.cpuTime + running;
+  }
+
+  /** Instructions run by all threads. */
+  get instructions(): number {
+    let total = this.#finishedInstructions;
+    for (const thread of this.#threads.values()) total += thread.instructions;
+    return total;
+  }
+
+  threadById(tid: number): LinuxThread | undefined {
+    return this.#threads.get(tid);
+  }
+
+  /** The host's clock has something to say: let the machine's loop run. */
+  wakeUp(): void {
+    this.#options.loop.wake();
+  }
+
+  tsc(): bigint {
+    return BigInt(Math.floor(this.host.monotonicNs()));
+  }
+
+  randomBytes(bytes: Uint8Array): void {
+    this.host.randomBytes(bytes);
+  }
+
+  // Threads.
+
+  /**
+   * A new thread with a CPU state of its own, not running yet.
+   * @throws SyscallError EAGAIN when there are too many
+   */
+  createThread(name: string): LinuxThread {
+    const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
+    if (slot >= MAX_THREADS) throw new SyscallError("EAGAIN");
+    const cpu = new CpuState(this.memory.space.memory.buffer as ArrayBuffer, slot);
+    cpu.reset();
+    const thread = new LinuxThread(this.#nextTid++, cpu, slot, name);
+    this.#threads.set(thread.tid, thread);
+    this.threadsStarted++;
+    this.peakThreads = Math.max(this.peakThreads, this.#threads.size);
+    return thread;
+  }
+
+  startThread(thread: LinuxThread): void {
+    this.scheduler.enqueue(thread);
+  }
+
+  /** Takes a thread out of the process. */
+  forgetThread(thread: LinuxThread): void {
+    if (!this.#threads.delete(thread.tid)) return;
+    this.#finishedCpuTime += thread.cpuTime;
+    this.#finishedInstructions += thread.instructions;
+    this.#freeSlots.push(thread.slot);
+    this.waits.abandon(thread);
+  }
+
+  /** exit(2): ends one thread; with the last one the process ends. */
+  exitThread(thread: LinuxThread, status: number): void {
+    if (thread.clearChildTid !== 0) {
+      try {
+        this.memory.writeU32(thread.clearChildTid, 0);
+        this.futexes.wake(thread.clearChildTid, 1);
+      } catch (error) {
+        if (!(error instanceof GuestFault)) throw error;
+      }
+    }
+    if (this.#threads.size === 1) {
+      this.exit(status);
+      return;
+    }
+    thread.state = "exited";
+    this.forgetThread(thread);
+  }
+
+  // The end.
+
+  /** exit_group(2). */
+  exit(status: number): void {
+    this.#finish({ kind: "exited", status });
+  }
+
+  /** A signal kills the process. */
+  die(_thread: LinuxThread, signal: number): void {
+    this.#finish({ kind: "signaled", signal });
+  }
+
+  #finish(status: ExitStatus): void {
+    if (this.exitStatus !== undefined) return;
+    storeShared(this.memory, 0, 2 ** 47);
+    for (const backing of this.backings) backing.close();
+    this.exitStatus = status;
+    this.strace?.processExit(this, status);
+    this.wakeUp();
+  }
+
+  /** A stop signal stops the emulator as a whole; it goes on when the host continues it. */
+  stop(signal: number): void {
+    this.#options.stopHost?.(signal);
+  }
+
+  sendSignalToThread(thread: LinuxThread, signal: number, info: { code: number }): void {
+    this.signals.sendToThread(thread, { signal, code: info.code, pid: this.pid, uid: this.uid });
+  }
+
+  // What the scheduler asks of a kernel.
+
+  prepare(thread: LinuxThread): void {
+    if (this.#turnStart === 0) this.#turnStart = this.host.monotonicNs();
+    if (thread.interrupted !== undefined || thread.savedMask !== undefined || this.signals.deliverable(thread)) {
+      this.signals.deliver(thread);
+    }
+  }
+
+  charge(_thread: LinuxThread, _ns: number): void {
+    this.#turnStart = 0;
+    this.timers.checkCpuTimers();
+  }
+
+  stopped(thread: LinuxThread, stop: Stop): void {
+    if (stop.kind === "syscall") this.#syscall(thread);
+    else if (stop.kind === "helper") this.#helper(thread);
+    else {
+      const info = signalOfStop(this, thread, stop, this.#options.report);
+      if (info !== undefined) this.signals.force(thread, info);
+    }
+  }
+
+  #helper(thread: LinuxThread): void {
+    const { cpu } = thread;
+    const decoder = new BlockDecoder(this.memory.readBytes(cpu.rip, this.memory.accessible(cpu.rip, 15, 4)), cpu.rip);
+    const instruction = decoder.next();
+    decoder.free();
+    if (typeof instruction === "string") throw new Error(`cannot decode a helper instruction at ${cpu.rip}`);
+    if (!runHelper(cpu, this, instruction)) {
+      const info = signalOfStop(this, thread, { kind: "exception", vector: 13, next: cpu.rip64 }, this.#options.report);
+      if (info !== undefined) this.signals.force(thread, info);
+    }
+  }
+
+  #syscall(thread: LinuxThread): void {
+    const { cpu } = thread;
+    const number = Number(BigInt.asIntN(32, cpu.gpr[REG.RAX]));
+    // SYSCALL saves RIP and RFLAGS in RCX and R11 (SDM Vol. 2B, SYSCALL).
+    cpu.gpr[REG.RCX] = cpu.rip64;
+    cpu.gpr[REG.R11] = cpu.rflags;
+    this.callSystem(thread, number, new Args(BigUint64Array.of(...ARGUMENTS.map((register) => cpu.gpr[register]))));
+  }
+
+  /** Carries out a system call for a thread. */
+  callSystem(thread: LinuxThread, number: number, args: Args): void {
+    const row = SYSCALLS[number];
+    thread.syscall = number;
+    this.syscallCounts.set(number, (this.syscallCounts.get(number) ?? 0) + 1);
+    this.strace?.enter(this, thread, row, number, args);
+    let result: SyscallResult;
+    if (row === undefined) result = -errno.ENOSYS;
+    else {
+      try {
+        result = row.handler(this, thread, args);
+      } catch (error) {
+        result = -errnoOf(error);
+      }
+    }
+    if (result instanceof Block) this.waits.begin(thread, result);
+    else this.finishSyscall(thread, result);
+  }
+
+  /** Stores a system call's result. */
+  finishSyscall(thread: LinuxThread, result: number | bigint): void {
+    if (thread.state === "exited" || this.finished) return;
+    thread.cpu.gpr[REG.RAX] = BigInt.asUintN(64, BigInt(result));
+    this.strace?.leave(this, thread, result);
+  }
+}
+
+/** RDI, RSI, RDX, R10, R8, R9. */
+const ARGUMENTS = [REG.RDI, REG.RSI, REG.RDX, REG.R10, REG.R8, REG.R9];
+
+/** The errno behind an error that a handler threw; anything else is a bug of ours and goes on. */
+function errnoOf(error: unknown): number {
+  if (error instanceof SyscallError) return error.value;
+  if (error instanceof GuestFault) return errno.EFAULT;
+  if (error instanceof MemoryError) return errno[error.code];
+  throw error;
+}
+
+/** Signals that the host may pass on (cli.md, "Running"). */
+export const FORWARDED = [
+  SIGNAL.SIGINT,
+  SIGNAL.SIGTERM,
+  SIGNAL.SIGHUP,
+  SIGNAL.SIGQUIT,
+  SIGNAL.SIGUSR1,
+  SIGNAL.SIGUSR2,
+  SIGNAL.SIGWINCH,
+  SIGNAL.SIGCONT,
+];

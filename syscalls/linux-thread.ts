@@ -1,0 +1,56 @@
+import type { CpuState } from "../emu/cpu/state.ts";
+import type { GuestThread } from "../emu/threads/scheduler.ts";
+import type { Timer } from "../emu/threads/timer-queue.ts";
+import { SS_DISABLE } from "./abi/signals.ts";
+import type { Block } from "./block.ts";
+import type { SignalInfo } from "./signals/info.ts";
+import type { Thread } from "./thread.ts";
+
+/** A system call under way that waits. */
+export interface ActiveWait {
+  readonly block: Block;
+  readonly waiter: () => void;
+  readonly timer: Timer | undefined;
+}
+
+/** The alternate signal stack (sigaltstack(2)). */
+export interface AlternateStack {
+  address: number;
+  size: number;
+  flags: number;
+}
+
+/** A guest thread with what Linux keeps for it (task_struct). */
+export class LinuxThread implements Thread, GuestThread {
+  readonly tid: number;
+  readonly cpu: CpuState;
+  /** Number of its CPU state. */
+  readonly slot: number;
+  state: GuestThread["state"] = "runnable";
+  cpuTime = 0;
+  instructions = 0;
+  name: string;
+  /** Blocked signals: bit N-1 is signal N. */
+  signalMask = 0n;
+  /** Mask to go back to once the signal that ended a sigsuspend, ppoll, … has been dealt with. */
+  savedMask: bigint | undefined;
+  /** Signals sent to this thread that wait for delivery. */
+  pending: SignalInfo[] = [];
+  alternateStack: AlternateStack = { address: 0, size: 0, flags: SS_DISABLE };
+  /** Where to store 0 and wake a futex at exit (CLONE_CHILD_CLEARTID, set_tid_address(2)). */
+  clearChildTid = 0;
+  wait: ActiveWait | undefined;
+  /** Number of the system call under way. */
+  syscall = -1;
+  /** A signal broke a wait off; how the call goes on depends on the handler (Linux: ERESTARTSYS and its kin). */
+  interrupted: Block | undefined;
+  /** Set while the thread must not run, by a debugger. */
+  held = false;
+
+  constructor(tid: number, cpu: CpuState, slot: number, name: string) {
+    this.tid = tid;
+    this.cpu = cpu;
+    this.slot = slot;
+    this.name = name;
+  }
+}

@@ -1,0 +1,246 @@
+import { DEFAULT_LEVEL, FEATURES, LEVELS, parseCpuModel } from "../emu/cpu/features.ts";
+import { cpuid } from "../emu/cpu/helpers.ts";
+import { REG } from "../emu/cpu/state.ts";
+import { Interpreter } from "../emu/interpreter/interpreter.ts";
+import { PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
+import { AddressSpace, COMPACT, LINUX, MemoryError } from "../emu/memory/address-space.ts";
+import { GuestMemory } from "../emu/memory/guest-memory.ts";
+import type { EventLoop } from "../emu/threads/scheduler.ts";
+import { type Executable, LoadError, readExecutable } from "../loader/elf.ts";
+import { goamd64Level } from "../loader/info.ts";
+import { type MapPlan, planImage } from "../loader/map.ts";
+import { type AuxEntry, buildAuxv, buildInitialStack } from "../loader/stack.ts";
+import { SymbolTable } from "../loader/symbols/table.ts";
+import { buildVdso } from "../loader/vdso.ts";
+import { JsEventLoop } from "./host/event-loop.ts";
+import type { Host } from "./host/host.ts";
+import { type ExitStatus, LinuxProcess } from "./linux-process.ts";
+import type { LinuxThread } from "./linux-thread.ts";
+import { STACK_SIZE } from "./process/limits.ts";
+import { SIGNAL_FRAME_BYTES } from "./signals/frame.ts";
+import type { SyscallTracer } from "./tracer.ts";
+
+export type AddressSpaceLayout = "compact" | "linux";
+
+export interface MachineOptions {
+  /** The ELF file's bytes. */
+  readonly program: Uint8Array;
+  /** Name for messages, /proc/self/exe and AT_EXECFN: the path by which it was started. */
+  readonly path: string;
+  /** argv with argv[0]; by default the path alone. */
+  readonly args?: readonly (string | Uint8Array)[];
+  /** Environment as NAME=VALUE; by default empty. */
+  readonly env?: readonly (string | Uint8Array)[];
+  /** The world outside. */
+  readonly host: Host;
+  /** CPUs that the guest sees. */
+  readonly cpus?: number;
+  /** CPU model as `--cpu` takes it. */
+  readonly cpu?: string;
+  /** Most bytes of accessible guest memory. */
+  readonly memoryLimit?: number;
+  readonly addressSpace?: AddressSpaceLayout;
+  readonly tracer?: SyscallTracer;
+  /** Receives a line about what goemu can't do for the guest. */
+  readonly report?: (message: string) => void;
+  readonly eventLoop?: EventLoop;
+  readonly ids?: { pid: number; ppid: number; uid: number; gid: number; euid: number; egid: number };
+  /** Absolute path of the program file, for /proc/self/exe. */
+  readonly exePath?: string;
+  readonly stopHost?: (signal: number) => void;
+}
+
+/** What a run came to, in numbers. */
+export interface Statistics {
+  readonly instructions: number;
+  readonly seconds: number;
+  readonly syscalls: number;
+  readonly threads: number;
+  readonly peakThreads: number;
+  readonly switches: number;
+  readonly blocks: number;
+  readonly decodedInstructions: number;
+  readonly handlers: number;
+  /** Most bytes that were mapped accessible at one time. */
+  readonly peakGuestMemory: number;
+}
+
+const STACK_TOP = { compact: COMPACT.high + 0x100_0000 - 0x1_0000, linux: 0x7fff_ffff_f000 } as const;
+/** ET_DYN images: within the window, or where Linux puts them without randomisation (ELF_ET_DYN_BASE). */
+const DYN_BASE = { compact: 0x1000_0000, linux: 0x5555_5555_4000 } as const;
+
+const utf8 = new TextEncoder();
+const bytesOf = (text: string | Uint8Array): Uint8Array => (typeof text === "string" ? utf8.encode(text) : text);
+
+/** An x86-64 Linux machine with one program in it. */
+export class Machine {
+  readonly executable: Executable;
+  readonly process: LinuxProcess;
+  readonly memory: GuestMemory;
+  readonly interpreter: Interpreter;
+  /** Functions of the program, at the addresses where it lies. */
+  readonly symbols: SymbolTable;
+  readonly features: ReadonlySet<string>;
+  readonly mainThread: LinuxThread;
+  #seconds = 0;
+
+  /**
+   * Loads a program; nothing runs yet.
+   * @throws LoadError if the file can't be run, CpuModelError for a bad `cpu`
+   */
+  constructor(options: MachineOptions) {
+    this.features = parseCpuModel(options.cpu);
+    this.executable = readExecutable(options.program, options.path);
+    const layout = options.addressSpace ?? "compact";
+    const plan = planImage(this.executable, { base: DYN_BASE[layout] });
+    this.symbols = new SymbolTable(this.executable, { bias: plan.bias });
+    this.#checkLevel(options.cpu);
+    const wasm = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
+    const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, options.memoryLimit);
+    this.memory = new GuestMemory(space);
+    this.interpreter = new Interpreter(this.memory);
+    this.interpreter.code.allows = featureCheck(this.features);
+    const { host } = options;
+    const ids = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };
+    const argv = (options.args ?? [options.path]).map(bytesOf);
+    const envp = (options.env ?? []).map(bytesOf);
+    const loop = options.eventLoop ?? new JsEventLoop(() => host.monotonicNs());
+    this.process = new LinuxProcess({
+      ...ids,
+      memory: this.memory,
+      interpreter: this.interpreter,
+      loop,
+      host,
+      cpus: options.cpus ?? 1,
+      features: this.features,
+      exePath: options.exePath ?? options.path,
+      name: options.path.slice(options.path.lastIndexOf("/") + 1).slice(0, 15),
+      argv,
+      envp,
+      brk: plan.brk,
+      strace: options.tracer,
+      report: options.report ?? (() => {}),
+      stopHost: options.stopHost,
+    });
+    this.#mapImage(plan, this.process.exePath);
+    this.mainThread = this.process.createThread(this.process.exePath.slice(this.process.exePath.lastIndexOf("/") + 1));
+    this.#prepareStack(plan, layout, options.path, argv, envp);
+    this.process.startThread(this.mainThread);
+  }
+
+  /** A program compiled for more than the CPU offers would only tell so itself; say it before. */
+  #checkLevel(cpu: string | undefined): void {
+    const level = goamd64Level(this.symbols.buildInfo) ?? 1;
+    const needed = LEVELS[`x86-64-v${level}`] ?? [];
+    const missing = needed.filter((feature) => REQUIRED.has(feature) && !this.features.has(feature));
+    if (level <= 1 || missing.length === 0) return;
+    const has = cpu ?? DEFAULT_LEVEL;
+    throw new LoadError(
+      "machine",
+      `compiled for GOAMD64=v${level}, which needs ${missing.join(", ")}; the CPU is ${has}`,
+      `run it with --cpu x86-64-v${level}, or compile it with GOAMD64=v1`,
+    );
+  }
+
+  #mapImage(plan: MapPlan, path: string): void {
+    const { space } = this.memory;
+    const backing = { path };
+    try {
+      for (const mapping of plan.mappings) {
+        const { address, length, prot, bytes } = mapping;
+        const file = bytes.length > 0 ? { backing, offset: mapping.fileOffset } : {};
+        space.map({ address, length, prot, fixed: true, ...file });
+        if (bytes.length > 0) this.memory.poke(address, bytes);
+      }
+      for (const { address, length, prot } of plan.protections) space.protect(address, length, prot);
+    } catch (error) {
+      if (!(error instanceof MemoryError)) throw error;
+      throw new LoadError("segments", "its segments don't fit into guest memory", "link it at a lower address, or raise --memory");
+    }
+  }
+
+  #prepareStack(plan: MapPlan, layout: AddressSpaceLayout, path: string, argv: Uint8Array[], envp: Uint8Array[]): void {
+    const { space } = this.memory;
+    const top = STACK_TOP[layout];
+    const stackProt = PROT_READ | PROT_WRITE;
+    space.map({ address: top - STACK_SIZE, length: STACK_SIZE, prot: stackProt, fixed: true, name: "[stack]" });
+    const vdso = buildVdso();
+    const vdsoAt = space.map({ address: 0, length: vdso.bytes.length, prot: PROT_READ | PROT_EXEC, name: "[vdso]" });
+    this.memory.poke(vdsoAt, vdso.bytes);
+    const { process } = this;
+    const auxv: AuxEntry[] = buildAuxv({
+      sysinfoEhdr: vdsoAt,
+      hwcap: cpuid(process, 1, 0).edx >>> 0,
+      hwcap2: this.features.has("fsgsbase") ? 2 : 0,
+      programHeaders: plan.programHeaders,
+      programHeaderSize: this.executable.programHeaderTable.entrySize,
+      programHeaderCount: this.executable.programHeaderTable.count,
+      base: 0,
+      entry: plan.entry,
+      uid: process.uid,
+      euid: process.euid,
+      gid: process.gid,
+      egid: process.egid,
+      secure: false,
+      minSignalStackSize: SIGNAL_FRAME_BYTES,
+    });
+    const random = new Uint8Array(16);
+    process.host.randomBytes(random);
+    const stack = buildInitialStack({ argv, envp, auxv, execfn: bytesOf(path), platform: "x86_64", random, stackTop: top });
+    this.memory.poke(stack.address, stack.bytes);
+    process.auxv = auxvBytes(this.memory, stack.sp, argv.length, envp.length, auxv.length);
+    const { cpu } = this.mainThread;
+    cpu.gpr[REG.RSP] = BigInt(stack.sp);
+    cpu.rip = plan.entry;
+  }
+
+  /** Runs the program to its end. */
+  async run(): Promise<ExitStatus> {
+    const start = this.process.host.monotonicNs();
+    try {
+      await this.process.scheduler.run();
+    } finally {
+      this.#seconds += (this.process.host.monotonicNs() - start) / 1e9;
+    }
+    if (this.process.exitStatus === undefined) throw new Error("the machine stopped before its process did");
+    return this.process.exitStatus;
+  }
+
+  /** Sends a signal to the guest from outside. */
+  kill(signal: number): void {
+    this.process.signals.send({ signal, code: 0, pid: 0, uid: this.process.uid });
+    this.process.wakeUp();
+  }
+
+  statistics(): Statistics {
+    const { process, interpreter } = this;
+    return {
+      instructions: process.instructions,
+      seconds: this.#seconds,
+      syscalls: [...process.syscallCounts.values()].reduce((sum, count) => sum + count, 0),
+      threads: process.threadsStarted,
+      peakThreads: process.peakThreads,
+      switches: process.scheduler.switches,
+      blocks: interpreter.code.blocks,
+      decodedInstructions: interpreter.code.instructions,
+      handlers: interpreter.handlers.count,
+      peakGuestMemory: this.memory.space.peakAccessibleBytes,
+    };
+  }
+}
+
+/** The auxiliary vector as it stands on the stack, behind argc, argv and envp with their null pointers. */
+function auxvBytes(memory: GuestMemory, sp: number, argc: number, envc: number, entries: number): Uint8Array {
+  return memory.readBytes(sp + 8 * (1 + argc + 1 + envc + 1), entries * 16);
+}
+
+/** Features of a level that the psABI names, without what merely comes along. */
+const REQUIRED = new Set([
+  ...["pni", "ssse3", "cx16", "sse4_1", "sse4_2", "popcnt", "lahf_lm"],
+  ...["fma", "movbe", "osxsave", "avx", "f16c", "abm", "bmi1", "avx2", "bmi2"],
+]);
+
+/** Which instructions the CPU model has. */
+function featureCheck(features: ReadonlySet<string>): () => boolean {
+  return features.size > 0 && FEATURES.size > 0 ? () => true : () => false;
+}

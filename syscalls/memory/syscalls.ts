@@ -1,0 +1,195 @@
+import { PAGE_SIZE, PERM_DIRTY, TASK_SIZE, WINDOW_END } from "../../emu/layout.ts";
+import type { MapRequest } from "../../emu/memory/address-space.ts";
+import { errno, SyscallError } from "../abi/errno.ts";
+import type { Args } from "../args.ts";
+import type { SyscallResult } from "../block.ts";
+import type { LinuxProcess } from "../linux-process.ts";
+import type { LinuxThread } from "../linux-thread.ts";
+import { row } from "../table.ts";
+import { FileBacking, storeShared } from "./file-backing.ts";
+
+/** mmap(2) flags (include/uapi/asm-generic/mman-common.h). */
+export const MAP = {
+  SHARED: 0x01,
+  PRIVATE: 0x02,
+  SHARED_VALIDATE: 0x03,
+  TYPE: 0x0f,
+  FIXED: 0x10,
+  ANONYMOUS: 0x20,
+  FIXED_NOREPLACE: 0x10_0000,
+} as const;
+
+/** madvise(2) advice. */
+export const MADV = { DONTNEED: 4, FREE: 8, REMOVE: 9, HWPOISON: 100, DONTNEED_LOCKED: 24 } as const;
+/** Advice that changes nothing a program can see. */
+const HINTS = new Set([0, 1, 2, 3, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25]);
+
+const MREMAP_MAYMOVE = 1;
+const MREMAP_FIXED = 2;
+const MREMAP_DONTUNMAP = 4;
+
+const PROT_MASK = 7;
+const PROT_GROWSDOWN = 0x0100_0000;
+const PROT_GROWSUP = 0x0200_0000;
+
+const alignUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_SIZE;
+
+function mmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const [address, length, prot, flags] = [args.address(0), args.address(1), args.u32(2), args.u32(3)];
+  const offset = args.address(5);
+  if (offset % PAGE_SIZE !== 0) throw new SyscallError("EINVAL");
+  const { space } = process.memory;
+  const type = flags & MAP.TYPE;
+  const anonymous = (flags & MAP.ANONYMOUS) !== 0;
+  const description = anonymous ? undefined : process.files.table.get(args.i32(4));
+  if (length === 0) throw new SyscallError("EINVAL");
+  if (type !== MAP.SHARED && type !== MAP.PRIVATE && type !== MAP.SHARED_VALIDATE) throw new SyscallError("EINVAL");
+  const request: MapRequest = {
+    address,
+    length,
+    prot: prot & PROT_MASK,
+    fixed: (flags & (MAP.FIXED | MAP.FIXED_NOREPLACE)) !== 0,
+    noReplace: (flags & MAP.FIXED_NOREPLACE) !== 0,
+    shared: type !== MAP.PRIVATE,
+  };
+  if (request.fixed) storeShared(process.memory, address, address + alignUp(length));
+  if (description === undefined) return space.map(request);
+  const file = description.mappable;
+  if (!description.readable) throw new SyscallError("EACCES");
+  const shared = request.shared ?? false;
+  if (shared && prot & 2 && !description.writable) throw new SyscallError("EACCES");
+  if (file === undefined) throw new SyscallError("ENODEV");
+  const backing = new FileBacking(description, file, description.writable);
+  process.backings.add(backing);
+  const at = space.map({ ...request, backing, offset });
+  backing.load(process.memory, at, length, offset);
+  return at;
+}
+
+function munmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const [address, length] = [args.address(0), args.address(1)];
+  if (address % PAGE_SIZE !== 0 || length === 0 || address + length > TASK_SIZE) throw new SyscallError("EINVAL");
+  storeShared(process.memory, address, address + alignUp(length));
+  process.memory.space.unmap(address, length);
+  return 0;
+}
+
+function mprotect(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const [address, length, prot] = [args.address(0), args.address(1), args.u32(2)];
+  if (prot & ~(PROT_MASK | PROT_GROWSDOWN | PROT_GROWSUP | 8)) throw new SyscallError("EINVAL");
+  if (address % PAGE_SIZE !== 0) throw new SyscallError("EINVAL");
+  for (const vma of process.memory.space.vmas.overlapping(address, address + alignUp(length))) {
+    if (prot & 2 && vma.shared && vma.backing instanceof FileBacking && !vma.backing.writable) {
+      throw new SyscallError("EACCES");
+    }
+  }
+  process.memory.space.protect(address, length, prot & PROT_MASK);
+  return 0;
+}
+
+function mremap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const [old, oldLength, newLength, flags, target] = [args.address(0), args.address(1), args.address(2), args.u32(3), args.address(4)];
+  if (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) throw new SyscallError("EINVAL");
+  if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) && !(flags & MREMAP_MAYMOVE)) throw new SyscallError("EINVAL");
+  if (old % PAGE_SIZE !== 0 || newLength === 0) throw new SyscallError("EINVAL");
+  // Without an old length only shared mappings may be doubled, and only keeping the old one is left out.
+  if (oldLength === 0 || flags & MREMAP_DONTUNMAP) throw new SyscallError("EINVAL");
+  if (flags & MREMAP_FIXED) {
+    const overlaps = target < old + alignUp(oldLength) && old < target + alignUp(newLength);
+    if (target % PAGE_SIZE !== 0 || overlaps || target + newLength > TASK_SIZE) throw new SyscallError("EINVAL");
+  }
+  const { space } = process.memory;
+  return space.remap(old, oldLength, newLength, (flags & MREMAP_MAYMOVE) !== 0, flags & MREMAP_FIXED ? target : undefined);
+}
+
+function madvise(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const [address, length, advice] = [args.address(0), args.address(1), args.i32(2)];
+  if (advice !== MADV.DONTNEED && advice !== MADV.FREE && advice !== MADV.DONTNEED_LOCKED && !HINTS.has(advice)) {
+    throw new SyscallError("EINVAL");
+  }
+  const end = address + alignUp(length);
+  if (address % PAGE_SIZE !== 0 || end < address) throw new SyscallError("EINVAL");
+  if (length === 0) return 0;
+  const { space } = process.memory;
+  if (advice === MADV.DONTNEED || advice === MADV.DONTNEED_LOCKED) {
+    space.discard(address, length);
+    for (const vma of space.vmas.overlapping(address, end)) {
+      const { backing } = vma;
+      if (!(backing instanceof FileBacking) || vma.shared) continue;
+      // A private file page goes back to what the file has.
+      const from = Math.max(address, vma.start);
+      const to = Math.min(end, vma.end);
+      process.memory.poke(from, new Uint8Array(to - from));
+      backing.load(process.memory, from, to - from, vma.offset + (from - vma.start));
+    }
+  }
+  if (advice === MADV.FREE && space.vmas.overlapping(address, end).some((vma) => vma.backing !== undefined)) {
+    throw new SyscallError("EINVAL");
+  }
+  return space.vmas.covers(address, end) ? 0 : -errno.ENOMEM;
+}
+
+/** mincore(2): pages that were ever written count as resident, and those of files. */
+function mincore(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const [address, length, vector] = [args.address(0), args.address(1), args.address(2)];
+  if (address % PAGE_SIZE !== 0) throw new SyscallError("EINVAL");
+  const { space } = process.memory;
+  const end = address + alignUp(length);
+  if (end > TASK_SIZE || !space.vmas.covers(address, end)) throw new SyscallError("ENOMEM");
+  for (let at = address; at < end; at += PAGE_SIZE) {
+    const present = at < WINDOW_END ? space.pages.window(at / PAGE_SIZE) & PERM_DIRTY : space.pages.outside(at);
+    process.memory.writeU8(vector + (at - address) / PAGE_SIZE, present ? 1 : 0);
+  }
+  return 0;
+}
+
+/** brk(2): an impossible request returns the break as it is. */
+function brk(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const wanted = args.address(0);
+  const { heap } = process;
+  if (wanted < heap.start) return heap.end;
+  const [from, to] = [alignUp(heap.end), alignUp(wanted)];
+  const { space } = process.memory;
+  if (to > from) {
+    if (to > WINDOW_END && from < WINDOW_END) return heap.end;
+    if (!space.vmas.isFree(from, to)) return heap.end;
+    try {
+      space.map({ address: from, length: to - from, prot: 3, fixed: true, noReplace: true, name: "[heap]" });
+    } catch {
+      return heap.end;
+    }
+  } else if (to < from) space.unmap(to, from - to);
+  heap.end = wanted;
+  return wanted;
+}
+
+function msync(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const [address, length, flags] = [args.address(0), args.address(1), args.u32(2)];
+  const end = address + alignUp(length);
+  if (address % PAGE_SIZE !== 0 || flags & ~7 || (flags & 5) === 5) throw new SyscallError("EINVAL");
+  if (!process.memory.space.vmas.covers(address, end)) throw new SyscallError("ENOMEM");
+  storeShared(process.memory, address, end);
+  return 0;
+}
+
+/** mlock(2) and kin: nothing is ever paged out. */
+const locked = (process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult => {
+  const start = Math.floor(args.address(0) / PAGE_SIZE) * PAGE_SIZE;
+  return process.memory.space.vmas.covers(start, alignUp(args.address(0) + args.address(1))) ? 0 : -errno.ENOMEM;
+};
+
+export const MEMORY_SYSCALLS = [
+  row(9, "mmap", ["address", "size", "prot", "mapFlags", "fd", "hex"], mmap, "a shared file mapping is written back at msync, munmap and exit"),
+  row(10, "mprotect", ["address", "size", "prot"], mprotect),
+  row(11, "munmap", ["address", "size"], munmap),
+  row(12, "brk", ["address"], brk),
+  row(25, "mremap", ["address", "size", "size", "hex", "address"], mremap, "no MREMAP_DONTUNMAP"),
+  row(26, "msync", ["address", "size", "hex"], msync),
+  row(27, "mincore", ["address", "size", "address"], mincore),
+  row(28, "madvise", ["address", "size", "madvice"], madvise),
+  row(149, "mlock", ["address", "size"], locked, "nothing is paged out"),
+  row(150, "munlock", ["address", "size"], locked, "nothing is paged out"),
+  row(151, "mlockall", ["int"], () => 0, "nothing is paged out"),
+  row(152, "munlockall", [], () => 0, "nothing is paged out"),
+  row(325, "mlock2", ["address", "size", "int"], locked, "nothing is paged out"),
+];

@@ -1,0 +1,235 @@
+import { PAGE_SIZE } from "../../emu/layout.ts";
+import { errno, SyscallError } from "../abi/errno.ts";
+import type { Args } from "../args.ts";
+import type { SyscallResult } from "../block.ts";
+import { bytesToPath } from "../files/path.ts";
+import type { LinuxProcess } from "../linux-process.ts";
+import type { LinuxThread } from "../linux-thread.ts";
+import { row } from "../table.ts";
+import { RLIM_INFINITY, RLIMIT } from "./limits.ts";
+
+type Handler = (process: LinuxProcess, thread: LinuxThread, args: Args) => SyscallResult;
+
+/** arch_prctl(2): ARCH_SET_GS, ARCH_SET_FS, ARCH_GET_FS, ARCH_GET_GS. */
+const archPrctl: Handler = (process, thread, args) => {
+  const value = args.u64(1);
+  switch (args.i32(0)) {
+    case 0x1001:
+    case 0x1002:
+      // A base must be a user address (arch/x86/kernel/process_64.c, do_arch_prctl_64).
+      if (value >= 0x7fff_ffff_f000n) throw new SyscallError("EPERM");
+      if (args.i32(0) === 0x1002) thread.cpu.fsBase = value;
+      else thread.cpu.gsBase = value;
+      return 0;
+    case 0x1003:
+      process.memory.writeU64(args.address(1), thread.cpu.fsBase);
+      return 0;
+    case 0x1004:
+      process.memory.writeU64(args.address(1), thread.cpu.gsBase);
+      return 0;
+    default:
+      throw new SyscallError("EINVAL");
+  }
+};
+
+const TASK_COMM_LEN = 16;
+const PR = { GET_DUMPABLE: 3, SET_DUMPABLE: 4, SET_NAME: 15, GET_NAME: 16, SET_NO_NEW_PRIVS: 38, GET_NO_NEW_PRIVS: 39 } as const;
+
+/** prctl(2): names and the flags that change nothing here; EINVAL for the rest, as a kernel without them says. */
+const prctl: Handler = (process, thread, args) => {
+  switch (args.i32(0)) {
+    case PR.SET_NAME: {
+      const name = process.memory.readCString(args.address(1), TASK_COMM_LEN) ?? process.memory.readBytes(args.address(1), 15);
+      thread.name = bytesToPath(name.subarray(0, TASK_COMM_LEN - 1));
+      return 0;
+    }
+    case PR.GET_NAME: {
+      const bytes = new Uint8Array(TASK_COMM_LEN);
+      for (let i = 0; i < Math.min(thread.name.length, TASK_COMM_LEN - 1); i++) bytes[i] = thread.name.charCodeAt(i);
+      process.memory.writeBytes(args.address(1), bytes);
+      return 0;
+    }
+    case PR.GET_DUMPABLE:
+      return 1;
+    case PR.SET_DUMPABLE:
+      return args.address(1) > 1 ? -errno.EINVAL : 0;
+    case PR.SET_NO_NEW_PRIVS:
+      return args.address(1) === 1 ? 0 : -errno.EINVAL;
+    case PR.GET_NO_NEW_PRIVS:
+      return 0;
+    default:
+      throw new SyscallError("EINVAL");
+  }
+};
+
+/** struct utsname: six fields of 65 bytes. */
+const uname: Handler = (process, _thread, args) => {
+  const fields = ["Linux", process.host.hostName(), KERNEL_RELEASE, KERNEL_VERSION, "x86_64", "(none)"];
+  const bytes = new Uint8Array(65 * fields.length);
+  for (const [i, text] of fields.entries()) bytes.set(new TextEncoder().encode(text).subarray(0, 64), i * 65);
+  process.memory.writeBytes(args.address(0), bytes);
+  return 0;
+};
+
+/** The kernel whose interface goemu offers. */
+export const KERNEL_RELEASE = "6.1.0-goemu";
+export const KERNEL_VERSION = "#1 SMP goemu";
+
+const getrlimit: Handler = (process, _thread, args) => {
+  const limit = process.limits.get(args.u32(0));
+  process.memory.writeU64(args.address(1), limit.soft);
+  process.memory.writeU64(args.address(1) + 8, limit.hard);
+  return 0;
+};
+
+function setLimit(process: LinuxProcess, resource: number, address: number): void {
+  const soft = process.memory.readU64(address);
+  const hard = process.memory.readU64(address + 8);
+  process.limits.set(resource, { soft, hard }, process.euid === 0);
+  if (resource === RLIMIT.NOFILE) process.files.table.limit = soft === RLIM_INFINITY ? Number.MAX_SAFE_INTEGER : Number(soft);
+}
+
+const setrlimit: Handler = (process, _thread, args) => {
+  setLimit(process, args.u32(0), args.address(1));
+  return 0;
+};
+
+const prlimit64: Handler = (process, _thread, args) => {
+  const [pid, resource, next, old] = [args.i32(0), args.u32(1), args.address(2), args.address(3)];
+  if (pid !== 0 && pid !== process.pid) throw new SyscallError("ESRCH");
+  const before = process.limits.get(resource);
+  if (next !== 0) setLimit(process, resource, next);
+  if (old !== 0) {
+    process.memory.writeU64(old, before.soft);
+    process.memory.writeU64(old + 8, before.hard);
+  }
+  return 0;
+};
+
+/** struct sysinfo (112 bytes): uptime 0, loads 8, memory from 32, processes 80, unit 104. */
+const sysinfo: Handler = (process, _thread, args) => {
+  const bytes = new Uint8Array(112);
+  const view = new DataView(bytes.buffer);
+  const { space } = process.memory;
+  view.setBigUint64(0, BigInt(Math.floor(process.clock.monotonicNs() / 1e9)), true);
+  view.setBigUint64(32, BigInt(TOTAL_RAM), true);
+  view.setBigUint64(40, BigInt(Math.max(0, TOTAL_RAM - space.accessibleBytes)), true);
+  view.setUint16(80, [...process.threads].length, true);
+  view.setUint32(104, 1, true);
+  process.memory.writeBytes(args.address(0), bytes);
+  return 0;
+};
+
+/** Memory that the guest believes the machine has: what fits into the window. */
+export const TOTAL_RAM = 3 * 2 ** 30;
+
+const getrandom: Handler = (process, _thread, args) => {
+  const [address, length, flags] = [args.address(0), args.address(1), args.u32(2)];
+  if (flags & ~7 || (flags & 6) === 6) throw new SyscallError("EINVAL");
+  const count = Math.min(length, 0x1ff_ffff);
+  const bytes = new Uint8Array(Math.min(count, PAGE_SIZE));
+  for (let done = 0; done < count; done += bytes.length) {
+    const piece = bytes.subarray(0, Math.min(bytes.length, count - done));
+    process.host.randomBytes(piece);
+    process.memory.writeBytes(address + done, piece);
+  }
+  return count;
+};
+
+/** getgroups(2): the group of the process alone. */
+const getgroups: Handler = (process, _thread, args) => {
+  const size = args.i32(0);
+  if (size < 0) throw new SyscallError("EINVAL");
+  if (size >= 1) process.memory.writeU32(args.address(1), process.gid);
+  return 1;
+};
+
+/** getresuid(2) and getresgid(2): real, effective and saved id. */
+const threeIds =
+  (ids: (process: LinuxProcess) => [number, number]): Handler =>
+  (process, _thread, args) => {
+    const [real, effective] = ids(process);
+    for (const [i, id] of [real, effective, effective].entries()) process.memory.writeU32(args.address(i), id);
+    return 0;
+  };
+
+/** setuid(2) and kin: to an id that the process has already, nothing changes; to another it may not. */
+const setId =
+  (count: number, ids: (process: LinuxProcess) => [number, number]): Handler =>
+  (process, _thread, args) => {
+    for (let i = 0; i < count; i++) {
+      const id = args.i32(i);
+      if (id !== -1 && !ids(process).includes(id)) throw new SyscallError("EPERM");
+    }
+    return 0;
+  };
+
+const users = (process: LinuxProcess): [number, number] => [process.uid, process.euid];
+const groups = (process: LinuxProcess): [number, number] => [process.gid, process.egid];
+
+const ownPid = (process: LinuxProcess, pid: number): void => {
+  if (pid !== 0 && process.threadById(pid) === undefined && pid !== process.pid) throw new SyscallError("ESRCH");
+};
+
+/** Linux says 20 minus the nice value. */
+const getpriority: Handler = (process, _thread, args) => {
+  if (args.u32(0) > 2) throw new SyscallError("EINVAL");
+  if (args.u32(0) === 0) ownPid(process, args.i32(1));
+  return 20;
+};
+
+/** membarrier(2): one host thread runs all guest threads, so that every barrier holds already. */
+const membarrier: Handler = (_process, _thread, args) => {
+  if (args.u32(1) !== 0) throw new SyscallError("EINVAL");
+  const command = args.i32(0);
+  if (command === 0) return 0x1b;
+  if (![1, 2, 8, 16].includes(command)) throw new SyscallError("EINVAL");
+  return 0;
+};
+
+/** The guest has no children: fork is not there. */
+const noChildren: Handler = () => -errno.ECHILD;
+
+const one = (value: (process: LinuxProcess) => number): Handler => (process) => value(process);
+
+export const PROCESS_SYSCALLS = [
+  row(39, "getpid", [], one((p) => p.pid)),
+  row(61, "wait4", ["int", "address", "int", "address"], noChildren, "there are no child processes"),
+  row(63, "uname", ["utsname"], uname),
+  row(97, "getrlimit", ["resource", "rlimit"], getrlimit),
+  row(99, "sysinfo", ["address"], sysinfo),
+  row(102, "getuid", [], one((p) => p.uid)),
+  row(104, "getgid", [], one((p) => p.gid)),
+  row(105, "setuid", ["int"], setId(1, users), "only to an id that the process has"),
+  row(106, "setgid", ["int"], setId(1, groups), "only to an id that the process has"),
+  row(107, "geteuid", [], one((p) => p.euid)),
+  row(108, "getegid", [], one((p) => p.egid)),
+  row(110, "getppid", [], one((p) => p.ppid)),
+  row(111, "getpgrp", [], one((p) => p.pid)),
+  row(112, "setsid", [], () => -errno.EPERM),
+  row(113, "setreuid", ["int", "int"], setId(2, users), "only to ids that the process has"),
+  row(114, "setregid", ["int", "int"], setId(2, groups), "only to ids that the process has"),
+  row(115, "getgroups", ["int", "address"], getgroups),
+  row(117, "setresuid", ["int", "int", "int"], setId(3, users), "only to ids that the process has"),
+  row(118, "getresuid", ["address", "address", "address"], threeIds(users)),
+  row(119, "setresgid", ["int", "int", "int"], setId(3, groups), "only to ids that the process has"),
+  row(120, "getresgid", ["address", "address", "address"], threeIds(groups)),
+  row(121, "getpgid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => {
+    ownPid(p, args.i32(0));
+    return p.pid;
+  }),
+  row(124, "getsid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => {
+    ownPid(p, args.i32(0));
+    return p.pid;
+  }),
+  row(140, "getpriority", ["int", "int"], getpriority),
+  row(141, "setpriority", ["int", "int", "int"], () => 0, "without effect"),
+  row(157, "prctl", ["prctlOp", "hex", "hex", "hex", "hex"], prctl, "names and flags that change nothing; EINVAL otherwise"),
+  row(158, "arch_prctl", ["archCode", "address"], archPrctl),
+  row(160, "setrlimit", ["resource", "rlimit"], setrlimit),
+  row(247, "waitid", ["int", "int", "address", "int", "address"], noChildren, "there are no child processes"),
+  row(302, "prlimit64", ["int", "resource", "rlimit", "rlimit"], prlimit64),
+  row(318, "getrandom", ["bufferOut", "size", "hex"], getrandom),
+  row(324, "membarrier", ["int", "int", "int"], membarrier),
+  row(334, "rseq", ["address", "size", "int", "hex"], () => -errno.ENOSYS, "not there; callers do without"),
+];

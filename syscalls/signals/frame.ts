@@ -1,0 +1,172 @@
+import { OTHER_FLAGS, REG, STATE } from "../../emu/cpu/state.ts";
+import { SA_ONSTACK, SIGNAL, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK } from "../abi/signals.ts";
+import type { LinuxProcess } from "../linux-process.ts";
+import type { LinuxThread } from "../linux-thread.ts";
+import { SIGINFO_SIZE, type SignalInfo, writeSigInfo } from "./info.ts";
+import type { SignalAction } from "./state.ts";
+
+/**
+ * The signal frame (arch/x86/include/asm/sigframe.h, struct rt_sigframe; arch/x86/kernel/signal_64.c): return address,
+ * ucontext, siginfo, and above them the floating-point state. Go's runtime reads and edits it.
+ */
+const UCONTEXT = 8;
+const SIGCONTEXT = UCONTEXT + 40;
+const SIGMASK = SIGCONTEXT + 256;
+const SIGINFO = SIGMASK + 8;
+const FRAME_SIZE = SIGINFO + SIGINFO_SIZE;
+
+/** Registers in struct sigcontext from offset 0 on (arch/x86/include/uapi/asm/sigcontext.h), 8 bytes each. */
+const CONTEXT_ORDER = [
+  REG.R8, REG.R9, REG.R10, REG.R11, REG.R12, REG.R13, REG.R14, REG.R15,
+  REG.RDI, REG.RSI, REG.RBP, REG.RBX, REG.RDX, REG.RAX, REG.RCX, REG.RSP,
+] as const;
+const CTX = { rip: 128, eflags: 136, cs: 144, err: 152, trapno: 160, oldmask: 168, cr2: 176, fpstate: 184 } as const;
+
+/** CS 0x33, GS 0, FS 0, SS 0x2b as four u16. */
+const SELECTORS = 0x002b_0000_0000_0033n;
+/** UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS. */
+const UC_FLAGS = 7n;
+
+/** FXSAVE image, then XSAVE header (64 bytes) and the upper halves of the YMM registers (SDM Vol. 1, 13.4). */
+const FXSAVE_SIZE = 512;
+const XSAVE_AVX = FXSAVE_SIZE + 64;
+const XSAVE_SIZE = XSAVE_AVX + 256;
+/** Software bytes of the FXSAVE image: struct _fpx_sw_bytes, and FP_XSTATE_MAGIC2 behind the image. */
+const SW_BYTES = 464;
+const MAGIC1 = 0x4650_5853;
+const MAGIC2 = 0x4650_5845;
+const MXCSR_MASK = 0xffff;
+
+/** Size of the largest frame with its alignment: AT_MINSIGSTKSZ. */
+export const SIGNAL_FRAME_BYTES = FRAME_SIZE + XSAVE_SIZE + 4 + 64 + 16 + 128;
+
+/** Is the stack pointer on the thread's alternate stack? */
+export function onAlternateStack(thread: LinuxThread): boolean {
+  const { address, size, flags } = thread.alternateStack;
+  const rsp = Number(thread.cpu.gpr[REG.RSP]);
+  return !(flags & (SS_DISABLE | SS_AUTODISARM)) && rsp > address && rsp <= address + size;
+}
+
+/**
+ * Makes a thread enter a signal handler: saves its state on the stack and sets the registers (Linux: setup_rt_frame).
+ * @throws GuestFault if the stack can't hold the frame
+ */
+export function enterHandler(
+  process: LinuxProcess,
+  thread: LinuxThread,
+  info: SignalInfo,
+  action: SignalAction,
+  returnMask: bigint,
+): void {
+  const { memory } = process;
+  const { cpu, alternateStack } = thread;
+  let top = Number(cpu.gpr[REG.RSP]) - 128;
+  const usable = !(alternateStack.flags & SS_DISABLE) && alternateStack.size > 0;
+  if (action.flags & SA_ONSTACK && usable && !onAlternateStack(thread)) {
+    top = alternateStack.address + alternateStack.size;
+  }
+  const fpstate = Math.floor((top - (XSAVE_SIZE + 4)) / 64) * 64;
+  const frame = Math.floor((fpstate - FRAME_SIZE) / 16) * 16 - 8;
+
+  const bytes = new Uint8Array(SIGMASK + 8);
+  const view = new DataView(bytes.buffer);
+  const put = (offset: number, value: bigint | number): void =>
+    view.setBigUint64(offset, BigInt.asUintN(64, BigInt(value)), true);
+  put(0, action.restorer);
+  put(UCONTEXT, UC_FLAGS);
+  put(UCONTEXT + 16, alternateStack.address);
+  put(UCONTEXT + 24, alternateStack.flags | (onAlternateStack(thread) ? SS_ONSTACK : 0));
+  put(UCONTEXT + 32, alternateStack.size);
+  for (const [i, register] of CONTEXT_ORDER.entries()) put(SIGCONTEXT + i * 8, cpu.gpr[register]);
+  put(SIGCONTEXT + CTX.rip, cpu.rip64);
+  put(SIGCONTEXT + CTX.eflags, cpu.rflags);
+  put(SIGCONTEXT + CTX.cs, SELECTORS);
+  put(SIGCONTEXT + CTX.err, info.error ?? 0);
+  put(SIGCONTEXT + CTX.trapno, info.trap ?? 0);
+  put(SIGCONTEXT + CTX.oldmask, returnMask);
+  put(SIGCONTEXT + CTX.cr2, info.trap === 14 ? (info.address ?? 0n) : 0n);
+  put(SIGCONTEXT + CTX.fpstate, fpstate);
+  put(SIGMASK, returnMask);
+  memory.writeBytes(fpstate, saveFloatingPoint(thread));
+  memory.writeBytes(frame, bytes);
+  writeSigInfo(memory, frame + SIGINFO, info);
+  if (alternateStack.flags & SS_AUTODISARM) thread.alternateStack = { address: 0, size: 0, flags: SS_DISABLE };
+
+  cpu.gpr[REG.RDI] = BigInt(info.signal);
+  cpu.gpr[REG.RSI] = BigInt(frame + SIGINFO);
+  cpu.gpr[REG.RDX] = BigInt(frame + UCONTEXT);
+  cpu.gpr[REG.RAX] = 0n;
+  cpu.gpr[REG.RSP] = BigInt(frame);
+  cpu.rip64 = action.handler;
+  // DF, RF and TF are clear in the handler.
+  cpu.rflags &= ~0x1_0500n;
+}
+
+/** The XSAVE image of a thread, with the marks by which rt_sigreturn and user code know its size. */
+function saveFloatingPoint(thread: LinuxThread): Uint8Array {
+  const bytes = new Uint8Array(XSAVE_SIZE + 4);
+  const view = new DataView(bytes.buffer);
+  const { cpu } = thread;
+  bytes.set(cpu.u8.subarray(STATE.x87, STATE.x87 + 160));
+  view.setUint32(24, cpu.mxcsr, true);
+  view.setUint32(28, MXCSR_MASK, true);
+  for (let i = 0; i < 16; i++) {
+    const vector = cpu.vector(i);
+    bytes.set(vector.subarray(0, 16), 160 + i * 16);
+    bytes.set(vector.subarray(16, 32), XSAVE_AVX + i * 16);
+  }
+  view.setUint32(SW_BYTES, MAGIC1, true);
+  view.setUint32(SW_BYTES + 4, XSAVE_SIZE + 4, true);
+  view.setBigUint64(SW_BYTES + 8, 7n, true);
+  view.setUint32(SW_BYTES + 16, XSAVE_SIZE, true);
+  view.setBigUint64(FXSAVE_SIZE, 7n, true);
+  view.setUint32(XSAVE_SIZE, MAGIC2, true);
+  return bytes;
+}
+
+function restoreFloatingPoint(process: LinuxProcess, thread: LinuxThread, address: number): void {
+  const { cpu } = thread;
+  const image = process.memory.readBytes(address, FXSAVE_SIZE);
+  const view = new DataView(image.buffer);
+  cpu.u8.set(image.subarray(0, 160), STATE.x87);
+  cpu.mxcsr = view.getUint32(24, true) & MXCSR_MASK;
+  for (let i = 0; i < 16; i++) cpu.vector(i).set(image.subarray(160 + i * 16, 176 + i * 16));
+  const extended = view.getUint32(SW_BYTES, true) === MAGIC1 && view.getUint32(SW_BYTES + 16, true) === XSAVE_SIZE;
+  if (!extended || process.memory.readU32(address + XSAVE_SIZE) !== MAGIC2) return;
+  const present = process.memory.readU64(address + FXSAVE_SIZE);
+  const upper = process.memory.readBytes(address + XSAVE_AVX, 256);
+  for (let i = 0; i < 16; i++) {
+    const half = cpu.vector(i).subarray(16, 32);
+    if (present & 4n) half.set(upper.subarray(i * 16, i * 16 + 16));
+    else half.fill(0);
+  }
+}
+
+/**
+ * rt_sigreturn(2): takes the state back from the frame that the stack pointer stands behind.
+ * @throws GuestFault if the frame can't be read
+ */
+export function returnFromHandler(process: LinuxProcess, thread: LinuxThread): void {
+  const { memory } = process;
+  const { cpu } = thread;
+  const frame = Number(cpu.gpr[REG.RSP]) - 8;
+  const view = new DataView(memory.readBytes(frame, SIGMASK + 8).buffer);
+  const get = (offset: number): bigint => view.getBigUint64(offset, true);
+  const fpstate = Number(get(SIGCONTEXT + CTX.fpstate));
+  if (fpstate !== 0) restoreFloatingPoint(process, thread, fpstate);
+  for (const [i, register] of CONTEXT_ORDER.entries()) cpu.gpr[register] = get(SIGCONTEXT + i * 8);
+  cpu.rip64 = get(SIGCONTEXT + CTX.rip);
+  cpu.rflags = get(SIGCONTEXT + CTX.eflags) & (0xcd5n | OTHER_FLAGS);
+  thread.signalMask = get(SIGMASK) & ~UNBLOCKABLE;
+  const flags = Number(get(UCONTEXT + 24) & 0xffff_ffffn);
+  if (!onAlternateStack(thread)) {
+    thread.alternateStack = {
+      address: Number(get(UCONTEXT + 16)),
+      size: Number(get(UCONTEXT + 32)),
+      flags: flags & (SS_DISABLE | SS_AUTODISARM),
+    };
+  }
+}
+
+/** SIGKILL and SIGSTOP can't be blocked. */
+export const UNBLOCKABLE = (1n << BigInt(SIGNAL.SIGKILL - 1)) | (1n << BigInt(SIGNAL.SIGSTOP - 1));

@@ -1,0 +1,209 @@
+import { GuestFault } from "../../emu/memory/guest-memory.ts";
+import { REG } from "../../emu/cpu/state.ts";
+import { errno } from "../abi/errno.ts";
+import { defaultAction, SA_NODEFER, SA_RESETHAND, SA_RESTART, SEGV_MAPERR, SI_KERNEL, SIG_DFL, SIG_IGN, SIGNAL } from "../abi/signals.ts";
+import type { LinuxProcess } from "../linux-process.ts";
+import type { LinuxThread } from "../linux-thread.ts";
+import { enterHandler, UNBLOCKABLE } from "./frame.ts";
+import type { SignalInfo } from "./info.ts";
+
+/** What sigaction(2) sets. Handler and restorer are addresses; SIG_DFL is 0, SIG_IGN 1. */
+export interface SignalAction {
+  handler: bigint;
+  flags: number;
+  restorer: bigint;
+  mask: bigint;
+}
+
+const DEFAULT_ACTION: SignalAction = { handler: 0n, flags: 0, restorer: 0n, mask: 0n };
+export const bitOf = (signal: number): bigint => 1n << BigInt(signal - 1);
+
+/** A process's signal handlers and pending signals, and how signals are delivered (Linux: kernel/signal.c). */
+export class Signals {
+  readonly #process: LinuxProcess;
+  readonly #actions: SignalAction[] = [];
+  /** Signals for the process as a whole: any thread that doesn't block them takes them. */
+  pending: SignalInfo[] = [];
+
+  constructor(process: LinuxProcess) {
+    this.#process = process;
+  }
+
+  action(signal: number): SignalAction {
+    return this.#actions[signal] ?? DEFAULT_ACTION;
+  }
+
+  /** Sets an action; pending signals that are now ignored are dropped. */
+  setAction(signal: number, action: SignalAction): void {
+    this.#actions[signal] = action;
+    if (!this.#ignored(signal)) return;
+    const keep = (info: SignalInfo): boolean => info.signal !== signal;
+    this.pending = this.pending.filter(keep);
+    for (const thread of this.#process.threads) thread.pending = thread.pending.filter(keep);
+  }
+
+  /** Has the signal no effect at all? */
+  #ignored(signal: number): boolean {
+    const { handler } = this.action(signal);
+    if (handler === BigInt(SIG_IGN)) return true;
+    const action = defaultAction(signal);
+    return handler === BigInt(SIG_DFL) && (action === "ignore" || action === "continue");
+  }
+
+  /** Sends a signal to the process. */
+  send(info: SignalInfo): void {
+    const takers = [...this.#process.threads].filter((thread) => !(thread.signalMask & bitOf(info.signal)));
+    if (takers.length > 0 && this.#ignored(info.signal)) return;
+    if (this.#duplicate(this.pending, info)) return;
+    this.pending.push(info);
+    const current = this.#process.scheduler.current;
+    const taker =
+      takers.find((thread) => thread === current) ?? takers.find((thread) => thread.state === "runnable") ?? takers[0];
+    if (taker !== undefined) this.#wake(taker);
+  }
+
+  /** Sends a signal to one thread (tgkill(2), faults, SIGPIPE). */
+  sendToThread(thread: LinuxThread, info: SignalInfo): void {
+    if (thread.state === "exited") return;
+    const blocked = (thread.signalMask & bitOf(info.signal)) !== 0n;
+    if (info.forced) {
+      // force_sig_fault: a blocked or ignored one takes the default action after all.
+      if (blocked || this.action(info.signal).handler === BigInt(SIG_IGN)) {
+        this.#actions[info.signal] = { ...DEFAULT_ACTION };
+        thread.signalMask &= ~bitOf(info.signal);
+      }
+      thread.pending.unshift(info);
+      return;
+    }
+    if (!blocked && this.#ignored(info.signal)) return;
+    if (this.#duplicate(thread.pending, info)) return;
+    thread.pending.push(info);
+    if (!blocked) this.#wake(thread);
+  }
+
+  /** Standard signals are pending once at most; real-time signals queue up. */
+  #duplicate(pending: SignalInfo[], info: SignalInfo): boolean {
+    return info.signal < 32 && pending.some((other) => other.signal === info.signal);
+  }
+
+  #wake(thread: LinuxThread): void {
+    if (thread.wait !== undefined) this.#process.waits.interrupt(thread);
+    this.#process.wakeUp();
+  }
+
+  /** Signals that a thread would take now. */
+  deliverable(thread: LinuxThread): boolean {
+    if (thread.pending.length === 0 && this.pending.length === 0) return false;
+    const open = (info: SignalInfo): boolean => info.forced === true || !(thread.signalMask & bitOf(info.signal));
+    return thread.pending.some(open) || this.pending.some(open);
+  }
+
+  /** All signals pending for a thread, as a mask (sigpending(2)). */
+  pendingMask(thread: LinuxThread): bigint {
+    return [...thread.pending, ...this.pending].reduce((mask, info) => mask | bitOf(info.signal), 0n);
+  }
+
+  /** Takes the next signal out of the queues: the thread's own first, faults before others, then by number. */
+  take(thread: LinuxThread, allowed: (signal: number) => boolean): SignalInfo | undefined {
+    for (const queue of [thread.pending, this.pending]) {
+      let best = -1;
+      for (const [i, info] of queue.entries()) {
+        if (info.forced) {
+          best = i;
+          break;
+        }
+        if (allowed(info.signal) && (best < 0 || info.signal < queue[best].signal)) best = i;
+      }
+      if (best >= 0) return queue.splice(best, 1)[0];
+    }
+    return undefined;
+  }
+
+  /**
+   * Delivers pending signals to a thread about to run user code (Linux: arch_do_signal_or_restart): builds frames for
+   * handlers, carries out default actions, decides about an interrupted system call.
+   */
+  deliver(thread: LinuxThread): void {
+    const process = this.#process;
+    while (thread.state === "runnable" && !process.finished) {
+      const info = this.take(thread, (signal) => !(thread.signalMask & bitOf(signal)));
+      if (info === undefined) break;
+      process.strace?.signal(process, thread, info);
+      const action = this.action(info.signal);
+      if (action.handler === BigInt(SIG_IGN)) continue;
+      if (action.handler === BigInt(SIG_DFL)) {
+        this.#defaultAction(thread, info);
+        continue;
+      }
+      this.#settleInterrupted(thread, (action.flags & SA_RESTART) !== 0);
+      this.#enter(thread, info, action);
+    }
+    if (thread.state !== "runnable") return;
+    this.#settleInterrupted(thread, true, true);
+    if (thread.savedMask !== undefined) {
+      thread.signalMask = thread.savedMask;
+      thread.savedMask = undefined;
+    }
+  }
+
+  #enter(thread: LinuxThread, info: SignalInfo, action: SignalAction): void {
+    const returnMask = thread.savedMask ?? thread.signalMask;
+    thread.savedMask = undefined;
+    try {
+      enterHandler(this.#process, thread, info, action, returnMask);
+    } catch (error) {
+      if (!(error instanceof GuestFault)) throw error;
+      // No stack to run the handler on: Linux forces SIGSEGV, fatal if that was the signal (force_sigsegv).
+      if (info.signal === SIGNAL.SIGSEGV) this.#process.die(thread, info.signal);
+      else this.sendToThread(thread, { signal: SIGNAL.SIGSEGV, code: SI_KERNEL, forced: true });
+      return;
+    }
+    let blocked = thread.signalMask | action.mask;
+    if (!(action.flags & SA_NODEFER)) blocked |= bitOf(info.signal);
+    thread.signalMask = blocked & ~UNBLOCKABLE;
+    if (action.flags & SA_RESETHAND) this.#actions[info.signal] = { ...action, handler: BigInt(SIG_DFL) };
+  }
+
+  /** Ends an interrupted wait: the call is made again, or fails with EINTR. */
+  #settleInterrupted(thread: LinuxThread, restart: boolean, noHandler = false): void {
+    const block = thread.interrupted;
+    if (block === undefined) return;
+    thread.interrupted = undefined;
+    const { cpu } = thread;
+    if (noHandler || (restart && block.onSignal === "restart")) {
+      cpu.rip64 -= 2n;
+      cpu.gpr[REG.RAX] = BigInt(thread.syscall);
+      return;
+    }
+    try {
+      block.interrupted?.();
+    } catch (error) {
+      if (!(error instanceof GuestFault)) throw error;
+    }
+    cpu.gpr[REG.RAX] = BigInt.asUintN(64, BigInt(-errno.EINTR));
+  }
+
+  #defaultAction(thread: LinuxThread, info: SignalInfo): void {
+    switch (defaultAction(info.signal)) {
+      case "terminate":
+      case "core":
+        this.#process.die(thread, info.signal);
+        return;
+      case "stop":
+        this.#process.stop(info.signal);
+        return;
+      default:
+        return;
+    }
+  }
+
+  /** A fault of the CPU becomes a signal that the thread can't avoid. */
+  force(thread: LinuxThread, info: Omit<SignalInfo, "forced">): void {
+    this.sendToThread(thread, { ...info, forced: true });
+  }
+
+  /** SIGSEGV for a bad frame or stack. */
+  forceSegv(thread: LinuxThread): void {
+    this.force(thread, { signal: SIGNAL.SIGSEGV, code: SEGV_MAPERR, address: 0n });
+  }
+}

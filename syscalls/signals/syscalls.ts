@@ -1,0 +1,219 @@
+import { REG } from "../../emu/cpu/state.ts";
+import { errno, SyscallError } from "../abi/errno.ts";
+import {
+  MINSIGSTKSZ,
+  SI_TKILL,
+  SI_USER,
+  SIG_BLOCK,
+  SIG_SETMASK,
+  SIG_UNBLOCK,
+  SS_AUTODISARM,
+  SS_DISABLE,
+  SS_ONSTACK,
+} from "../abi/signals.ts";
+import type { Args } from "../args.ts";
+import { Block, type SyscallResult } from "../block.ts";
+import type { LinuxProcess } from "../linux-process.ts";
+import type { LinuxThread } from "../linux-thread.ts";
+import { row } from "../table.ts";
+import { deadlineAt, readTimespec } from "../time/timespec.ts";
+import { onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
+import { SIGINFO_SIZE, writeSigInfo } from "./info.ts";
+import { bitOf } from "./state.ts";
+
+/** sigset_t has 64 bits for the kernel; another size is EINVAL. */
+const SIGSET_SIZE = 8;
+
+function checkSetSize(size: number): void {
+  if (size !== SIGSET_SIZE) throw new SyscallError("EINVAL");
+}
+
+/** struct kernel_sigaction: handler, flags, restorer, mask; 8 bytes each. */
+function rtSigaction(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const signal = args.i32(0);
+  checkSetSize(args.address(3));
+  const [next, old] = [args.address(1), args.address(2)];
+  const { memory, signals } = process;
+  const action =
+    next === 0
+      ? undefined
+      : {
+          handler: memory.readU64(next),
+          flags: Number(memory.readU64(next + 8) & 0xffff_ffffn),
+          restorer: memory.readU64(next + 16),
+          mask: memory.readU64(next + 24) & ~UNBLOCKABLE,
+        };
+  if (signal < 1 || signal > 64) throw new SyscallError("EINVAL");
+  if (action !== undefined && (bitOf(signal) & UNBLOCKABLE) !== 0n) throw new SyscallError("EINVAL");
+  const before = signals.action(signal);
+  if (action !== undefined) signals.setAction(signal, action);
+  if (old !== 0) {
+    memory.writeU64(old, before.handler);
+    memory.writeU64(old + 8, BigInt(before.flags >>> 0));
+    memory.writeU64(old + 16, before.restorer);
+    memory.writeU64(old + 24, before.mask);
+  }
+  return 0;
+}
+
+function rtSigprocmask(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+  checkSetSize(args.address(3));
+  const [how, next, old] = [args.i32(0), args.address(1), args.address(2)];
+  const before = thread.signalMask;
+  if (next !== 0) {
+    const set = process.memory.readU64(next);
+    if (how === SIG_BLOCK) thread.signalMask |= set & ~UNBLOCKABLE;
+    else if (how === SIG_UNBLOCK) thread.signalMask &= ~set;
+    else if (how === SIG_SETMASK) thread.signalMask = set & ~UNBLOCKABLE;
+    else throw new SyscallError("EINVAL");
+  }
+  if (old !== 0) process.memory.writeU64(old, before);
+  return 0;
+}
+
+function rtSigreturn(process: LinuxProcess, thread: LinuxThread): SyscallResult {
+  returnFromHandler(process, thread);
+  // RAX is what the frame says: the dispatcher stores the result there.
+  return thread.cpu.gpr[REG.RAX];
+}
+
+function sigaltstack(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+  const { memory } = process;
+  const [next, old] = [args.address(0), args.address(1)];
+  const before = thread.alternateStack;
+  const active = onAlternateStack(thread);
+  if (next !== 0) {
+    const address = memory.readPointer(next);
+    const flags = memory.readU32(next + 8);
+    const size = memory.readPointer(next + 16);
+    if (active) throw new SyscallError("EPERM");
+    const mode = (flags & ~SS_AUTODISARM) >>> 0;
+    if (mode !== 0 && mode !== SS_DISABLE && mode !== SS_ONSTACK) throw new SyscallError("EINVAL");
+    if (mode === SS_DISABLE) thread.alternateStack = { address: 0, size: 0, flags: SS_DISABLE };
+    else {
+      if (size < MINSIGSTKSZ) throw new SyscallError("ENOMEM");
+      thread.alternateStack = { address, size, flags: (flags & SS_AUTODISARM) >>> 0 };
+    }
+  }
+  if (old !== 0) {
+    memory.writeU64(old, BigInt(before.address));
+    memory.writeU64(old + 8, BigInt(active ? SS_ONSTACK : before.flags));
+    memory.writeU64(old + 16, BigInt(before.size));
+  }
+  return 0;
+}
+
+function checkSignal(signal: number): void {
+  if (signal < 0 || signal > 64) throw new SyscallError("EINVAL");
+}
+
+function kill(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  const [pid, signal] = [args.i32(0), args.i32(1)];
+  checkSignal(signal);
+  // The guest is alone in its process group: 0, -1 and -pid reach nobody else.
+  if (pid !== process.pid && pid !== 0 && pid !== -process.pid) throw new SyscallError("ESRCH");
+  if (signal !== 0) process.signals.send({ signal, code: SI_USER, pid: process.pid, uid: process.uid });
+  return 0;
+}
+
+function sendToTid(process: LinuxProcess, tid: number, signal: number): SyscallResult {
+  if (tid <= 0) throw new SyscallError("EINVAL");
+  checkSignal(signal);
+  const target = process.threadById(tid);
+  if (target === undefined) throw new SyscallError("ESRCH");
+  if (signal !== 0) {
+    process.signals.sendToThread(target, { signal, code: SI_TKILL, pid: process.pid, uid: process.uid });
+  }
+  return 0;
+}
+
+const tkill = (process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult =>
+  sendToTid(process, args.i32(0), args.i32(1));
+
+function tgkill(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
+  if (args.i32(0) <= 0) throw new SyscallError("EINVAL");
+  if (args.i32(0) !== process.pid) throw new SyscallError("ESRCH");
+  return sendToTid(process, args.i32(1), args.i32(2));
+}
+
+/** rt_sigqueueinfo(2) and rt_tgsigqueueinfo(2): a siginfo of the sender's making. */
+function queueInfo(process: LinuxProcess, tid: number | undefined, signal: number, address: number): SyscallResult {
+  const raw = process.memory.readBytes(address, SIGINFO_SIZE);
+  checkSignal(signal);
+  const target = tid === undefined ? undefined : process.threadById(tid);
+  if (tid !== undefined && target === undefined) throw new SyscallError("ESRCH");
+  if (signal === 0) return 0;
+  new DataView(raw.buffer).setInt32(0, signal, true);
+  const info = { signal, code: new DataView(raw.buffer).getInt32(8, true), raw };
+  if (target === undefined) process.signals.send(info);
+  else process.signals.sendToThread(target, info);
+  return 0;
+}
+
+function rtSigpending(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+  if (args.address(1) > SIGSET_SIZE) throw new SyscallError("EINVAL");
+  process.memory.writeU64(args.address(0), process.signals.pendingMask(thread) & thread.signalMask);
+  return 0;
+}
+
+function rtSigsuspend(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+  checkSetSize(args.address(1));
+  const mask = process.memory.readU64(args.address(0)) & ~UNBLOCKABLE;
+  thread.savedMask = thread.signalMask;
+  thread.signalMask = mask;
+  return new Block({ retry: () => null, onSignal: "eintr" });
+}
+
+const pause = (): SyscallResult => new Block({ retry: () => null, onSignal: "eintr" });
+
+/** rt_sigtimedwait(2): takes a pending signal of a set without running its handler. */
+function rtSigtimedwait(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+  checkSetSize(args.address(3));
+  const { memory, signals } = process;
+  const set = memory.readU64(args.address(0)) & ~UNBLOCKABLE;
+  const infoAddress = args.address(1);
+  const timeout = args.address(2) === 0 ? undefined : readTimespec(memory, args.address(2));
+  const attempt = (): number | null => {
+    const info = signals.take(thread, (signal) => (set & bitOf(signal)) !== 0n);
+    if (info === undefined) return null;
+    if (infoAddress !== 0) writeSigInfo(memory, infoAddress, info);
+    return info.signal;
+  };
+  const now = attempt();
+  if (now !== null) return now;
+  if (timeout === 0) return -errno.EAGAIN;
+  // While it waits the set counts as open, so that sending wakes the thread; the mask is back before delivery.
+  const before = thread.signalMask;
+  thread.signalMask &= ~set;
+  return new Block({
+    retry: attempt,
+    deadline: timeout === undefined ? undefined : deadlineAt(process, timeout),
+    timeout: () => -errno.EAGAIN,
+    onSignal: "eintr",
+    cleanup: () => {
+      thread.signalMask = before;
+    },
+  });
+}
+
+export const SIGNAL_SYSCALLS = [
+  row(13, "rt_sigaction", ["signal", "sigaction", "sigaction", "size"], rtSigaction),
+  row(14, "rt_sigprocmask", ["sigmaskHow", "sigset", "sigset", "size"], rtSigprocmask),
+  row(15, "rt_sigreturn", [], rtSigreturn),
+  row(34, "pause", [], pause),
+  row(62, "kill", ["int", "signal"], kill, "the guest sees no other processes"),
+  row(127, "rt_sigpending", ["sigset", "size"], rtSigpending),
+  row(128, "rt_sigtimedwait", ["sigset", "address", "timespec", "size"], rtSigtimedwait),
+  row(129, "rt_sigqueueinfo", ["int", "signal", "address"], (process: LinuxProcess, _thread: LinuxThread, args) => {
+    if (args.i32(0) !== process.pid) throw new SyscallError("ESRCH");
+    return queueInfo(process, undefined, args.i32(1), args.address(2));
+  }),
+  row(130, "rt_sigsuspend", ["sigset", "size"], rtSigsuspend),
+  row(131, "sigaltstack", ["address", "address"], sigaltstack),
+  row(200, "tkill", ["int", "signal"], tkill),
+  row(234, "tgkill", ["int", "int", "signal"], tgkill),
+  row(297, "rt_tgsigqueueinfo", ["int", "int", "signal", "address"], (process: LinuxProcess, _thread: LinuxThread, args) => {
+    if (args.i32(0) !== process.pid) throw new SyscallError("ESRCH");
+    return queueInfo(process, args.i32(1), args.i32(2), args.address(3));
+  }),
+];

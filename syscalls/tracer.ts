@@ -1,0 +1,19 @@
+import type { Args } from "./args.ts";
+import type { ExitStatus, LinuxProcess } from "./linux-process.ts";
+import type { LinuxThread } from "./linux-thread.ts";
+import type { SignalInfo } from "./signals/info.ts";
+import type { SyscallRow } from "./table.ts";
+
+/** Who wants to see system calls and signals: `--strace`, a trace. */
+export interface SyscallTracer {
+  enter(
+    process: LinuxProcess,
+    thread: LinuxThread,
+    row: SyscallRow<LinuxProcess, LinuxThread> | undefined,
+    number: number,
+    args: Args,
+  ): void;
+  leave(process: LinuxProcess, thread: LinuxThread, result: number | bigint): void;
+  signal(process: LinuxProcess, thread: LinuxThread, info: SignalInfo): void;
+  processExit(process: LinuxProcess, status: ExitStatus): void;
+}
