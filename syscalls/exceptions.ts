@@ -1,5 +1,5 @@
 import { VECTOR } from "../emu/cpu/exits.ts";
-import { REG } from "../emu/cpu/state.ts";
+import { REG, STATE } from "../emu/cpu/state.ts";
 import type { Stop } from "../emu/interpreter/interpreter.ts";
 import { PROT_EXEC, PROT_WRITE } from "../emu/layout.ts";
 import { GuestFault } from "../emu/memory/guest-memory.ts";
@@ -101,9 +101,12 @@ function exception(thread: LinuxThread, vector: number, next: bigint): Omit<Sign
     case VECTOR.SS:
       return { signal: SIGNAL.SIGBUS, code: SI_KERNEL, address: 0n, trap: vector };
     case VECTOR.XM:
-      return { signal: SIGNAL.SIGFPE, code: floatCode(cpu.mxcsr), address, trap: vector };
-    case VECTOR.MF:
-      return { signal: SIGNAL.SIGFPE, code: floatCode(cpu.view.getUint16(258, true)), address, trap: vector };
+      return { signal: SIGNAL.SIGFPE, code: floatCode(cpu.mxcsr & ~(cpu.mxcsr >> 7)), address, trap: vector };
+    case VECTOR.MF: {
+      const control = cpu.view.getUint16(STATE.x87, true);
+      const status = cpu.view.getUint16(STATE.x87 + 2, true);
+      return { signal: SIGNAL.SIGFPE, code: floatCode(status & ~control), address, trap: vector };
+    }
     default:
       return { signal: SIGNAL.SIGSEGV, code: SI_KERNEL, address: 0n, trap: vector };
   }
