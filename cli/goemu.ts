@@ -1,2 +1,15 @@
 #!/usr/bin/env node
-export {};
+// The command. It looks at Node's version before anything is loaded that an old one can't read.
+import process from "node:process";
+
+const NEEDED = 24;
+if (Number(process.versions.node.split(".")[0]) < NEEDED) {
+  process.stderr.write(
+    `goemu: Node.js ${process.versions.node} is too old (install Node.js ${NEEDED} or later, or run \`npx goemu\`)\n`,
+  );
+  process.exit(125);
+}
+const { enableCompileCache } = await import("node:module");
+enableCompileCache?.();
+const { main } = await import("./main.ts");
+await main(process.argv.slice(2));

@@ -176,3 +176,18 @@ export function* formatDisassembly(instructions: Iterable<DisassembledInstructio
 function baseName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
+
+/** One instruction in GNU syntax, for messages; its bytes in hexadecimal if they make none. */
+export function disassembleOne(bytes: Uint8Array, address: number): string {
+  const decoder = new Decoder(64, bytes, DecoderOptions.None);
+  const formatter = new Formatter(FormatterSyntax.Gas);
+  decoder.ip = BigInt(address);
+  const instruction = decoder.decode();
+  try {
+    return formatter.format(instruction);
+  } finally {
+    instruction.free();
+    formatter.free();
+    decoder.free();
+  }
+}

@@ -7,6 +7,7 @@ import { AddressSpace, COMPACT, LINUX, MemoryError } from "../emu/memory/address
 import { GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { EventLoop } from "../emu/threads/scheduler.ts";
 import { type Executable, LoadError, readExecutable } from "../loader/elf.ts";
+import { SymbolError } from "../loader/errors.ts";
 import { goamd64Level } from "../loader/info.ts";
 import { type MapPlan, planImage } from "../loader/map.ts";
 import { type AuxEntry, buildAuxv, buildInitialStack } from "../loader/stack.ts";
@@ -128,9 +129,19 @@ export class Machine {
     this.process.startThread(this.mainThread);
   }
 
+  /** The level that the program was built for; 1 if it does not say, or says it in a damaged table. */
+  #goamd64(): number {
+    try {
+      return goamd64Level(this.symbols.buildInfo) ?? 1;
+    } catch (error) {
+      if (error instanceof SymbolError) return 1;
+      throw error;
+    }
+  }
+
   /** A program compiled for more than the CPU offers would only tell so itself; say it before. */
   #checkLevel(cpu: string | undefined): void {
-    const level = goamd64Level(this.symbols.buildInfo) ?? 1;
+    const level = this.#goamd64();
     const needed = LEVELS[`x86-64-v${level}`] ?? [];
     const missing = needed.filter((feature) => REQUIRED.has(feature) && !this.features.has(feature));
     if (level <= 1 || missing.length === 0) return;
