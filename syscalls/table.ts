@@ -62,6 +62,9 @@ export type ArgKind =
   | "string"
   | "dirents"
   | "fdset"
+  | "epollEventsOut"
+  | "eventfdFlags"
+  | "unlinkFlags"
   | "any";
 
 /** One system call: number, name, argument kinds (for --strace), handler and how far it goes. */

@@ -42,6 +42,17 @@ export function readOrWait(description: FileDescription, attempt: () => number):
   });
 }
 
+/** Runs a write; EPIPE comes with SIGPIPE for the calling thread (write(2)). */
+export function withBrokenPipe<T>(process: Process, thread: Thread, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    const broken = error instanceof SyscallError && error.message === "EPIPE";
+    if (broken) process.sendSignalToThread(thread, SIGNAL.SIGPIPE, { code: SI_USER });
+    throw error;
+  }
+}
+
 /** Runs a write until all is written, or as much as can be without waiting. EPIPE comes with SIGPIPE (write(2)). */
 export function writeOrWait(
   process: Process,
@@ -50,37 +61,42 @@ export function writeOrWait(
   from: IoVector,
   attempt: () => number,
 ): SyscallResult {
+  let moved = 0;
+  let last = -1;
   const guarded = (): number => {
     try {
-      return attempt();
+      const count = withBrokenPipe(process, thread, attempt);
+      if (count === WOULD_BLOCK) return count;
+      moved += count;
+      return moved;
     } catch (error) {
-      const broken = error instanceof SyscallError && error.message === "EPIPE";
-      if (broken) process.sendSignalToThread(thread, SIGNAL.SIGPIPE, { code: SI_USER });
-      if (from.done > 0) return from.done;
+      if (moved > 0) return moved;
       throw error;
     }
   };
-  const result = guarded();
-  if (description.nonblocking || (result !== WOULD_BLOCK && !waitsForAll(description, from))) return result;
+  /** Everything, as much as a fault or a closed end let through, or WOULD_BLOCK if the rest has to wait. */
+  const run = (): number => {
+    for (;;) {
+      const count = guarded();
+      if (count === WOULD_BLOCK || !description.writesAll || from.remaining === 0) return count;
+      // After the first bytes a failure shows as no progress.
+      if (moved === last) return count;
+      last = moved;
+    }
+  };
+  const result = run();
+  if (result !== WOULD_BLOCK) return result;
+  if (description.nonblocking) return moved > 0 ? moved : result;
   description.acquire();
   return new PartialBlock(
     {
       on: [description.queue],
       retry: () => {
-        for (;;) {
-          const count = guarded();
-          if (count === WOULD_BLOCK) return null;
-          if (!waitsForAll(description, from)) return from.done;
-          if (count === 0) return from.done;
-        }
+        const count = run();
+        return count === WOULD_BLOCK ? null : count;
       },
       cleanup: () => description.release(),
     },
     from,
   );
-}
-
-/** Does a blocking write go on until everything is written? Streams do; files stop where the disk is full. */
-function waitsForAll(description: FileDescription, from: IoVector): boolean {
-  return !description.seekable && from.remaining > 0;
 }

@@ -66,6 +66,11 @@ export abstract class FileDescription {
     return false;
   }
 
+  /** Does a write that may wait go on until everything is written (pipes, streams)? */
+  get writesAll(): boolean {
+    return false;
+  }
+
   /** Reads on from the offset; returns a byte count, 0 at the end, or WOULD_BLOCK. */
   read(_to: IoVector): number {
     throw new SyscallError("EINVAL");

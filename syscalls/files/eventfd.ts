@@ -47,11 +47,9 @@ export class EventFd extends FileDescription {
     const bytes = from.take(8);
     if (bytes.length < 8) from.fault();
     const value = new DataView(bytes.buffer).getBigUint64(0, true);
+    if (value === ULLONG_MAX || ULLONG_MAX - this.#count <= value) from.done = done;
     if (value === ULLONG_MAX) throw new SyscallError("EINVAL");
-    if (ULLONG_MAX - this.#count <= value) {
-      from.done = done;
-      return WOULD_BLOCK;
-    }
+    if (ULLONG_MAX - this.#count <= value) return WOULD_BLOCK;
     this.#count += value;
     this.queue.wake();
     return 8;

@@ -105,6 +105,11 @@ export class PipeEnd extends FileDescription {
     return this.#pipe.bytes;
   }
 
+  /** Bytes that can be written now. */
+  get room(): number {
+    return this.#pipe.free;
+  }
+
   /** Are both ends of one pipe? */
   samePipe(other: PipeEnd): boolean {
     return this.#pipe === other.#pipe;
@@ -126,6 +131,10 @@ export class PipeEnd extends FileDescription {
     this.#pipe.capacity = size;
     this.#pipe.writeQueue.wake();
     return size;
+  }
+
+  override get writesAll(): boolean {
+    return true;
   }
 
   override stat(): FileStat {

@@ -145,6 +145,10 @@ export class StreamDescription extends FileDescription {
     return this.#stream.buffered.length;
   }
 
+  override get writesAll(): boolean {
+    return true;
+  }
+
   override stat(): FileStat {
     return this.#stream.ends.stat();
   }

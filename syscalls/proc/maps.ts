@@ -1,8 +1,8 @@
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from "../../emu/layout.ts";
 import type { Vma } from "../../emu/memory/vma.ts";
 import { major, minor } from "../abi/stat.ts";
-import { FileBacking } from "../files/backing.ts";
 import { textToPath } from "../files/path.ts";
+import { FileBacking } from "../memory/file-backing.ts";
 import type { Process } from "../process.ts";
 
 /** The emulator's own mapping, which the guest does not see. */
@@ -17,7 +17,7 @@ const hex = (value: number, width: number): string => value.toString(16).padStar
 /** One line of /proc/pid/maps (fs/proc/task_mmu.c, show_map_vma): the name starts in column 73. */
 function line(vma: Vma): string {
   const { backing } = vma;
-  const file = backing instanceof FileBacking ? backing.stat : undefined;
+  const file = backing instanceof FileBacking ? backing.file.stat() : undefined;
   const permissions =
     (vma.prot & PROT_READ ? "r" : "-") +
     (vma.prot & PROT_WRITE ? "w" : "-") +

@@ -1,0 +1,127 @@
+import { TASK_SIZE } from "../../emu/layout.ts";
+import { GuestFault } from "../../emu/memory/guest-memory.ts";
+import { errno, SyscallError } from "../abi/errno.ts";
+import { O_CLOEXEC, O_NONBLOCK, O_PATH } from "../abi/fcntl.ts";
+import * as abi from "../abi/poll.ts";
+import type { Args } from "../args.ts";
+import { Block, type SyscallResult } from "../block.ts";
+import type { Process } from "../process.ts";
+import { type Handler, row, type SyscallRow } from "../table.ts";
+import { readTimespec } from "../time/timespec.ts";
+import { Epoll } from "./epoll.ts";
+import { EventFd } from "./eventfd.ts";
+
+const create = (process: Process, flags: number): number => {
+  if (flags & ~abi.EPOLL_CLOEXEC) return -errno.EINVAL;
+  return process.files.table.install(new Epoll(process.files.anonymousInode()), flags !== 0);
+};
+
+const epollCreate: Handler = (process, _thread, args) => (args.i32(0) <= 0 ? -errno.EINVAL : create(process, 0));
+const epollCreate1: Handler = (process, _thread, args) => create(process, args.u32(0));
+
+/** epoll_ctl(2), with the order of checks of fs/eventpoll.c, do_epoll_ctl. */
+const epollCtl: Handler = (process, _thread, args) => {
+  const [operation, fd, address] = [args.u32(1), args.u32(2), args.address(3)];
+  let events = 0;
+  let data = 0n;
+  if (operation !== abi.EPOLL_CTL_DEL) {
+    const view = new DataView(process.memory.readBytes(address, abi.EPOLL_EVENT_SIZE).buffer);
+    events = view.getUint32(0, true);
+    data = view.getBigUint64(4, true);
+  }
+  const { table } = process.files;
+  const set = table.get(args.u32(0));
+  const target = table.get(fd);
+  if (target.flags & O_PATH) return -errno.EBADF;
+  if (!target.pollable) return -errno.EPERM;
+  if (set === target || !(set instanceof Epoll)) return -errno.EINVAL;
+  switch (operation) {
+    case abi.EPOLL_CTL_ADD:
+      set.add(fd, target, events, data);
+      return 0;
+    case abi.EPOLL_CTL_MOD:
+      set.modify(fd, target, events, data);
+      return 0;
+    case abi.EPOLL_CTL_DEL:
+      set.delete(fd, target);
+      return 0;
+    default:
+      return -errno.EINVAL;
+  }
+};
+
+/**
+ * Waits for events (fs/eventpoll.c, do_epoll_wait).
+ * @param timeoutNs how long at most; Infinity for ever, 0 not at all
+ */
+function wait(process: Process, args: Args, timeoutNs: number): SyscallResult {
+  const [address, max] = [args.address(1), args.i32(2)];
+  if (max <= 0 || max > Math.floor(0x7fff_ffff / abi.EPOLL_EVENT_SIZE)) return -errno.EINVAL;
+  if (address + max * abi.EPOLL_EVENT_SIZE > TASK_SIZE) throw new GuestFault(address);
+  const set = process.files.table.get(args.u32(0));
+  if (!(set instanceof Epoll)) return -errno.EINVAL;
+  const event = new Uint8Array(abi.EPOLL_EVENT_SIZE);
+  const view = new DataView(event.buffer);
+  const collect = (): number =>
+    set.collect(max, (index, events, data) => {
+      view.setUint32(0, events, true);
+      view.setBigUint64(4, data, true);
+      process.memory.writeBytes(address + index * abi.EPOLL_EVENT_SIZE, event);
+    });
+  const count = collect();
+  if (count > 0 || timeoutNs === 0) return count;
+  set.acquire();
+  return new Block({
+    on: [set.queue],
+    retry: () => collect() || null,
+    deadline: process.clock.monotonicNs() + timeoutNs,
+    timeout: collect,
+    onSignal: "eintr",
+    cleanup: () => set.release(),
+  });
+}
+
+const milliseconds = (timeout: number): number => (timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1e6);
+
+/** The signal mask argument of epoll_pwait, ppoll and pselect6 is checked; see the note of their rows. */
+export function checkSignalMask(process: Process, address: number, size: bigint): void {
+  if (address === 0) return;
+  if (size !== 8n) throw new SyscallError("EINVAL");
+  process.memory.readU64(address);
+}
+
+const epollWait: Handler = (process, _thread, args) => wait(process, args, milliseconds(args.i32(3)));
+
+const epollPwait: Handler = (process, _thread, args) => {
+  checkSignalMask(process, args.address(4), args.u64(5));
+  return wait(process, args, milliseconds(args.i32(3)));
+};
+
+const epollPwait2: Handler = (process, _thread, args) => {
+  const address = args.address(3);
+  const timeout = address === 0 ? Number.POSITIVE_INFINITY : readTimespec(process.memory, address);
+  checkSignalMask(process, args.address(4), args.u64(5));
+  return wait(process, args, timeout);
+};
+
+function makeEventFd(process: Process, initial: number, flags: number): number {
+  if (flags & ~(abi.EFD_SEMAPHORE | O_CLOEXEC | O_NONBLOCK)) return -errno.EINVAL;
+  const eventFd = new EventFd(initial, flags, process.files.anonymousInode());
+  return process.files.table.install(eventFd, (flags & O_CLOEXEC) !== 0);
+}
+
+const eventfd: Handler = (process, _thread, args) => makeEventFd(process, args.u32(0), 0);
+const eventfd2: Handler = (process, _thread, args) => makeEventFd(process, args.u32(0), args.u32(1));
+
+export const MASK_NOTE = "the signal mask is checked, not set";
+
+export const EPOLL_SYSCALLS: readonly SyscallRow[] = [
+  row(213, "epoll_create", ["int"], epollCreate),
+  row(232, "epoll_wait", ["fd", "epollEventsOut", "int", "int"], epollWait),
+  row(233, "epoll_ctl", ["fd", "epollOp", "fd", "epollEvent"], epollCtl, "EPOLLEXCLUSIVE wakes all"),
+  row(281, "epoll_pwait", ["fd", "epollEventsOut", "int", "int", "sigset", "size"], epollPwait, MASK_NOTE),
+  row(284, "eventfd", ["uint"], eventfd),
+  row(290, "eventfd2", ["uint", "eventfdFlags"], eventfd2),
+  row(291, "epoll_create1", ["openFlags"], epollCreate1),
+  row(441, "epoll_pwait2", ["fd", "epollEventsOut", "int", "timespec", "sigset", "size"], epollPwait2, MASK_NOTE),
+];
