@@ -216,14 +216,16 @@ for (const truncate of [false, true]) {
   });
   define(`Cvt${t}ps2pi` as Name, `${sdm}PS2PI`, (e) => {
     const result = singlesToDwords(e, truncate, e.let(lowHalf(readPart(e, 1))), 2);
-    finishPacked(e);
+    // The change to MMX state comes before the exceptions of the conversion.
     enterMmx(e);
+    finishPacked(e);
     writeParts(e, 0, [result]);
   });
   define(`Cvt${t}pd2pi` as Name, `${sdm}PD2PI`, (e) => {
     const result = doublesToDwords(e, truncate, readPart(e, 1));
-    finishPacked(e);
+    // The change to MMX state comes before the exceptions of the conversion.
     enterMmx(e);
+    finishPacked(e);
     writeParts(e, 0, [result]);
   });
 }

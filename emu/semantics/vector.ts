@@ -2,4 +2,7 @@
 import "./float-arithmetic.ts";
 import "./float-compare.ts";
 import "./float-convert.ts";
+import "./vector-integer.ts";
 import "./vector-move.ts";
+import "./vector-shift.ts";
+import "./vector-shuffle.ts";
