@@ -139,6 +139,19 @@ export class RecordTranslator extends Translator {
     return i64.add(this.addressOffset(), this.#segment(this.instruction.memory?.segment ?? SEGMENT.none));
   }
 
+  override vectorIndex(part: number): V128Expr {
+    return v128.load(this.#place(RECORD.index), part * 16);
+  }
+
+  override elementAddress(index: I64Expr): I64Expr {
+    const { memory } = this.instruction;
+    if (memory === undefined || memory.vectorIndex === 0) throw new Error("no vector of addresses");
+    const scaled = i64.shl(index, i64.load8u(this.#record, RECORD.shift));
+    // Without a base the record's is the register that is always zero.
+    const sum = i64.add(i64.add(i64.load(this.#place(RECORD.base)), this.#field(RECORD.displacement)), scaled);
+    return i64.add(memory.address32 ? this.cut(sum, 32) : sum, this.#segment(memory.segment));
+  }
+
   override segmentBase(): I64Expr {
     return this.#segment(this.instruction.segment);
   }

@@ -62,6 +62,10 @@ export abstract class Translator extends FunctionBuilder {
   abstract addressOffset(): I64Expr;
   /** Linear address of the memory operand: with its FS or GS base. */
   abstract linearAddress(): I64Expr;
+  /** 128-bit part of the vector register that indexes the memory operand (VSIB). */
+  abstract vectorIndex(part: number): V128Expr;
+  /** Linear address of the memory operand with `index` in place of the vector index. */
+  abstract elementAddress(index: I64Expr): I64Expr;
   /** Base of the segment that overrides DS for a string source or XLAT; zero without override. */
   abstract segmentBase(): I64Expr;
   /** Linear address of this and the next instruction. */

@@ -49,6 +49,7 @@ define(withVex("Movd", "Movq"), "Vol. 2B, MOVD/MOVQ; MOVQ", (e) => {
   e.write(0, e.cut(value, e.width(0)));
   enterMmx(e);
 });
+define("Emms", "Vol. 2A, EMMS", (e) => e.setState(STATE.x87 + 4, i64.const(0), 8));
 define("Movq2dq", "Vol. 2B, MOVQ2DQ", (e) => {
   const value = e.let(i64x2.extract(e.readVectorPart(1, 0), 0));
   enterMmx(e);

@@ -40,11 +40,8 @@ function interleave(e: Translator, bits: 8 | 16 | 32 | 64, high: boolean): void 
     // Of MMX operands the low halves are all there is; the high lanes of the result are what comes out above 64 bits.
     const all = e.let(shuffleLanes(bits, a, b, picks(0)));
     return high ? shuffleLanes(64, all, all, [1, 1]) : all;
-  }, { bytes: usesMmx(e) ? memoryBytes(e) : undefined });
+  });
 }
-
-/** PUNPCKLxx with MMX reads 4 bytes of memory. */
-const memoryBytes = (e: Translator): number => (e.isMemory(1) ? e.operand(1).width / 8 : 8);
 
 for (const [name, bits] of [["bw", 8], ["wd", 16], ["dq", 32], ["qdq", 64]] as const) {
   define(withVex(`Punpckl${name}`), "Vol. 2B, PUNPCKLBW", (e) => interleave(e, bits, false));

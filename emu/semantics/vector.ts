@@ -3,6 +3,8 @@ import "./float-arithmetic.ts";
 import "./float-compare.ts";
 import "./float-convert.ts";
 import "./vector-integer.ts";
+import "./vector-masked.ts";
 import "./vector-move.ts";
+import "./vector-permute.ts";
 import "./vector-shift.ts";
 import "./vector-shuffle.ts";
