@@ -3,7 +3,7 @@ import { EXIT, VECTOR } from "../cpu/exits.ts";
 import { REG } from "../cpu/state.ts";
 import { type I64Expr, i32, i64 } from "../wasm/expr.ts";
 import { CONDITIONS } from "./move.ts";
-import { define } from "./table.ts";
+import { define, defineString } from "./table.ts";
 import type { Translator } from "./translator.ts";
 
 const n = (value: number): I64Expr => i64.const(value);
@@ -86,11 +86,14 @@ define("Int", "Vol. 2A, INT n/INTO/INT3/INT1", (e) => {
 
 /** Privileged instructions fault with #GP(0) in user mode. */
 const PRIVILEGED = [
-  "Hlt", "Cli", "Sti", "In", "Out", "Insb", "Insw", "Insd", "Outsb", "Outsw", "Outsd", "Lgdt", "Lidt", "Lldt", "Ltr",
+  "Hlt", "Cli", "Sti", "In", "Out", "Lgdt", "Lidt", "Lldt", "Ltr",
   "Lmsw", "Clts", "Invd", "Wbinvd", "Invlpg", "Rdmsr", "Wrmsr", "Rdpmc", "Swapgs", "Sysretq", "Sysret", "Sysexit",
   "Sysexitq", "Iretq", "Iretd", "Iret", "Invpcid", "Xsetbv", "Monitor", "Mwait",
 ] as const;
 define(PRIVILEGED, "Vol. 3A, 5.9", (e) => e.raise(VECTOR.GP), ENDS);
+for (const name of ["Insb", "Insw", "Insd", "Outsb", "Outsw", "Outsd"] as const) {
+  defineString(name, "Vol. 3A, 5.9", (e) => e.raise(VECTOR.GP));
+}
 
 const NOTHING = [
   "Nop", "Endbr64", "Endbr32", "Prefetch", "Prefetchw", "Prefetchwt1", "Prefetchnta", "Prefetcht0", "Prefetcht1",
