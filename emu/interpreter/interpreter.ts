@@ -5,6 +5,7 @@ import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { BOUNCE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
+import { TABLES } from "../semantics/helpers/index.ts";
 import { CodeCache } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
 import { Handlers, TABLE_SLOTS } from "./handlers.ts";
@@ -64,6 +65,7 @@ export class Interpreter {
   constructor(memory: GuestMemory) {
     this.memory = memory;
     this.#view = memory.view;
+    for (const { address, bytes } of TABLES) memory.u8.set(bytes, address);
     const table = new WebAssembly.Table({ initial: TABLE_SLOTS, element: "anyfunc" });
     const env: WebAssembly.ModuleImports = {
       memory: memory.space.memory,

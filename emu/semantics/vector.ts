@@ -1,7 +1,9 @@
 // Vector and floating-point groups: each adds its rows to the table.
+import "./crypto.ts";
 import "./float-arithmetic.ts";
 import "./float-compare.ts";
 import "./float-convert.ts";
+import "./string-compare.ts";
 import "./vector-integer.ts";
 import "./vector-masked.ts";
 import "./vector-move.ts";

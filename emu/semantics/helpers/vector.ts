@@ -1,11 +1,19 @@
+import { AES_HELPERS } from "./aes.ts";
 import { FLOAT_CONVERT_HELPERS } from "./float-convert.ts";
+import { GALOIS_HELPERS } from "./galois.ts";
 import type { Helper } from "./helper.ts";
 import { PACKED_FLOAT_HELPERS } from "./packed-float.ts";
+import { SHA_HELPERS } from "./sha.ts";
 import { SOFT_FLOAT_HELPERS } from "./soft-float.ts";
+import { STRING_COMPARE_HELPERS } from "./string-compare.ts";
 
 /** Helper functions of the vector and floating-point instructions. */
 export const VECTOR_HELPERS: readonly Helper[] = [
   ...SOFT_FLOAT_HELPERS,
   ...PACKED_FLOAT_HELPERS,
   ...FLOAT_CONVERT_HELPERS,
+  ...STRING_COMPARE_HELPERS,
+  ...AES_HELPERS,
+  ...GALOIS_HELPERS,
+  ...SHA_HELPERS,
 ];
