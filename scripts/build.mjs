@@ -1,7 +1,8 @@
-// Bundles the CLI and the library into dist/ and links `goemu` beside the other commands of node_modules/.bin,
+// Bundles the CLI and the library, with the packages they use, into dist/ (one file to load: it halves the time to the
+// guest's first instruction, docs/performance.md) and links `goemu` beside the other commands of node_modules/.bin,
 // so that `npx goemu` works in a fresh clone right after `npm ci`.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync, chmodSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -14,15 +15,33 @@ await build({
   outdir: "dist",
   bundle: true,
   splitting: true,
-  chunkNames: "chunks/[name]-[hash]",
+  chunkNames: "[name]-[hash]",
   format: "esm",
   platform: "node",
   target: "node24",
-  packages: "external",
-  sourcemap: false,
+  minifyWhitespace: true,
+  minifySyntax: true,
+  legalComments: "none",
+  // iced-x86 is CommonJS and finds its WebAssembly file beside itself.
+  banner: {
+    js: [
+      'import { createRequire as goemuCreateRequire } from "node:module";',
+      'import { dirname as goemuDirname } from "node:path";',
+      'import { fileURLToPath as goemuFileURLToPath } from "node:url";',
+      "const require = goemuCreateRequire(import.meta.url);",
+      "const __dirname = goemuDirname(goemuFileURLToPath(import.meta.url));",
+    ].join(""),
+  },
   logLevel: "warning",
 });
 chmodSync("dist/goemu.js", 0o755);
+copyFileSync("node_modules/iced-x86/iced_x86_bg.wasm", "dist/iced_x86_bg.wasm");
+const licences = [
+  ["iced-x86", "LICENSE.txt"],
+  ["commander", "LICENSE"],
+  ["elfy", "README.md"],
+].map(([name, file]) => `${name}\n${"=".repeat(name.length)}\n\n${readFileSync(`node_modules/${name}/${file}`, "utf8")}`);
+writeFileSync("dist/THIRD-PARTY.txt", licences.join("\n\n"));
 
 if (existsSync("node_modules/.bin")) {
   if (process.platform === "win32") {

@@ -20,16 +20,22 @@ export const MAX_INSTRUCTION = 15;
 export type DecodeFailure = "invalid" | "truncated";
 
 const memoryBits: number[] = [];
+/** Width of a memory operand in bits. */
 function bitsOfMemory(memorySize: number): number {
   return (memoryBits[memorySize] ??= MemorySizeExt.size(memorySize) * 8);
 }
 
+/** One for all: each instruction is taken over before the next is decoded. */
+const scratch = new IcedInstruction();
+
 /** Decodes instructions at successive addresses from a buffer of code bytes. */
 export class BlockDecoder {
   readonly #decoder: Decoder;
-  readonly #iced = new IcedInstruction();
+  readonly #length: number;
   /** Address of the first byte. */
   readonly start: number;
+  /** What the last step decoded, in the decoder's own terms; valid until the next step of any decoder. */
+  readonly raw: IcedInstruction = scratch;
 
   /**
    * @param bytes code, which may end in the middle of an instruction
@@ -38,20 +44,39 @@ export class BlockDecoder {
   constructor(bytes: Uint8Array, address: number) {
     this.#decoder = new Decoder(64, bytes, DecoderOptions.None);
     this.#decoder.ip = BigInt(address);
+    this.#length = bytes.length;
     this.start = address;
+  }
+
+  /** Goes on at another address within the bytes. */
+  seek(address: number): void {
+    this.#decoder.position = address - this.start;
+    this.#decoder.ip = BigInt(address);
+  }
+
+  /** Is there a byte at `address`? */
+  has(address: number): boolean {
+    return address >= this.start && address < this.start + this.#length;
+  }
+
+  /** Decodes the next instruction into `raw`; undefined if that went well. */
+  step(): DecodeFailure | undefined {
+    this.#decoder.decodeOut(scratch);
+    if (scratch.code !== 0) return undefined;
+    return this.#decoder.lastError === DecoderError.NoMoreBytes ? "truncated" : "invalid";
   }
 
   /** The next instruction, or why there is none. */
   next(): Instruction | DecodeFailure {
-    const iced = this.#iced;
-    const address = Number(this.#decoder.ip);
-    this.#decoder.decodeOut(iced);
-    if (iced.code === 0) return this.#decoder.lastError === DecoderError.NoMoreBytes ? "truncated" : "invalid";
-    return convert(iced, address);
+    return this.step() ?? convert(scratch, Number(scratch.ip));
+  }
+
+  /** The instruction that `step` decoded. */
+  current(): Instruction {
+    return convert(scratch, Number(scratch.ip));
   }
 
   free(): void {
-    this.#iced.free();
     this.#decoder.free();
   }
 }
@@ -146,6 +171,7 @@ function memoryOf(iced: IcedInstruction): MemoryOperand {
   };
 }
 
-function segmentOf(register: Register): number {
+/** SEGMENT of a segment override. */
+export function segmentOf(register: Register): number {
   return register === Register.FS ? SEGMENT.fs : register === Register.GS ? SEGMENT.gs : SEGMENT.none;
 }

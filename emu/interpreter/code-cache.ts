@@ -1,15 +1,17 @@
-import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
+import type { Code } from "iced-x86";
+import { BlockDecoder, type DecodeFailure, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import type { Instruction } from "../decode/instruction.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE, PAGE_SIZE, PROT_EXEC, RECORDS, RECORDS_END } from "../layout.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
-import { type InstructionRow, rowOf } from "../semantics/index.ts";
+import type { InstructionRow } from "../semantics/index.ts";
 import { type Handlers, STALE_HANDLER } from "./handlers.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
+import { RecordWriter } from "./record-writer.ts";
 
 /** Longest block, in instructions: bounds how far a thread overruns its time slice. */
 const MAX_BLOCK = 64;
-/** Code bytes handed to the decoder at first; most blocks are shorter. */
-const FETCH = 96;
+/** Pages whose decoder is kept: about 4 KiB each. */
+const MAX_DECODERS = 512;
 
 /** Why no block starts at an address. */
 export type TranslateFailure =
@@ -30,14 +32,16 @@ export class CodeCache {
   readonly #records = new Map<number, number>();
   readonly #blocksOfPage = new Map<number, Block[]>();
   readonly #view: DataView;
+  readonly #writer: RecordWriter;
+  readonly #decoders = new Map<number, BlockDecoder>();
   #nextRecord = RECORDS;
   /** Blocks made, and instructions in them, since the start. */
   blocks = 0;
   instructions = 0;
   /** Grows at each flush: records from before are gone. */
   generation = 0;
-  /** May an instruction be used? What CPUID does not report is #UD. */
-  allows: (instruction: Instruction) => boolean = () => true;
+  /** May instructions with this code be used? What CPUID does not report is #UD. */
+  allows: (code: Code) => boolean = () => true;
   /** Addresses at which a block must start, so that a probe or breakpoint is seen there. */
   readonly stops = new Set<number>();
 
@@ -45,6 +49,7 @@ export class CodeCache {
     this.#memory = memory;
     this.#handlers = handlers;
     this.#view = memory.view;
+    this.#writer = new RecordWriter(memory.view, handlers);
   }
 
   /** The record at which execution from `address` starts, translating it if need be. */
@@ -60,63 +65,87 @@ export class CodeCache {
   }
 
   #translate(address: number): number | TranslateFailure {
-    const block = this.#decode(address);
-    if (!Array.isArray(block)) return block;
-    const size = (block.length + 1) * RECORD_SIZE;
-    if (this.#nextRecord + size > RECORDS_END) this.flush();
+    if (this.#nextRecord + (MAX_BLOCK + 1) * RECORD_SIZE > RECORDS_END) this.flush();
     const first = this.#nextRecord;
-    for (const [i, { instruction, row }] of block.entries()) this.#write(first + i * RECORD_SIZE, instruction, row, i + 1);
-    let records = block.length;
-    const last = block[block.length - 1];
-    if (!last.row.ends) {
+    const block = this.#decode(address, first);
+    if ("kind" in block) return block;
+    const { count, end, ends } = block;
+    let records = count;
+    if (!ends) {
       // The record that goes on behind the block pays for its instructions.
-      this.#writeNext(first + records * RECORD_SIZE, last.instruction, block.length);
+      this.#writeNext(first + records * RECORD_SIZE, end, count);
       records++;
     }
     this.#handlers.make();
     this.#nextRecord += records * RECORD_SIZE;
     this.#records.set(address, first);
     this.blocks++;
-    this.instructions += block.length;
-    const end = last.instruction.address + last.instruction.length;
+    this.instructions += count;
     this.#register({ record: first, instructions: records, address }, address, end);
     return first;
   }
 
-  #decode(address: number): { instruction: Instruction; row: InstructionRow }[] | TranslateFailure {
-    const block: { instruction: Instruction; row: InstructionRow }[] = [];
+  /** Decodes from an address to the end of the block and writes the records from `record` on. */
+  #decode(address: number, record: number): { count: number; end: number; ends: boolean } | TranslateFailure {
     let at = address;
-    for (let more = true; more; ) {
-      const available = this.#memory.accessible(at, FETCH, PROT_EXEC);
-      if (available === 0) return block.length > 0 ? block : { kind: "fault", address: at };
-      const decoder = new BlockDecoder(this.#fetch(at, available), at);
-      try {
-        more = false;
-        for (;;) {
-          const instruction = decoder.next();
-          if (instruction === "truncated" || instruction === "invalid") {
-            const left = available - (at - decoder.start);
-            if (instruction === "truncated" && left < available) more = true;
-            else if (block.length === 0) {
-              const short = instruction === "truncated" && available < MAX_INSTRUCTION;
-              return short ? { kind: "fault", address: at + available } : { kind: "invalid", address: at };
-            }
-            break;
-          }
-          const row = rowOf(instruction);
-          if (row === undefined || !this.allows(instruction)) {
-            if (block.length > 0) return block;
-            return row === undefined ? { kind: "unimplemented", instruction } : { kind: "invalid", address: at };
-          }
-          block.push({ instruction, row });
-          at += instruction.length;
-          if (row.ends || block.length === MAX_BLOCK || this.stops.has(at)) return block;
-        }
-      } finally {
-        decoder.free();
+    let decoder: BlockDecoder | undefined;
+    for (let count = 0; ; ) {
+      if (decoder === undefined || !decoder.has(at)) {
+        decoder = this.#decoderAt(at);
+        if (decoder === undefined) return count > 0 ? { count, end: at, ends: false } : { kind: "fault", address: at };
+        decoder.seek(at);
       }
+      const failure = decoder.step();
+      const row = failure === undefined ? this.#writer.rowOf(decoder) : undefined;
+      if (row === undefined || !this.allows(decoder.raw.code)) {
+        if (count > 0) return { count, end: at, ends: false };
+        return this.#failure(at, failure, row, decoder);
+      }
+      const { length } = decoder.raw;
+      this.#writer.write(record + count * RECORD_SIZE, decoder, row, at, ++count);
+      at += length;
+      if (row.ends || count === MAX_BLOCK || this.stops.has(at)) return { count, end: at, ends: row.ends };
     }
-    return block;
+  }
+
+  #failure(at: number, failure: DecodeFailure | undefined, row: InstructionRow | undefined, decoder: BlockDecoder): TranslateFailure {
+    if (failure === "truncated") {
+      const available = this.#memory.accessible(at, MAX_INSTRUCTION, PROT_EXEC);
+      // Fifteen bytes that go on are too long an instruction; fewer end at a page that can't be executed.
+      return available < MAX_INSTRUCTION ? { kind: "fault", address: at + available } : { kind: "invalid", address: at };
+    }
+    if (failure === "invalid" || row !== undefined) return { kind: "invalid", address: at };
+    return { kind: "unimplemented", instruction: decoder.current() };
+  }
+
+  /**
+   * The decoder for the page of an address, which sees as far into the next page as an instruction may reach. Making one
+   * costs as much as decoding ten instructions, so they are kept.
+   */
+  #decoderAt(address: number): BlockDecoder | undefined {
+    const page = Math.floor(address / PAGE_SIZE);
+    const known = this.#decoders.get(page);
+    if (known?.has(address)) return known;
+    const start = page * PAGE_SIZE;
+    const available = this.#memory.accessible(start, PAGE_SIZE + MAX_INSTRUCTION - 1, PROT_EXEC);
+    if (start + available <= address) return undefined;
+    if (this.#decoders.size >= MAX_DECODERS) this.#dropDecoders();
+    const decoder = new BlockDecoder(this.#fetch(start, available), start);
+    this.#decoders.set(page, decoder);
+    // It has copied the bytes: a write to them must be seen.
+    this.#memory.space.pages.markCodeAt(start, true);
+    if (available > PAGE_SIZE) this.#memory.space.pages.markCodeAt(start + PAGE_SIZE, true);
+    return decoder;
+  }
+
+  #dropDecoders(): void {
+    for (const decoder of this.#decoders.values()) decoder.free();
+    this.#decoders.clear();
+  }
+
+  #dropDecoder(page: number): void {
+    this.#decoders.get(page)?.free();
+    this.#decoders.delete(page);
   }
 
   #fetch(address: number, length: number): Uint8Array {
@@ -131,35 +160,9 @@ export class CodeCache {
     return bytes;
   }
 
-  #write(record: number, instruction: Instruction, row: InstructionRow, count: number): void {
+  #writeNext(record: number, address: number, count: number): void {
     const view = this.#view;
-    view.setUint32(record + RECORD.handler, this.#handlers.indexOf(instruction, row), true);
-    view.setUint16(record + RECORD.count, count, true);
-    let immediates = 0;
-    for (const [i, operand] of instruction.operands.entries()) {
-      if (operand.kind === "register") view.setUint16(record + RECORD.operand + i * 2, operand.offset, true);
-      else if (operand.kind === "branch") view.setBigUint64(record + RECORD.immediate, operand.value, true);
-      else if (operand.kind === "immediate") {
-        if (immediates++ === 0) view.setBigInt64(record + RECORD.immediate, BigInt.asIntN(64, operand.value), true);
-        else view.setInt32(record + RECORD.immediate2, Number(BigInt.asIntN(32, operand.value)), true);
-      }
-    }
-    const { memory } = instruction;
-    if (memory !== undefined) {
-      view.setUint16(record + RECORD.base, memory.base, true);
-      view.setUint16(record + RECORD.index, memory.index, true);
-      view.setUint8(record + RECORD.shift, memory.shift);
-      view.setBigInt64(record + RECORD.displacement, memory.displacement, true);
-    }
-    view.setUint32(record + RECORD.linkTaken, 0, true);
-    view.setUint32(record + RECORD.linkNext, 0, true);
-    view.setBigUint64(record + RECORD.address, BigInt(instruction.address), true);
-    view.setBigUint64(record + RECORD.next, BigInt(instruction.address + instruction.length), true);
-  }
-
-  #writeNext(record: number, last: Instruction, count: number): void {
-    const view = this.#view;
-    const end = BigInt(last.address + last.length);
+    const end = BigInt(address);
     view.setUint32(record + RECORD.handler, this.#handlers.nextBlock, true);
     view.setUint16(record + RECORD.count, count, true);
     view.setUint32(record + RECORD.linkTaken, 0, true);
@@ -184,10 +187,11 @@ export class CodeCache {
 
   /** Drops what was translated from a page: its records leave at once when they are reached. */
   invalidate(page: number): void {
-    const blocks = this.#blocksOfPage.get(page);
-    if (blocks === undefined) return;
+    // The decoder of the page before has copied this page's first bytes.
+    this.#dropDecoder(page);
+    this.#dropDecoder(page - 1);
+    for (const block of this.#blocksOfPage.get(page) ?? []) this.#drop(block);
     this.#blocksOfPage.delete(page);
-    for (const block of blocks) this.#drop(block);
     this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
   }
 
@@ -204,7 +208,8 @@ export class CodeCache {
   flush(): void {
     const u8 = this.#memory.u8;
     u8.fill(0, LOOKUP_TABLE, LOOKUP_TABLE + (16 << LOOKUP_BITS));
-    for (const page of this.#blocksOfPage.keys()) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
+    this.#dropDecoders();
+    for (const page of [...this.#memory.space.pages.codePages]) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
     this.#blocksOfPage.clear();
     this.#records.clear();
     this.#nextRecord = RECORDS;

@@ -1,7 +1,6 @@
 import {
   PAGE_SHIFT,
   PAGE_SIZE,
-  PERM_CODE,
   PROT_EXEC,
   PROT_READ,
   PROT_WRITE,
@@ -150,16 +149,16 @@ export class AddressSpace {
     this.#eachCodePage(start, end, (page) => this.onCodeChange(page));
   }
 
+  /** Visits the pages of [start, end) that hold translated code: few in all, so they are kept apart. */
   #eachCodePage(start: number, end: number, visit: (page: number) => void): void {
-    const windowEnd = Math.min(end, WINDOW_END);
-    for (let page = start / PAGE_SIZE; page < windowEnd / PAGE_SIZE; page++) {
-      if (this.pages.window(page) & PERM_CODE) visit(page);
+    const [first, last] = [start / PAGE_SIZE, end / PAGE_SIZE];
+    const { codePages } = this.pages;
+    if (codePages.size === 0) return;
+    if (last - first < codePages.size) {
+      for (let page = first; page < last; page++) if (codePages.has(page)) visit(page);
+      return;
     }
-    if (end > WINDOW_END) {
-      this.pages.forEachOutside(Math.max(start, WINDOW_END), end, (address, entry) => {
-        if (entry & PERM_CODE) visit(address / PAGE_SIZE);
-      });
-    }
+    for (const page of [...codePages]) if (page >= first && page < last) visit(page);
   }
 
   #protectPages(start: number, end: number, prot: number): void {

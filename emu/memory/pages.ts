@@ -22,6 +22,14 @@ export const MIDDLE_SHIFT = 24;
 export const TOP_ENTRIES = 1 << 11;
 export const TABLE_ENTRIES = 1 << 12;
 
+/** A byte times this is that byte four times. */
+const EVERY_BYTE = 0x0101_0101;
+
+/** Span bits of a page whose next page has the same protection. */
+function spanOf(prot: number): number {
+  return (prot & PROT_READ ? PERM_READ_SPAN : 0) | (prot & PROT_WRITE ? PERM_WRITE_SPAN : 0);
+}
+
 /**
  * Page permissions as the CPU sees them: a byte map for the window, a radix tree of frames outside of it.
  * The byte map carries, beside the permissions, whether an access may run on into the next page, so that one load and
@@ -30,6 +38,8 @@ export const TABLE_ENTRIES = 1 << 12;
 export class PageMap {
   readonly #u8: Uint8Array;
   readonly #u32: Uint32Array;
+  /** Pages that hold translated code. */
+  readonly codePages = new Set<number>();
   #nextTable = PAGE_TABLES + TOP_ENTRIES * 4;
 
   constructor(buffer: ArrayBuffer) {
@@ -48,11 +58,22 @@ export class PageMap {
    */
   protectWindow(first: number, last: number, prot: number): void {
     const u8 = this.#u8;
-    const dirty = prot & PROT_WRITE ? PERM_DIRTY : 0;
-    for (let page = first; page < last; page++) {
-      u8[PERM_MAP + page] = (u8[PERM_MAP + page] & PERM_DIRTY) | prot | dirty;
+    const u32 = this.#u32;
+    const set = prot | (prot & PROT_WRITE ? PERM_DIRTY : 0) | spanOf(prot);
+    let page = first;
+    const one = (): void => {
+      u8[PERM_MAP + page] = (u8[PERM_MAP + page] & PERM_DIRTY) | set;
+      page++;
+    };
+    while (page < last && page % 4 !== 0) one();
+    // Reservations have hundreds of thousands of pages: four at a time.
+    for (; page + 4 <= last; page += 4) {
+      const word = (PERM_MAP + page) >>> 2;
+      u32[word] = (u32[word] & (PERM_DIRTY * EVERY_BYTE)) | (set * EVERY_BYTE);
     }
-    this.#respan(first - 1, last);
+    while (page < last) one();
+    this.#respan(first - 1, first);
+    this.#respan(last - 1, last);
   }
 
   /** Recomputes the span bits of pages [first, last). */
@@ -68,17 +89,19 @@ export class PageMap {
     }
   }
 
-  /** Marks a window page as holding translated code, or no longer. */
-  markCode(page: number, holdsCode: boolean): void {
+  #markWindowCode(page: number, holdsCode: boolean): void {
     if (holdsCode) this.#u8[PERM_MAP + page] |= PERM_CODE;
     else this.#u8[PERM_MAP + page] &= ~PERM_CODE;
     this.#respan(page - 1, page + 1);
   }
 
-  /** markCode for the page at an address in or outside the window. */
+  /** Marks the page at `address`, in or outside the window, as holding translated code, or no longer. */
   markCodeAt(address: number, holdsCode: boolean): void {
+    if (this.codePages.has(address / PAGE_SIZE) === holdsCode) return;
+    if (holdsCode) this.codePages.add(address / PAGE_SIZE);
+    else this.codePages.delete(address / PAGE_SIZE);
     if (address < PAGES_IN_WINDOW * PAGE_SIZE) {
-      this.markCode(address / PAGE_SIZE, holdsCode);
+      this.#markWindowCode(address / PAGE_SIZE, holdsCode);
       return;
     }
     const entry = this.outside(address);
@@ -92,7 +115,8 @@ export class PageMap {
     let page = first;
     while (page < last) {
       if (!(u8[PERM_MAP + page] & PERM_DIRTY)) {
-        page++;
+        const word = (PERM_MAP + page) >>> 2;
+        page += page % 4 === 0 && !(this.#u32[word] & (PERM_DIRTY * EVERY_BYTE)) ? 4 : 1;
         continue;
       }
       const start = page;
