@@ -3,6 +3,7 @@ import "./crypto.ts";
 import "./float-arithmetic.ts";
 import "./float-compare.ts";
 import "./float-convert.ts";
+import "./fma.ts";
 import "./string-compare.ts";
 import "./vector-integer.ts";
 import "./vector-masked.ts";

@@ -1,5 +1,6 @@
 import { AES_HELPERS } from "./aes.ts";
 import { FLOAT_CONVERT_HELPERS } from "./float-convert.ts";
+import { FMA_HELPERS } from "./fma.ts";
 import { GALOIS_HELPERS } from "./galois.ts";
 import type { Helper } from "./helper.ts";
 import { PACKED_FLOAT_HELPERS } from "./packed-float.ts";
@@ -12,6 +13,7 @@ export const VECTOR_HELPERS: readonly Helper[] = [
   ...SOFT_FLOAT_HELPERS,
   ...PACKED_FLOAT_HELPERS,
   ...FLOAT_CONVERT_HELPERS,
+  ...FMA_HELPERS,
   ...STRING_COMPARE_HELPERS,
   ...AES_HELPERS,
   ...GALOIS_HELPERS,
