@@ -1,7 +1,7 @@
-import { BlockDecoder } from "../emu/decode/decoder.ts";
-import { CpuState, REG } from "../emu/cpu/state.ts";
 import { BRAND, VENDOR } from "../emu/cpu/features.ts";
 import { type CpuEnvironment, runHelper } from "../emu/cpu/helpers.ts";
+import { CpuState, REG } from "../emu/cpu/state.ts";
+import { BlockDecoder } from "../emu/decode/decoder.ts";
 import type { Interpreter, Stop } from "../emu/interpreter/interpreter.ts";
 import { MAX_THREADS } from "../emu/layout.ts";
 import { MemoryError } from "../emu/memory/address-space.ts";
@@ -21,9 +21,9 @@ import { Limits } from "./process/limits.ts";
 import type { Process } from "./process.ts";
 import { Signals } from "./signals/state.ts";
 import { SYSCALLS } from "./syscalls.ts";
-import type { SyscallTracer } from "./tracer.ts";
 import { FutexTable } from "./threads/futex.ts";
 import { IntervalTimers } from "./time/interval-timers.ts";
+import type { ProcessObserver, SyscallTracer } from "./tracer.ts";
 import { Waits } from "./waits.ts";
 
 /** How a process ended: its own status, or the signal that killed it. */
@@ -74,7 +74,10 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly argv: readonly Uint8Array[];
   readonly envp: readonly Uint8Array[];
   auxv: Uint8Array = new Uint8Array();
-  readonly strace: SyscallTracer | undefined;
+  /** Who sees system calls and signals; probes put themselves in front of it. */
+  strace: SyscallTracer | undefined;
+  /** Who sees threads come, go and take turns, and stops (CodeCache.stops); set by probes. */
+  observer: ProcessObserver | undefined;
   readonly signals = new Signals(this);
   readonly waits = new Waits(this);
   readonly futexes = new FutexTable();
@@ -198,12 +201,14 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   }
 
   startThread(thread: LinuxThread): void {
+    this.observer?.threadStart(thread, this.scheduler.current);
     this.scheduler.enqueue(thread);
   }
 
   /** Takes a thread out of the process. */
   forgetThread(thread: LinuxThread): void {
     if (!this.#threads.delete(thread.tid)) return;
+    this.observer?.threadExit(thread);
     this.#finishedCpuTime += thread.cpuTime;
     this.#finishedInstructions += thread.instructions;
     this.#freeSlots.push(thread.slot);
@@ -260,6 +265,9 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   // What the scheduler asks of a kernel.
 
+  /** Set by whoever watches threads take turns. */
+  onSwitch: ((thread: LinuxThread | undefined) => void) | undefined;
+
   prepare(thread: LinuxThread): void {
     if (this.#turnStart === 0) this.#turnStart = this.host.monotonicNs();
     if (thread.interrupted !== undefined || thread.savedMask !== undefined || this.signals.deliverable(thread)) {
@@ -274,6 +282,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   stopped(thread: LinuxThread, stop: Stop): void {
     if (stop.kind === "syscall") this.#syscall(thread);
+    else if (stop.kind === "stop") this.observer?.stopped(thread);
     else if (stop.kind === "helper") this.#helper(thread);
     else {
       const info = signalOfStop(this, thread, stop, this.#options.report);

@@ -29,6 +29,7 @@ export class LinuxThread implements Thread, GuestThread {
   state: GuestThread["state"] = "runnable";
   cpuTime = 0;
   instructions = 0;
+  passedStop: number | undefined;
   name: string;
   /** Blocked signals: bit N-1 is signal N. */
   signalMask = 0n;

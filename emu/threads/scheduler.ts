@@ -10,6 +10,8 @@ export interface GuestThread {
   /** Time spent running, in ns, and instructions run. */
   cpuTime: number;
   instructions: number;
+  /** RIP of a stop (CodeCache.stops) that the kernel has been told of, before its instruction has run. */
+  passedStop?: number;
 }
 
 /** The kernel personality: what happens when guest code stops. */
@@ -18,6 +20,8 @@ export interface Kernel<T extends GuestThread> {
   prepare(thread: T): void;
   /** Guest code stopped for anything but the end of its time slice. */
   stopped(thread: T, stop: Stop): void;
+  /** A thread gets the CPU, or gives it up (undefined): for those who watch. */
+  onSwitch?: ((thread: T | undefined) => void) | undefined;
   /** A thread's time slice is over; `ns` of CPU time went by. */
   charge(thread: T, ns: number): void;
   /** Is the process over? */
@@ -36,6 +40,7 @@ export interface EventLoop {
   wake(): void;
 }
 
+const AT_STOP: Stop = { kind: "stop" };
 /** Longest time between two visits to the host's event loop. */
 const SLICE_NS = 8e6;
 /** Instructions that a thread runs before the next one's turn: about a millisecond in the interpreter. */
@@ -59,6 +64,7 @@ export class Scheduler<T extends GuestThread> {
   /** Switches from one thread to another. */
   switches = 0;
   #last: T | undefined;
+  #paused = false;
 
   constructor(interpreter: Interpreter, loop: EventLoop, kernel: Kernel<T>) {
     this.#interpreter = interpreter;
@@ -81,6 +87,25 @@ export class Scheduler<T extends GuestThread> {
     this.#yielded = true;
   }
 
+  /** Is the guest held up by `pause`? */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /**
+   * Holds the whole guest before its next instruction (from within a callback at a stop: before the instruction there);
+   * the host's event loop goes on. Timers that come due fire after `resume`.
+   */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Lets the guest go on after `pause`. */
+  resume(): void {
+    this.#paused = false;
+    this.#loop.wake();
+  }
+
   #dequeue(): T | undefined {
     while (this.#head < this.#queue.length) {
       const thread = this.#queue[this.#head++];
@@ -96,18 +121,32 @@ export class Scheduler<T extends GuestThread> {
   /** Runs the guest until its end. */
   async run(): Promise<void> {
     while (!this.#kernel.finished) {
+      if (this.#paused) {
+        await this.#loop.wait(Number.POSITIVE_INFINITY);
+        continue;
+      }
       const end = this.#loop.now() + SLICE_NS;
       let now = this.#loop.now();
-      while (now < end && !this.#kernel.finished) {
+      while (now < end && !this.#kernel.finished && !this.#paused) {
         this.timers.expire(now);
         const thread = this.#dequeue();
         if (thread === undefined) break;
         now = this.#turn(thread, now);
       }
       if (this.#kernel.finished) return;
+      if (this.#paused) continue;
       if (this.runnable > 0) await this.#loop.yield();
       else await this.#loop.wait(Math.max(0, this.timers.next - this.#loop.now()));
     }
+  }
+
+  /** Tells the kernel, once, that a thread is about to run the instruction at a stop. */
+  #atStop(thread: T, stops: ReadonlySet<number>): boolean {
+    const { rip } = thread.cpu;
+    if (!stops.has(rip) || thread.passedStop === rip) return false;
+    thread.passedStop = rip;
+    this.#kernel.stopped(thread, AT_STOP);
+    return true;
   }
 
   /** One quantum of a thread; returns the time after it. */
@@ -118,20 +157,26 @@ export class Scheduler<T extends GuestThread> {
     }
     this.current = thread;
     this.#yielded = false;
+    this.#kernel.onSwitch?.(thread);
     const { cpu } = thread;
+    const { stops } = this.#interpreter.code;
     let budget = QUANTUM;
-    while (budget > 0 && thread.state === "runnable" && !this.#yielded && !this.#kernel.finished) {
+    while (budget > 0 && thread.state === "runnable" && !this.#yielded && !this.#paused && !this.#kernel.finished) {
       this.#kernel.prepare(thread);
-      if (thread.state !== "runnable" || this.#kernel.finished) break;
+      if (thread.state !== "runnable" || this.#paused || this.#kernel.finished) break;
+      if (stops.size > 0 && this.#atStop(thread, stops)) continue;
       cpu.fuel = budget;
-      const stop = this.#interpreter.run(cpu);
+      const stop = this.#interpreter.run(cpu, stops.size > 0 ? stops : undefined);
       const ran = budget - cpu.fuel;
       thread.instructions += ran;
       budget -= Math.max(ran, 1);
+      // Out of fuel at a stop: a string instruction there that is half done (at its start, `run` would say "stop").
+      if (thread.passedStop !== undefined) thread.passedStop = stop.kind === "fuel" ? cpu.rip : undefined;
       if (stop.kind === "yield") break;
-      if (stop.kind !== "fuel") this.#kernel.stopped(thread, stop);
+      if (stop.kind !== "fuel" && stop.kind !== "stop") this.#kernel.stopped(thread, stop);
     }
     this.current = undefined;
+    this.#kernel.onSwitch?.(undefined);
     const now = this.#loop.now();
     thread.cpuTime += now - start;
     this.#kernel.charge(thread, now - start);

@@ -116,6 +116,28 @@ export class SymbolTable {
     return found === undefined ? undefined : { ...found, address: found.address + this.#bias };
   }
 
+  /** The address of the symbol of exactly this name, of any type; undefined where .symtab doesn't know it. */
+  symbolAddress(name: string): number | undefined {
+    const found = this.#symtab()?.addressOf(name);
+    return found === undefined ? undefined : found + this.#bias;
+  }
+
+  /**
+   * How far the stack pointer has gone down since the entry of the function that holds `address`, just before the
+   * instruction there: pcsp of the function table (Go runtime/symtab.go, funcspdelta). The return address lies there.
+   * @returns undefined where the table does not say
+   */
+  stackDelta(address: number): number | undefined {
+    const linked = address - this.#bias;
+    const table = this.#pclntab();
+    const index = table?.indexOf(linked);
+    if (table === undefined || index === undefined) {
+      return undefined;
+    }
+    const delta = table.pcValue(table.reader.u32(table.fieldOffset(index, 3)), index, linked);
+    return delta < 0 ? undefined : delta;
+  }
+
   /** The function of exactly this name; of several the one at the lowest address. */
   byName(name: string): Func | undefined {
     return this.#names().get(name);
