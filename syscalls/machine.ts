@@ -1,4 +1,5 @@
-import { DEFAULT_LEVEL, FEATURES, LEVELS, parseCpuModel } from "../emu/cpu/features.ts";
+import { DEFAULT_LEVEL, LEVELS, parseCpuModel } from "../emu/cpu/features.ts";
+import { instructionsWith } from "../emu/cpu/instruction-features.ts";
 import { cpuid } from "../emu/cpu/helpers.ts";
 import { REG } from "../emu/cpu/state.ts";
 import { Interpreter } from "../emu/interpreter/interpreter.ts";
@@ -100,7 +101,7 @@ export class Machine {
     const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, options.memoryLimit);
     this.memory = new GuestMemory(space);
     this.interpreter = new Interpreter(this.memory);
-    this.interpreter.code.allows = featureCheck(this.features);
+    this.interpreter.code.allows = instructionsWith(this.features);
     const { host } = options;
     const ids = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };
     const argv = (options.args ?? [options.path]).map(bytesOf);
@@ -250,8 +251,3 @@ const REQUIRED = new Set([
   ...["pni", "ssse3", "cx16", "sse4_1", "sse4_2", "popcnt", "lahf_lm"],
   ...["fma", "movbe", "osxsave", "avx", "f16c", "abm", "bmi1", "avx2", "bmi2"],
 ]);
-
-/** Which instructions the CPU model has. */
-function featureCheck(features: ReadonlySet<string>): () => boolean {
-  return features.size > 0 && FEATURES.size > 0 ? () => true : () => false;
-}
