@@ -18,6 +18,9 @@ interface CodeInfo {
   readonly handlers: Map<number, number>;
 }
 
+/** String operands under prefix 67. */
+const NARROW_STRINGS: ReadonlySet<OpKind> = new Set([OpKind.MemorySegESI, OpKind.MemorySegEDI, OpKind.MemoryESEDI]);
+
 const offsets: number[] = [];
 
 /** Byte offset in the CPU state of a register, or of the zero register for none. */
@@ -82,7 +85,7 @@ export class RecordWriter {
         if (immediates++ === 0) view.setBigUint64(record + RECORD.immediate, lastImmediate, true);
         else view.setInt32(record + RECORD.immediate2, Number(BigInt.asIntN(32, lastImmediate)), true);
       }
-      else form = segmentOf(raw.segmentPrefix) * 4;
+      else form = segmentOf(raw.segmentPrefix) * 4 + (NARROW_STRINGS.has(kind) ? 16 : 0);
     }
     let handler: number | undefined;
     if (info.general) handler = this.#handlers.indexOf(decoder.current(), row);
