@@ -23,7 +23,7 @@ import { Signals } from "./signals/state.ts";
 import { SYSCALLS } from "./syscalls.ts";
 import { FutexTable } from "./threads/futex.ts";
 import { IntervalTimers } from "./time/interval-timers.ts";
-import type { ProcessObserver, SyscallTracer } from "./tracer.ts";
+import type { ProcessObserver, Supervisor, SyscallTracer } from "./tracer.ts";
 import { Waits } from "./waits.ts";
 
 /** How a process ended: its own status, or the signal that killed it. */
@@ -78,6 +78,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   strace: SyscallTracer | undefined;
   /** Who sees threads come, go and take turns, and stops (CodeCache.stops); set by probes. */
   observer: ProcessObserver | undefined;
+  supervisor: Supervisor | undefined;
   readonly signals = new Signals(this);
   readonly waits = new Waits(this);
   readonly futexes = new FutexTable();
@@ -209,6 +210,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   forgetThread(thread: LinuxThread): void {
     if (!this.#threads.delete(thread.tid)) return;
     this.observer?.threadExit(thread);
+    this.supervisor?.threadExit(thread);
     this.#finishedCpuTime += thread.cpuTime;
     this.#finishedInstructions += thread.instructions;
     this.#freeSlots.push(thread.slot);
@@ -267,6 +269,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   /** Set by whoever watches threads take turns. */
   onSwitch: ((thread: LinuxThread | undefined) => void) | undefined;
+  /** Set by a debugger that steps threads (Kernel.execute). */
+  execute: ((thread: LinuxThread) => Stop | undefined) | undefined;
 
   prepare(thread: LinuxThread): void {
     if (this.#turnStart === 0) this.#turnStart = this.host.monotonicNs();
@@ -305,6 +309,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   #syscall(thread: LinuxThread): void {
     const { cpu } = thread;
     const number = Number(BigInt.asIntN(32, cpu.gpr[REG.RAX]));
+    if (this.supervisor?.syscallEntry(thread, number) === false) return;
     // SYSCALL saves RIP and RFLAGS in RCX and R11 (SDM Vol. 2B, SYSCALL).
     cpu.gpr[REG.RCX] = cpu.rip64;
     cpu.gpr[REG.R11] = cpu.rflags;
@@ -335,6 +340,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     if (thread.state === "exited" || this.finished) return;
     thread.cpu.gpr[REG.RAX] = BigInt.asUintN(64, BigInt(result));
     this.strace?.leave(this, thread, result);
+    this.supervisor?.syscallReturn(thread, thread.syscall);
   }
 }
 

@@ -26,3 +26,14 @@ export interface ProcessObserver {
   /** The thread is about to run the instruction at its RIP, which is one of the interpreter's stops. */
   stopped(thread: LinuxThread): void;
 }
+
+/** Who may hold threads back at what they do: a debugger. It pauses the scheduler itself. */
+export interface Supervisor {
+  /** A signal is about to be delivered; false takes it away from the thread (ptrace(2), signal-delivery-stop). */
+  signal(thread: LinuxThread, info: SignalInfo): boolean;
+  /** A system call is about to be carried out; false stops before it: it is asked again when the thread goes on. */
+  syscallEntry(thread: LinuxThread, number: number): boolean;
+  /** A system call has its result in RAX. */
+  syscallReturn(thread: LinuxThread, number: number): void;
+  threadExit(thread: LinuxThread): void;
+}

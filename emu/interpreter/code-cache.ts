@@ -13,6 +13,10 @@ const MAX_BLOCK = 64;
 /** Pages whose decoder is kept: about 4 KiB each. */
 const MAX_DECODERS = 512;
 
+/** The record of a single step and the one behind it; blocks follow. */
+const SINGLE = RECORDS;
+const FIRST_RECORD = RECORDS + 2 * RECORD_SIZE;
+
 /** Why no block starts at an address. */
 export type TranslateFailure =
   | { kind: "fault"; address: number }
@@ -34,7 +38,7 @@ export class CodeCache {
   readonly #view: DataView;
   readonly #writer: RecordWriter;
   readonly #decoders = new Map<number, BlockDecoder>();
-  #nextRecord = RECORDS;
+  #nextRecord = FIRST_RECORD;
   /** Blocks made, and instructions in them, since the start. */
   blocks = 0;
   instructions = 0;
@@ -64,6 +68,18 @@ export class CodeCache {
     this.#view.setUint32(slot + 8, record, true);
   }
 
+  /**
+   * A record of one instruction, for single steps: made anew each time, never linked and never found by jumps. It is
+   * valid until the next call.
+   */
+  single(address: number): number | TranslateFailure {
+    const block = this.#decode(address, SINGLE, 1);
+    if ("kind" in block) return block;
+    if (!block.ends) this.#writeNext(SINGLE + RECORD_SIZE, block.end, 1);
+    this.#handlers.make();
+    return SINGLE;
+  }
+
   #translate(address: number): number | TranslateFailure {
     if (this.#nextRecord + (MAX_BLOCK + 1) * RECORD_SIZE > RECORDS_END) this.flush();
     const first = this.#nextRecord;
@@ -85,8 +101,12 @@ export class CodeCache {
     return first;
   }
 
-  /** Decodes from an address to the end of the block and writes the records from `record` on. */
-  #decode(address: number, record: number): { count: number; end: number; ends: boolean } | TranslateFailure {
+  /** Decodes from an address to the end of the block, at most `most` instructions; writes the records from `record` on. */
+  #decode(
+    address: number,
+    record: number,
+    most = MAX_BLOCK,
+  ): { count: number; end: number; ends: boolean } | TranslateFailure {
     let at = address;
     let decoder: BlockDecoder | undefined;
     for (let count = 0; ; ) {
@@ -104,15 +124,22 @@ export class CodeCache {
       const { length } = decoder.raw;
       this.#writer.write(record + count * RECORD_SIZE, decoder, row, at, ++count);
       at += length;
-      if (row.ends || count === MAX_BLOCK || this.stops.has(at)) return { count, end: at, ends: row.ends };
+      if (row.ends || count === most || this.stops.has(at)) return { count, end: at, ends: row.ends };
     }
   }
 
-  #failure(at: number, failure: DecodeFailure | undefined, row: InstructionRow | undefined, decoder: BlockDecoder): TranslateFailure {
+  #failure(
+    at: number,
+    failure: DecodeFailure | undefined,
+    row: InstructionRow | undefined,
+    decoder: BlockDecoder,
+  ): TranslateFailure {
     if (failure === "truncated") {
       const available = this.#memory.accessible(at, MAX_INSTRUCTION, PROT_EXEC);
       // Fifteen bytes that go on are too long an instruction; fewer end at a page that can't be executed.
-      return available < MAX_INSTRUCTION ? { kind: "fault", address: at + available } : { kind: "invalid", address: at };
+      return available < MAX_INSTRUCTION
+        ? { kind: "fault", address: at + available }
+        : { kind: "invalid", address: at };
     }
     if (failure === "invalid" || row !== undefined) return { kind: "invalid", address: at };
     return { kind: "unimplemented", instruction: decoder.current() };
@@ -209,10 +236,11 @@ export class CodeCache {
     const u8 = this.#memory.u8;
     u8.fill(0, LOOKUP_TABLE, LOOKUP_TABLE + (16 << LOOKUP_BITS));
     this.#dropDecoders();
-    for (const page of [...this.#memory.space.pages.codePages]) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
+    for (const page of [...this.#memory.space.pages.codePages])
+      this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
     this.#blocksOfPage.clear();
     this.#records.clear();
-    this.#nextRecord = RECORDS;
+    this.#nextRecord = FIRST_RECORD;
     this.generation++;
   }
 }

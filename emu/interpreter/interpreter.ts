@@ -6,7 +6,7 @@ import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { BOUNCE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { TABLES } from "../semantics/helpers/index.ts";
-import { CodeCache } from "./code-cache.ts";
+import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
 import { Handlers, TABLE_SLOTS } from "./handlers.ts";
 import { RECORD } from "./record.ts";
@@ -25,7 +25,18 @@ export type Stop =
   /** An instruction that a TypeScript helper carries out (CPUID, RDTSC, …). */
   | { kind: "helper" }
   /** RIP is one of the addresses at which the caller wanted to stop. */
-  | { kind: "stop" };
+  | { kind: "stop" }
+  /** The instruction accesses memory that `watch` wants to see; it has not run. */
+  | { kind: "watch" };
+
+/**
+ * Asked about each access to a page that was made slow for it (AddressSpace.guard): true stops before the instruction.
+ * `access` is PROT_READ or PROT_WRITE.
+ */
+export type Watch = (address: number, bytes: number, access: number) => boolean;
+
+/** Beside the access in STATE.exitDetail: it failed because of `watch`. */
+const WATCHED = 0x100;
 
 interface CoreExports {
   enter(cpu: number, record: number): number;
@@ -37,6 +48,7 @@ const YIELD: Stop = { kind: "yield" };
 const SYSCALL: Stop = { kind: "syscall" };
 const HELPER: Stop = { kind: "helper" };
 const STOP: Stop = { kind: "stop" };
+const WATCH: Stop = { kind: "watch" };
 
 /** Instructions that push or pop beside what their operands say. */
 const IMPLICIT_STACK: ReadonlySet<Mnemonic> = new Set([
@@ -52,11 +64,18 @@ const IMPLICIT_STACK: ReadonlySet<Mnemonic> = new Set([
   Mnemonic.Leave,
 ]);
 
+function stopOfFailure(failure: TranslateFailure): Stop {
+  if (failure.kind === "fault") return { kind: "fault", address: BigInt(failure.address), access: PROT_EXEC };
+  return { kind: "undefined", instruction: failure.kind === "unimplemented" ? failure.instruction : undefined };
+}
+
 /** Tier 0: runs guest code through records and handlers (docs/architecture.md). */
 export class Interpreter {
   readonly memory: GuestMemory;
   readonly code: CodeCache;
   readonly handlers: Handlers;
+  /** Who wants to see accesses to guarded pages. */
+  watch: Watch | undefined;
   readonly #enter: (cpu: number, record: number) => number;
   readonly #view: DataView;
   /** A write to pages that are not neighbours in wasm memory, waiting in the bounce buffer. */
@@ -86,6 +105,10 @@ export class Interpreter {
     const address = Number(linear);
     try {
       const pieces = this.memory.pieces(address, bytes, need);
+      if (this.watch?.(address, bytes, need)) {
+        this.#view.setUint32(cpu + STATE.exitDetail, need | WATCHED, true);
+        return 0;
+      }
       if (pieces.length === 1) return pieces[0].byteOffset;
       this.memory.u8.set(this.memory.readBytes(address, bytes), BOUNCE);
       if (need & PROT_WRITE) this.#pending = { address, length: bytes };
@@ -120,10 +143,7 @@ export class Interpreter {
       if (!first && stops?.has(rip)) return STOP;
       if (rip >= TASK_SIZE) return { kind: "fault", address: cpu.rip64, access: PROT_EXEC };
       const record = this.code.recordAt(rip);
-      if (typeof record !== "number") {
-        if (record.kind === "fault") return { kind: "fault", address: BigInt(record.address), access: PROT_EXEC };
-        return { kind: "undefined", instruction: record.kind === "unimplemented" ? record.instruction : undefined };
-      }
+      if (typeof record !== "number") return stopOfFailure(record);
       if (linkRecord !== 0 && generation === this.code.generation) {
         if (linkField !== 0 && !this.code.stops.has(rip)) this.#view.setUint32(linkRecord + linkField, record, true);
       }
@@ -138,23 +158,45 @@ export class Interpreter {
         else this.#learn(cpu);
         continue;
       }
-      if (exit === EXIT.syscall) return SYSCALL;
-      if (exit === EXIT.yield) return YIELD;
-      if (exit === EXIT.helper) return HELPER;
-      this.#rewind(cpu, at);
-      if (exit === EXIT.stale) {
-        if (cpu.fuel < 0) return FUEL;
-        continue;
-      }
-      const detail = cpu.view.getUint32(STATE.exitDetail, true);
-      if (exit === EXIT.exception) {
-        return { kind: "exception", vector: detail, next: this.#view.getBigUint64(at + RECORD.next, true) };
-      }
-      const address = cpu.view.getBigUint64(STATE.faultAddress, true);
-      if (BigInt.asUintN(64, BigInt.asIntN(48, address)) === address) return { kind: "fault", address, access: detail };
-      const vector = this.#isStackAccess(cpu, address) ? VECTOR.SS : VECTOR.GP;
-      return { kind: "exception", vector, next: cpu.rip64 };
+      const stop = this.#stopOfExit(cpu, exit, at);
+      if (exit !== EXIT.stale || cpu.fuel < 0) return stop;
     }
+  }
+
+  /**
+   * Runs one instruction, or one element of a repeated string instruction, as RFLAGS.TF would have it (SDM Vol. 3B,
+   * "Single-Step Exception Condition"). Takes one from `cpu.fuel`.
+   * @param stops as for `run`: "stop" is returned where RIP has become one of them, "fuel" elsewhere
+   */
+  step(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
+    const { rip, fuel } = cpu;
+    if (rip >= TASK_SIZE) return { kind: "fault", address: cpu.rip64, access: PROT_EXEC };
+    const record = this.code.single(rip);
+    if (typeof record !== "number") return stopOfFailure(record);
+    // Without fuel it leaves at the end of the block, which is one instruction long.
+    cpu.fuel = 0;
+    const exit = this.#enter(cpu.address, record);
+    const stop = exit === EXIT.branch ? FUEL : this.#stopOfExit(cpu, exit, cpu.view.getUint32(STATE.exitRecord, true));
+    cpu.fuel += fuel;
+    return exit === EXIT.branch && stops?.has(cpu.rip) ? STOP : stop;
+  }
+
+  /** What an exit other than a branch means; RIP and fuel are set right. */
+  #stopOfExit(cpu: CpuState, exit: number, record: number): Stop {
+    if (exit === EXIT.syscall) return SYSCALL;
+    if (exit === EXIT.yield) return YIELD;
+    if (exit === EXIT.helper) return HELPER;
+    this.#rewind(cpu, record);
+    if (exit === EXIT.stale) return FUEL;
+    const detail = cpu.view.getUint32(STATE.exitDetail, true);
+    if (exit === EXIT.exception) {
+      return { kind: "exception", vector: detail, next: this.#view.getBigUint64(record + RECORD.next, true) };
+    }
+    if (detail & WATCHED) return WATCH;
+    const address = cpu.view.getBigUint64(STATE.faultAddress, true);
+    if (BigInt.asUintN(64, BigInt.asIntN(48, address)) === address) return { kind: "fault", address, access: detail };
+    const vector = this.#isStackAccess(cpu, address) ? VECTOR.SS : VECTOR.GP;
+    return { kind: "exception", vector, next: cpu.rip64 };
   }
 
   /**
@@ -187,4 +229,3 @@ export class Interpreter {
     cpu.fuel -= this.#view.getUint16(record + RECORD.count, true) - 1;
   }
 }
-

@@ -65,6 +65,8 @@ export class AddressSpace {
   peakAccessibleBytes = 0;
   /** Called before the code on a page changes or goes away; drops translations made from it. */
   onCodeChange: (page: number) => void = () => {};
+  /** Pages without PROT_READ in the page map so that reads are seen (guard). */
+  readonly #readGuarded = new Set<number>();
   readonly #u8: Uint8Array;
   #freeFrames: number[] = [];
 
@@ -245,6 +247,38 @@ export class AddressSpace {
 
   #ceiling(address: number): number {
     return address < WINDOW_END ? WINDOW_END : TASK_SIZE;
+  }
+
+  /**
+   * Makes accesses to the page of `address` take the slow path, where Interpreter.watch sees them: writes, or reads and
+   * writes. Changes of protection and code on the page undo it, so it is to be repeated before guest code runs.
+   */
+  guard(address: number, reads: boolean): void {
+    const page = Math.floor(address / PAGE_SIZE);
+    if (this.vmas.at(address) === undefined) return;
+    if (address >= WINDOW_END) this.pageIn(address);
+    // Stores to a page with translated code are never plain.
+    this.pages.markCodeAt(page * PAGE_SIZE, true);
+    if (!reads) return;
+    this.#readGuarded.add(page);
+    this.pages.hideReads(page * PAGE_SIZE);
+  }
+
+  /** Takes all guards away: accesses are plain again. */
+  unguard(): void {
+    for (const page of this.#readGuarded) {
+      const vma = this.vmas.at(page * PAGE_SIZE);
+      if (vma === undefined) continue;
+      this.onCodeChange(page);
+      this.#protectPages(page * PAGE_SIZE, page * PAGE_SIZE + PAGE_SIZE, vma.prot);
+    }
+    this.#readGuarded.clear();
+  }
+
+  /** Is an access allowed that the page map refuses because the page is guarded? */
+  allowsGuarded(address: number, need: number): boolean {
+    if (!this.#readGuarded.has(Math.floor(address / PAGE_SIZE))) return false;
+    return (effective(this.vmas.at(address)?.prot ?? 0) & need) === need;
   }
 
   #copy(from: number, to: number, length: number): void {

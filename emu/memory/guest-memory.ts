@@ -40,7 +40,7 @@ export class GuestMemory {
       perm = this.space.pages.outside(address) || this.space.pageIn(address);
       at = Math.floor(perm / PAGE_SIZE) * PAGE_SIZE + (address % PAGE_SIZE);
     }
-    if ((perm & need) !== need) throw new GuestFault(address);
+    if ((perm & need) !== need && !this.space.allowsGuarded(address, need)) throw new GuestFault(address);
     if (perm & PERM_CODE && need & PROT_WRITE) this.space.onCodeChange(Math.floor(address / PAGE_SIZE));
     return at;
   }

@@ -106,7 +106,28 @@ export class PageMap {
     }
     const entry = this.outside(address);
     if (entry === 0) return;
-    this.setOutside(address, Math.floor(entry / PAGE_SIZE) * PAGE_SIZE, (entry & PROT_MASK) | (holdsCode ? PERM_CODE : 0));
+    this.setOutside(
+      address,
+      Math.floor(entry / PAGE_SIZE) * PAGE_SIZE,
+      (entry & PROT_MASK) | (holdsCode ? PERM_CODE : 0),
+    );
+  }
+
+  /** Takes PROT_READ from the page at `address`, so that reads take the slow path. */
+  hideReads(address: number): void {
+    if (address >= PAGES_IN_WINDOW * PAGE_SIZE) {
+      const entry = this.outside(address);
+      if (entry !== 0)
+        this.setOutside(
+          address,
+          Math.floor(entry / PAGE_SIZE) * PAGE_SIZE,
+          entry & (PROT_MASK | PERM_CODE) & ~PROT_READ,
+        );
+      return;
+    }
+    const page = address / PAGE_SIZE;
+    this.#u8[PERM_MAP + page] &= ~PROT_READ;
+    this.#respan(page - 1, page + 1);
   }
 
   /** Clears the bytes of window pages [first, last) where they may be other than zero. */
@@ -188,7 +209,8 @@ export class PageMap {
 
   /** Permissions (PROT_*, PERM_CODE) of the page that holds `address`; for pages outside only those with a frame. */
   permissions(address: number): number {
-    if (address < PAGES_IN_WINDOW * PAGE_SIZE) return this.window(Math.floor(address / PAGE_SIZE)) & (PROT_MASK | PERM_CODE);
+    if (address < PAGES_IN_WINDOW * PAGE_SIZE)
+      return this.window(Math.floor(address / PAGE_SIZE)) & (PROT_MASK | PERM_CODE);
     return this.outside(address) & (PROT_MASK | PERM_CODE);
   }
 }

@@ -12,6 +12,8 @@ export interface GuestThread {
   instructions: number;
   /** RIP of a stop (CodeCache.stops) that the kernel has been told of, before its instruction has run. */
   passedStop?: number;
+  /** Held back by a debugger while the others may run. */
+  readonly held?: boolean;
 }
 
 /** The kernel personality: what happens when guest code stops. */
@@ -20,6 +22,8 @@ export interface Kernel<T extends GuestThread> {
   prepare(thread: T): void;
   /** Guest code stopped for anything but the end of its time slice. */
   stopped(thread: T, stop: Stop): void;
+  /** Runs a thread in the interpreter's place, within `cpu.fuel`; undefined leaves it to the interpreter. */
+  execute?: ((thread: T) => Stop | undefined) | undefined;
   /** A thread gets the CPU, or gives it up (undefined): for those who watch. */
   onSwitch?: ((thread: T | undefined) => void) | undefined;
   /** A thread's time slice is over; `ns` of CPU time went by. */
@@ -64,6 +68,8 @@ export class Scheduler<T extends GuestThread> {
   /** Switches from one thread to another. */
   switches = 0;
   #last: T | undefined;
+  /** Runnable threads that are held. */
+  readonly #parked = new Set<T>();
   #paused = false;
 
   constructor(interpreter: Interpreter, loop: EventLoop, kernel: Kernel<T>) {
@@ -106,6 +112,24 @@ export class Scheduler<T extends GuestThread> {
     this.#loop.wake();
   }
 
+  /** Puts threads that are no longer held back into the queue. */
+  unpark(): void {
+    for (const thread of this.#parked) {
+      if (thread.held) continue;
+      this.#parked.delete(thread);
+      this.#queue.push(thread);
+    }
+    this.#loop.wake();
+  }
+
+  /** Moves a thread that waits for its turn to the front of the queue. */
+  prefer(thread: T): void {
+    const at = this.#queue.indexOf(thread, this.#head);
+    if (at < 0) return;
+    this.#queue.splice(at, 1);
+    this.#queue.splice(this.#head, 0, thread);
+  }
+
   #dequeue(): T | undefined {
     while (this.#head < this.#queue.length) {
       const thread = this.#queue[this.#head++];
@@ -113,7 +137,9 @@ export class Scheduler<T extends GuestThread> {
         this.#queue.splice(0, this.#head);
         this.#head = 0;
       }
-      if (thread.state === "runnable") return thread;
+      if (thread.state !== "runnable") continue;
+      if (!thread.held) return thread;
+      this.#parked.add(thread);
     }
     return undefined;
   }
@@ -166,7 +192,7 @@ export class Scheduler<T extends GuestThread> {
       if (thread.state !== "runnable" || this.#paused || this.#kernel.finished) break;
       if (stops.size > 0 && this.#atStop(thread, stops)) continue;
       cpu.fuel = budget;
-      const stop = this.#interpreter.run(cpu, stops.size > 0 ? stops : undefined);
+      const stop = this.#kernel.execute?.(thread) ?? this.#interpreter.run(cpu, stops.size > 0 ? stops : undefined);
       const ran = budget - cpu.fuel;
       thread.instructions += ran;
       budget -= Math.max(ran, 1);

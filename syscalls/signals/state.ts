@@ -1,7 +1,17 @@
-import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import { REG } from "../../emu/cpu/state.ts";
+import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import { errno } from "../abi/errno.ts";
-import { defaultAction, SA_NODEFER, SA_RESETHAND, SA_RESTART, SEGV_MAPERR, SI_KERNEL, SIG_DFL, SIG_IGN, SIGNAL } from "../abi/signals.ts";
+import {
+  defaultAction,
+  SA_NODEFER,
+  SA_RESETHAND,
+  SA_RESTART,
+  SEGV_MAPERR,
+  SI_KERNEL,
+  SIG_DFL,
+  SIG_IGN,
+  SIGNAL,
+} from "../abi/signals.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { enterHandler, UNBLOCKABLE } from "./frame.ts";
@@ -128,6 +138,7 @@ export class Signals {
     while (thread.state === "runnable" && !process.finished) {
       const info = this.take(thread, (signal) => !(thread.signalMask & bitOf(signal)));
       if (info === undefined) break;
+      if (process.supervisor?.signal(thread, info) === false) return;
       process.strace?.signal(process, thread, info);
       const action = this.action(info.signal);
       if (action.handler === BigInt(SIG_IGN)) continue;
