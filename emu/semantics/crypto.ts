@@ -1,5 +1,5 @@
 import type { Mnemonic } from "iced-x86";
-import { I32, type I32Expr, i32, type I64Expr, i64, V128, type V128Expr } from "../wasm/expr.ts";
+import { I32, type I32Expr, type I64Expr, i32, i64, V128, type V128Expr } from "../wasm/expr.ts";
 import { i32x4, i64x2, v128 } from "../wasm/simd.ts";
 import { shuffleLanes } from "./float-arithmetic.ts";
 import { TABLE } from "./helpers/tables.ts";
@@ -21,42 +21,62 @@ for (const name of ["aesenc", "aesenclast", "aesdec", "aesdeclast"]) {
   );
 }
 define(withVex("Aesimc"), "Vol. 2A, AESIMC", (e) => unaryParts(e, (a) => e.callHelper("aesimc", V128, [a])));
-define(withVex("Aeskeygenassist"), "Vol. 2A, AESKEYGENASSIST", (e) => {
-  const constant = i32.const(lastImmediate(e));
-  unaryParts(e, (a) => {
-    const substitute = (lane: number): I32Expr => e.let(e.callHelper("aesSubWord", I32, [i32x4.extract(a, lane)]));
-    const turn = (word: I32Expr): I32Expr => i32.xor(i32.rotr(word, i32.const(8)), constant);
-    const [one, three] = [substitute(1), substitute(3)];
-    return [turn(one), three, turn(three)].reduce<V128Expr>(
-      (vector, word, i) => i32x4.replace(vector, i + 1, word),
-      i32x4.splat(one),
-    );
-  });
-}, IN_FORM);
+define(
+  withVex("Aeskeygenassist"),
+  "Vol. 2A, AESKEYGENASSIST",
+  (e) => {
+    const constant = i32.const(lastImmediate(e));
+    unaryParts(e, (a) => {
+      const substitute = (lane: number): I32Expr => e.let(e.callHelper("aesSubWord", I32, [i32x4.extract(a, lane)]));
+      const turn = (word: I32Expr): I32Expr => i32.xor(i32.rotr(word, i32.const(8)), constant);
+      const [one, three] = [substitute(1), substitute(3)];
+      return [turn(one), three, turn(three)].reduce<V128Expr>(
+        (vector, word, i) => i32x4.replace(vector, i + 1, word),
+        i32x4.splat(one),
+      );
+    });
+  },
+  IN_FORM,
+);
 
 // Carry-less multiplication and GF(2^8).
 
-define(withVex("Pclmulqdq"), "Vol. 2B, PCLMULQDQ", (e) => {
-  const immediate = lastImmediate(e);
-  binaryParts(e, (a, b) => {
-    const args = [i64x2.extract(a, immediate & 1), i64x2.extract(b, (immediate >> 4) & 1)];
-    return e.callHelper("clmul", V128, args);
-  });
-}, IN_FORM);
+define(
+  withVex("Pclmulqdq"),
+  "Vol. 2B, PCLMULQDQ",
+  (e) => {
+    const immediate = lastImmediate(e);
+    binaryParts(e, (a, b) => {
+      const args = [i64x2.extract(a, immediate & 1), i64x2.extract(b, (immediate >> 4) & 1)];
+      return e.callHelper("clmul", V128, args);
+    });
+  },
+  IN_FORM,
+);
 define(withVex("Gf2p8mulb"), "Vol. 2A, GF2P8MULB", (e) =>
   binaryParts(e, (a, b) => e.callHelper("gf2p8mul", V128, [a, b])),
 );
-define(withVex("Gf2p8affineqb"), "Vol. 2A, GF2P8AFFINEQB", (e) => {
-  const constant = lanes(8, lastImmediate(e));
-  binaryParts(e, (a, b) => v128.xor(e.callHelper("gf2p8affine", V128, [a, b]), constant));
-}, IN_FORM);
-define(withVex("Gf2p8affineinvqb"), "Vol. 2A, GF2P8AFFINEINVQB", (e) => {
-  const constant = lanes(8, lastImmediate(e));
-  binaryParts(e, (a, b) => {
-    const inverse = e.callHelper("gf2p8inverse", V128, [a]);
-    return v128.xor(e.callHelper("gf2p8affine", V128, [inverse, b]), constant);
-  });
-}, IN_FORM);
+define(
+  withVex("Gf2p8affineqb"),
+  "Vol. 2A, GF2P8AFFINEQB",
+  (e) => {
+    const constant = lanes(8, lastImmediate(e));
+    binaryParts(e, (a, b) => v128.xor(e.callHelper("gf2p8affine", V128, [a, b]), constant));
+  },
+  IN_FORM,
+);
+define(
+  withVex("Gf2p8affineinvqb"),
+  "Vol. 2A, GF2P8AFFINEINVQB",
+  (e) => {
+    const constant = lanes(8, lastImmediate(e));
+    binaryParts(e, (a, b) => {
+      const inverse = e.callHelper("gf2p8inverse", V128, [a]);
+      return v128.xor(e.callHelper("gf2p8affine", V128, [inverse, b]), constant);
+    });
+  },
+  IN_FORM,
+);
 
 // SHA. Lane 3 holds what comes first. Memory need not be aligned: the SDM asks for it (exceptions type 4), but
 // processors that were asked did not.
@@ -66,10 +86,15 @@ const sha = (e: Translator, op: (a: V128Expr, b: V128Expr) => V128Expr): void =>
   const a = readPart(e, 0);
   writeParts(e, 0, [e.let(op(a, b))]);
 };
-define("Sha1rnds4", "Vol. 2B, SHA1RNDS4", (e) => {
-  const group = lastImmediate(e) & 3;
-  sha(e, (a, b) => e.callHelper(`sha1rnds4_${group}`, V128, [a, b]));
-}, IN_FORM);
+define(
+  "Sha1rnds4",
+  "Vol. 2B, SHA1RNDS4",
+  (e) => {
+    const group = lastImmediate(e) & 3;
+    sha(e, (a, b) => e.callHelper(`sha1rnds4_${group}`, V128, [a, b]));
+  },
+  IN_FORM,
+);
 define("Sha1nexte", "Vol. 2B, SHA1NEXTE", (e) =>
   sha(e, (a, b) => {
     const turned = i32.rotl(i32x4.extract(a, 3), i32.const(30));

@@ -85,7 +85,11 @@ const ODD = { 32: [1, 3, 5, 7], 64: [1, 3] } as const;
 /** Picks lanes of a (0…) and b (128 / width…). */
 export function shuffleLanes(width: number, a: V128Expr, b: V128Expr, picks: readonly number[]): V128Expr {
   const bytes = width / 8;
-  return v128.shuffle(a, b, picks.flatMap((lane) => Array.from({ length: bytes }, (_, i) => lane * bytes + i)));
+  return v128.shuffle(
+    a,
+    b,
+    picks.flatMap((lane) => Array.from({ length: bytes }, (_, i) => lane * bytes + i)),
+  );
 }
 
 /** All ones in the lanes whose bit is set. */

@@ -1,5 +1,17 @@
 import type { Mnemonic } from "iced-x86";
-import { type F32Expr, type F64Expr, f32, f64, I32, type I32Expr, i32, i64, select, V128, type V128Expr } from "../wasm/expr.ts";
+import {
+  type F32Expr,
+  type F64Expr,
+  f32,
+  f64,
+  I32,
+  type I32Expr,
+  i32,
+  i64,
+  select,
+  V128,
+  type V128Expr,
+} from "../wasm/expr.ts";
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
 import {
   bitsOf,
@@ -55,7 +67,24 @@ const TRUTHS = [
   LESS | EQUAL | GREATER | UNORDERED,
 ];
 /** Which of those signal in the first 16 encodings; in the second 16 it is the others. */
-const SIGNALING = [false, true, true, false, false, true, true, false, false, true, true, false, false, true, true, false];
+const SIGNALING = [
+  false,
+  true,
+  true,
+  false,
+  false,
+  true,
+  true,
+  false,
+  false,
+  true,
+  true,
+  false,
+  false,
+  true,
+  true,
+  false,
+];
 
 /** The predicate of an immediate: 5 bits with VEX, 3 without. */
 function predicateOf(e: Translator): Predicate {
@@ -101,7 +130,13 @@ function packedCompare(e: Translator, width: Precision, predicate: Predicate, a:
 }
 
 /** How two scalars compare: an OUTCOME, pinned. */
-function outcomeOf(e: Translator, width: Precision, signaling: boolean, a: F32Expr | F64Expr, b: F32Expr | F64Expr): I32Expr {
+function outcomeOf(
+  e: Translator,
+  width: Precision,
+  signaling: boolean,
+  a: F32Expr | F64Expr,
+  b: F32Expr | F64Expr,
+): I32Expr {
   const less = width === 64 ? f64.lt(a as F64Expr, b as F64Expr) : f32.lt(a as F32Expr, b as F32Expr);
   const equal = width === 64 ? f64.eq(a as F64Expr, b as F64Expr) : f32.eq(a as F32Expr, b as F32Expr);
   return fastOr(

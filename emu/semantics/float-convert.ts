@@ -1,9 +1,10 @@
 import type { Mnemonic } from "iced-x86";
+import { PROT_WRITE } from "../layout.ts";
 import {
-  type F32Expr,
-  type F64Expr,
   F32,
+  type F32Expr,
   F64,
+  type F64Expr,
   f32,
   f64,
   type I32Expr,
@@ -14,7 +15,6 @@ import {
   V128,
   type V128Expr,
 } from "../wasm/expr.ts";
-import { PROT_WRITE } from "../layout.ts";
 import { f32x4, f64x2, i16x8, i32x4, i64x2 } from "../wasm/simd.ts";
 import {
   bitsOf,
@@ -22,8 +22,8 @@ import {
   fastOr,
   fastOrPacked,
   finishPacked,
-  floatUnaryParts,
   floatOf,
+  floatUnaryParts,
   isArithmeticFast,
   isExactFast,
   ordinaryScalars,
@@ -203,12 +203,18 @@ function doublesToDwords(e: Translator, truncate: boolean, a: V128Expr): V128Exp
 define(withVex("Cvtdq2ps"), "Vol. 2A, CVTDQ2PS", (e) => floatUnaryParts(e, (a) => dwordsToSingles(e, a)));
 define(withVex("Cvtdq2pd"), "Vol. 2A, CVTDQ2PD", (e) => {
   const sources = widenSource(e, 1, e.operand(0).width >> 7);
-  writeParts(e, 0, sources.map((a) => e.let(f64x2.convertLowI32x4S(a))));
+  writeParts(
+    e,
+    0,
+    sources.map((a) => e.let(f64x2.convertLowI32x4S(a))),
+  );
 });
 for (const truncate of [false, true]) {
   const t = truncate ? "t" : "";
   const sdm = `Vol. 2A, CVT${t.toUpperCase()}`;
-  define(withVex(`Cvt${t}ps2dq` as Name), `${sdm}PS2DQ`, (e) => floatUnaryParts(e, (a) => singlesToDwords(e, truncate, a)));
+  define(withVex(`Cvt${t}ps2dq` as Name), `${sdm}PS2DQ`, (e) =>
+    floatUnaryParts(e, (a) => singlesToDwords(e, truncate, a)),
+  );
   define(withVex(`Cvt${t}pd2dq` as Name), `${sdm}PD2DQ`, (e) => {
     const parts = readParts(e, 1).map((a) => doublesToDwords(e, truncate, a));
     finishPacked(e);

@@ -1,5 +1,5 @@
-import { STATE } from "../cpu/state.ts";
 import { VECTOR } from "../cpu/exits.ts";
+import { STATE } from "../cpu/state.ts";
 import {
   type Expr,
   F32,
@@ -8,6 +8,7 @@ import {
   type F64Expr,
   f32,
   f64,
+  I32,
   type I32Expr,
   I64,
   type I64Expr,
@@ -17,7 +18,6 @@ import {
   V128,
   type V128Expr,
   type ValType,
-  I32,
 } from "../wasm/expr.ts";
 import { f32x4, f64x2, i32x4, i64x2, v128 } from "../wasm/simd.ts";
 import { MXCSR } from "./helpers/float-format.ts";
@@ -67,7 +67,12 @@ const RANGES = {
 const sign = { 64: 1n << 63n, 32: 1n << 31n } as const;
 
 /** Are all of these scalars ordinary? With `positive`, their sign bit has to be clear too. */
-export function ordinaryScalars(width: Precision, range: Range, values: readonly FloatExpr[], positive = false): I32Expr {
+export function ordinaryScalars(
+  width: Precision,
+  range: Range,
+  values: readonly FloatExpr[],
+  positive = false,
+): I32Expr {
   const { start, mask: bits } = RANGES[range][width];
   const mask = positive ? bits | sign[width] : bits;
   if (width === 64) {
@@ -108,12 +113,7 @@ export function fastOr<T extends ValType>(
 }
 
 /** The same for vectors: the instruction ends with `finishPacked` when all of its parts are computed. */
-export function fastOrPacked(
-  e: Translator,
-  condition: I32Expr,
-  quick: () => V128Expr,
-  slow: () => V128Expr,
-): V128Expr {
+export function fastOrPacked(e: Translator, condition: I32Expr, quick: () => V128Expr, slow: () => V128Expr): V128Expr {
   return decide(e, condition, V128, quick, slow);
 }
 
@@ -155,9 +155,7 @@ export function commitExceptions(e: Translator): void {
 
 /** A scalar as helpers take it: its bits, zero-extended. */
 export const bitsOf = (width: Precision, value: FloatExpr): I64Expr =>
-  width === 64
-    ? i64.reinterpretF64(value as F64Expr)
-    : i64.extendI32U(i32.reinterpretF32(value as F32Expr));
+  width === 64 ? i64.reinterpretF64(value as F64Expr) : i64.extendI32U(i32.reinterpretF32(value as F32Expr));
 
 export function floatOf(width: 64, bits: I64Expr): F64Expr;
 export function floatOf(width: 32, bits: I64Expr): F32Expr;
@@ -210,7 +208,13 @@ const OPERATIONS: Readonly<Record<BinaryOperation, Row>> = {
 };
 
 /** a op b as the processor computes it; operands pinned, result pinned. */
-export function scalarBinary(e: Translator, op: BinaryOperation, width: Precision, a: FloatExpr, b: FloatExpr): FloatExpr {
+export function scalarBinary(
+  e: Translator,
+  op: BinaryOperation,
+  width: Precision,
+  a: FloatExpr,
+  b: FloatExpr,
+): FloatExpr {
   const { range, exact, scalar } = OPERATIONS[op];
   const usual = exact ? isExactFast(e) : isArithmeticFast(e);
   return fastOr<typeof F32 | typeof F64>(

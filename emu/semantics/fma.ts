@@ -1,17 +1,5 @@
 import type { Mnemonic } from "iced-x86";
-import {
-  F32,
-  type F32Expr,
-  F64,
-  type F64Expr,
-  f32,
-  f64,
-  I64,
-  i32,
-  i64,
-  V128,
-  type V128Expr,
-} from "../wasm/expr.ts";
+import { F32, type F32Expr, F64, type F64Expr, f32, f64, I64, i32, i64, V128, type V128Expr } from "../wasm/expr.ts";
 import { f32x4, f64x2, i64x2, v128 } from "../wasm/simd.ts";
 import {
   bitsOf,
@@ -61,7 +49,12 @@ const KINDS: Readonly<Record<string, Kind>> = {
 const LOW_BITS = (1n << 29n) - 1n;
 const MIDPOINT = 1n << 28n;
 
-function scalarFma(e: Translator, width: Precision, negate: number, operands: (F32Expr | F64Expr)[]): F32Expr | F64Expr {
+function scalarFma(
+  e: Translator,
+  width: Precision,
+  negate: number,
+  operands: (F32Expr | F64Expr)[],
+): F32Expr | F64Expr {
   const slow = (): F32Expr | F64Expr => {
     const bits = operands.map((x) => bitsOf(width, x));
     return floatOf(width, e.callHelper(`fma${width}`, I64, [e.stateAddress(), ...bits, i32.const(negate)]));
@@ -139,7 +132,12 @@ for (const [kindName, kind] of Object.entries(KINDS)) {
       define(`${name}s${letter(width)}` as Name, sdm, (e) => {
         const memory = readScalar(e, width, 2);
         const all = [readScalar(e, width, 0), readScalar(e, width, 1), memory];
-        const result = scalarFma(e, width, kind.even, order.map((i) => all[i]));
+        const result = scalarFma(
+          e,
+          width,
+          kind.even,
+          order.map((i) => all[i]),
+        );
         // Unlike other VEX scalars the destination keeps the rest of its own XMM register.
         if (width === 64) e.writeLow64(0, result as F64Expr);
         else e.writeLow32(0, result as F32Expr);

@@ -4,7 +4,17 @@ import { i8x16, i16x8, i32x4, i64x2, v128 } from "../wasm/simd.ts";
 import { shuffleLanes } from "./float-arithmetic.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
-import { binaryParts, lanes, lastImmediate, unaryParts, usesMmx, withVex, ZERO } from "./vector-operands.ts";
+import {
+  binaryParts,
+  lanes,
+  lastImmediate,
+  readParts,
+  unaryParts,
+  usesMmx,
+  withVex,
+  writeParts,
+  ZERO,
+} from "./vector-operands.ts";
 
 /** Packed integer and bitwise operations (SDM Vol. 1, 9.4, 11.4.2, 12.5 to 12.12). One row serves MMX, SSE and AVX2. */
 
@@ -75,8 +85,7 @@ each("Vol. 2B, PMULLW, PMULLD, PMULHW, PMULHUW, PMULUDQ, PMULDQ, PMADDWD", {
   Pmuldq: (a, b) => i64x2.extmulLowI32x4S(evenDwords(a), evenDwords(b)),
   Pmaddwd: i32x4.dotI16x8S,
   // WebAssembly saturates -1 × -1 to 0x7fff, where the processor gives 0x8000.
-  Pmulhrsw: (a, b) =>
-    v128.xor(i16x8.q15mulrSatS(a, b), v128.and(i16x8.eq(a, MIN_WORD), i16x8.eq(b, MIN_WORD))),
+  Pmulhrsw: (a, b) => v128.xor(i16x8.q15mulrSatS(a, b), v128.and(i16x8.eq(a, MIN_WORD), i16x8.eq(b, MIN_WORD))),
   Pmaddubsw: (a, b) => {
     const low = i16x8.mul(v128.and(a, lanes(16, 0xff)), i16x8.shrS(i16x8.shl(b, i32.const(8)), i32.const(8)));
     const high = i16x8.mul(i16x8.shrU(a, i32.const(8)), i16x8.shrS(b, i32.const(8)));
@@ -159,3 +168,45 @@ define(withVex("Phminposuw"), "Vol. 2B, PHMINPOSUW", (e) =>
     return i64x2.replace(ZERO, 0, i64.extendI32U(i32.rotl(one, i32.const(16))));
   }),
 );
+
+// Dot products onto an accumulator (AVX-VNNI; SDM Vol. 2C, VPDPBUSD and following).
+
+/** Sums of four products of an unsigned byte of a and a signed byte of b. */
+function byteDots(a: V128Expr, b: V128Expr): V128Expr {
+  const low = i16x8.mul(v128.and(a, lanes(16, 0xff)), i16x8.shrS(i16x8.shl(b, i32.const(8)), i32.const(8)));
+  const high = i16x8.mul(i16x8.shrU(a, i32.const(8)), i16x8.shrS(b, i32.const(8)));
+  return i32x4.add(i32x4.extaddPairwiseI16x8S(low), i32x4.extaddPairwiseI16x8S(high));
+}
+
+/** The word sum of -2^15 × -2^15 twice, 2^31, is the one that does not fit 32 bits: as an i32x4 it looks like -2^31. */
+const MIN_DWORD = lanes(32, -(2n ** 31n));
+
+/** a + b, saturated to signed double words. */
+function addSaturated(e: Translator, a: V128Expr, b: V128Expr): V128Expr {
+  const sum = e.let(i32x4.add(a, b));
+  const overflows = i32x4.shrS(v128.and(v128.xor(a, sum), v128.xor(b, sum)), i32.const(31));
+  const limit = v128.xor(i32x4.shrS(a, i32.const(31)), lanes(32, 0x7fff_ffff));
+  return v128.bitselect(limit, sum, overflows);
+}
+
+/** dst = dst + the dot products of the words, or of the bytes, in each double word of operands 1 and 2. */
+function accumulate(e: Translator, isSaturated: boolean, ofWords: boolean): void {
+  const second = readParts(e, 2);
+  const first = readParts(e, 1);
+  const results = readParts(e, 0).map((accumulator, part) => {
+    const [a, b] = [first[part], second[part]];
+    const dots = e.let(ofWords ? i32x4.dotI16x8S(a, b) : byteDots(a, b));
+    if (!isSaturated) return e.let(i32x4.add(accumulator, dots));
+    const sum = e.let(addSaturated(e, accumulator, dots));
+    if (!ofWords) return sum;
+    // 2^31 is one more than the largest double word: what is below zero goes up to 2^31 above itself.
+    const negative = i32x4.shrS(accumulator, i32.const(31));
+    const wrapped = v128.bitselect(i32x4.add(accumulator, MIN_DWORD), lanes(32, 0x7fff_ffff), negative);
+    return e.let(v128.bitselect(wrapped, sum, i32x4.eq(dots, MIN_DWORD)));
+  });
+  writeParts(e, 0, results);
+}
+define("Vpdpbusd", "Vol. 2C, VPDPBUSD", (e) => accumulate(e, false, false));
+define("Vpdpbusds", "Vol. 2C, VPDPBUSDS", (e) => accumulate(e, true, false));
+define("Vpdpwssd", "Vol. 2C, VPDPWSSD", (e) => accumulate(e, false, true));
+define("Vpdpwssds", "Vol. 2C, VPDPWSSDS", (e) => accumulate(e, true, true));

@@ -66,9 +66,7 @@ for (const [names, bits] of [
   [["Vmaskmovps", "Vpmaskmovd"], 32],
   [["Vmaskmovpd", "Vpmaskmovq"], 64],
 ] as const) {
-  define(names, "Vol. 2C, VMASKMOV, VPMASKMOV", (e) =>
-    e.isMemory(0) ? maskedStore(e, bits) : maskedLoad(e, bits),
-  );
+  define(names, "Vol. 2C, VMASKMOV, VPMASKMOV", (e) => (e.isMemory(0) ? maskedStore(e, bits) : maskedLoad(e, bits)));
 }
 
 /**
@@ -98,8 +96,14 @@ function gather(e: Translator, indexBits: 32 | 64, bits: 32 | 64): void {
   clearUpper(e, 2, partsOf(e, 2));
 }
 
-for (const [index, indexBits] of [["d", 32], ["q", 64]] as const) {
-  for (const [integer, float, bits] of [["d", "ps", 32], ["q", "pd", 64]] as const) {
+for (const [index, indexBits] of [
+  ["d", 32],
+  ["q", 64],
+] as const) {
+  for (const [integer, float, bits] of [
+    ["d", "ps", 32],
+    ["q", "pd", 64],
+  ] as const) {
     const names = [`Vpgather${index}${integer}`, `Vgather${index}${float}`] as Name[];
     define(names, "Vol. 2C, VGATHERDPS, VPGATHERDD", (e) => gather(e, indexBits, bits));
   }

@@ -1,6 +1,6 @@
 import { REG, STATE } from "../cpu/state.ts";
 import { PROT_WRITE } from "../layout.ts";
-import { I32, i32, type I64Expr, i64, type V128Expr } from "../wasm/expr.ts";
+import { I32, type I64Expr, i32, i64, type V128Expr } from "../wasm/expr.ts";
 import { i8x16, i32x4, i64x2 } from "../wasm/simd.ts";
 import { shuffleLanes } from "./float-arithmetic.ts";
 import { define } from "./table.ts";
@@ -76,9 +76,7 @@ function moveScalar(e: Translator, bits: 32 | 64): void {
   const low = e.let(e.readVectorPart(last, 0));
   const rest = e.let(e.readVectorPart(e.instruction.vex ? 1 : 0, 0));
   writeParts(e, 0, [
-    bits === 64
-      ? i64x2.replace(rest, 0, i64x2.extract(low, 0))
-      : i32x4.replace(rest, 0, i32x4.extract(low, 0)),
+    bits === 64 ? i64x2.replace(rest, 0, i64x2.extract(low, 0)) : i32x4.replace(rest, 0, i32x4.extract(low, 0)),
   ]);
 }
 define(withVex("Movss"), "Vol. 2B, MOVSS", (e) => moveScalar(e, 32));

@@ -102,7 +102,7 @@ export function writeParts(e: Translator, i: number, values: readonly V128Expr[]
     const pinned = values.map((value) => e.let(value));
     const host = vectorAccess(e, bytes, PROT_WRITE, options);
     if (bytes < 16) e.storeInt(bytes * 8, host, i64x2.extract(pinned[0], 0));
-    else pinned.forEach((value, part) => e.storeV128(host, value, part * 16));
+    else for (const [part, value] of pinned.entries()) e.storeV128(host, value, part * 16);
     e.commit(host);
     return;
   }
@@ -110,7 +110,7 @@ export function writeParts(e: Translator, i: number, values: readonly V128Expr[]
     writeMmx(e, i, values[0]);
     return;
   }
-  values.forEach((value, part) => e.writeVectorPart(i, part, value));
+  for (const [part, value] of values.entries()) e.writeVectorPart(i, part, value);
   clearUpper(e, i, values.length);
 }
 

@@ -108,7 +108,8 @@ function shiftVariable(e: Translator, kind: Kind, bits: 32 | 64): void {
       } else {
         const count = e.let(i64x2.extract(counts, lane));
         const large = i64.gtU(count, i64.const(63));
-        const shifted = kind === "shl" ? i64.shl(i64x2.extract(value, lane), count) : i64.shrU(i64x2.extract(value, lane), count);
+        const shifted =
+          kind === "shl" ? i64.shl(i64x2.extract(value, lane), count) : i64.shrU(i64x2.extract(value, lane), count);
         result = i64x2.replace(result, lane, select(large, i64.const(0), shifted));
       }
     }

@@ -43,11 +43,19 @@ function interleave(e: Translator, bits: 8 | 16 | 32 | 64, high: boolean): void 
   });
 }
 
-for (const [name, bits] of [["bw", 8], ["wd", 16], ["dq", 32], ["qdq", 64]] as const) {
+for (const [name, bits] of [
+  ["bw", 8],
+  ["wd", 16],
+  ["dq", 32],
+  ["qdq", 64],
+] as const) {
   define(withVex(`Punpckl${name}`), "Vol. 2B, PUNPCKLBW", (e) => interleave(e, bits, false));
   define(withVex(`Punpckh${name}`), "Vol. 2B, PUNPCKHBW", (e) => interleave(e, bits, true));
 }
-for (const [name, bits] of [["ps", 32], ["pd", 64]] as const) {
+for (const [name, bits] of [
+  ["ps", 32],
+  ["pd", 64],
+] as const) {
   define(withVex(`Unpckl${name}`), "Vol. 2C, UNPCKLPS", (e) => interleave(e, bits, false));
   define(withVex(`Unpckh${name}`), "Vol. 2C, UNPCKHPS", (e) => interleave(e, bits, true));
 }
@@ -62,52 +70,97 @@ define(withVex("Pshufb"), "Vol. 2B, PSHUFB", (e) => {
   const mask = lanes(8, usesMmx(e) ? 0x87 : 0x8f);
   binaryParts(e, (a, b) => i8x16.swizzle(a, v128.and(b, mask)));
 });
-define(withVex("Pshufd"), "Vol. 2B, PSHUFD", (e) => {
-  const picks = fields(lastImmediate(e));
-  unaryParts(e, (a) => shuffleLanes(32, a, a, picks));
-}, IN_FORM);
-define(withVex("Pshuflw"), "Vol. 2B, PSHUFLW", (e) => {
-  const picks = [...fields(lastImmediate(e)), 4, 5, 6, 7];
-  unaryParts(e, (a) => shuffleLanes(16, a, a, picks));
-}, IN_FORM);
-define(withVex("Pshufhw"), "Vol. 2B, PSHUFHW", (e) => {
-  const picks = [0, 1, 2, 3, ...fields(lastImmediate(e)).map((field) => field + 4)];
-  unaryParts(e, (a) => shuffleLanes(16, a, a, picks));
-}, IN_FORM);
-define("Pshufw", "Vol. 2B, PSHUFW", (e) => {
-  const picks = [...fields(lastImmediate(e)), 4, 5, 6, 7];
-  unaryParts(e, (a) => shuffleLanes(16, a, a, picks));
-}, IN_FORM);
-define(withVex("Shufps"), "Vol. 2B, SHUFPS", (e) => {
-  const [a0, a1, b0, b1] = fields(lastImmediate(e));
-  binaryParts(e, (a, b) => shuffleLanes(32, a, b, [a0, a1, b0 + 4, b1 + 4]));
-}, IN_FORM);
-define(withVex("Shufpd"), "Vol. 2B, SHUFPD", (e) => {
-  const immediate = lastImmediate(e);
-  binaryParts(e, (a, b, part) => {
-    const control = immediate >> (2 * part);
-    return shuffleLanes(64, a, b, [control & 1, 2 + ((control >> 1) & 1)]);
-  });
-}, IN_FORM);
+define(
+  withVex("Pshufd"),
+  "Vol. 2B, PSHUFD",
+  (e) => {
+    const picks = fields(lastImmediate(e));
+    unaryParts(e, (a) => shuffleLanes(32, a, a, picks));
+  },
+  IN_FORM,
+);
+define(
+  withVex("Pshuflw"),
+  "Vol. 2B, PSHUFLW",
+  (e) => {
+    const picks = [...fields(lastImmediate(e)), 4, 5, 6, 7];
+    unaryParts(e, (a) => shuffleLanes(16, a, a, picks));
+  },
+  IN_FORM,
+);
+define(
+  withVex("Pshufhw"),
+  "Vol. 2B, PSHUFHW",
+  (e) => {
+    const picks = [0, 1, 2, 3, ...fields(lastImmediate(e)).map((field) => field + 4)];
+    unaryParts(e, (a) => shuffleLanes(16, a, a, picks));
+  },
+  IN_FORM,
+);
+define(
+  "Pshufw",
+  "Vol. 2B, PSHUFW",
+  (e) => {
+    const picks = [...fields(lastImmediate(e)), 4, 5, 6, 7];
+    unaryParts(e, (a) => shuffleLanes(16, a, a, picks));
+  },
+  IN_FORM,
+);
+define(
+  withVex("Shufps"),
+  "Vol. 2B, SHUFPS",
+  (e) => {
+    const [a0, a1, b0, b1] = fields(lastImmediate(e));
+    binaryParts(e, (a, b) => shuffleLanes(32, a, b, [a0, a1, b0 + 4, b1 + 4]));
+  },
+  IN_FORM,
+);
+define(
+  withVex("Shufpd"),
+  "Vol. 2B, SHUFPD",
+  (e) => {
+    const immediate = lastImmediate(e);
+    binaryParts(e, (a, b, part) => {
+      const control = immediate >> (2 * part);
+      return shuffleLanes(64, a, b, [control & 1, 2 + ((control >> 1) & 1)]);
+    });
+  },
+  IN_FORM,
+);
 
-define(withVex("Palignr"), "Vol. 2B, PALIGNR", (e) => {
-  const shift = lastImmediate(e);
-  const picks = (from: number): number[] => Array.from({ length: 16 }, (_, i) => i + from);
-  binaryParts(e, (a, b) => {
-    if (usesMmx(e)) return shift < 16 ? v128.shuffle(e.let(shuffleLanes(64, b, a, [0, 2])), ZERO, picks(shift)) : ZERO;
-    if (shift <= 16) return v128.shuffle(b, a, picks(shift));
-    return shift < 32 ? v128.shuffle(a, ZERO, picks(shift - 16)) : ZERO;
-  });
-}, IN_FORM);
+define(
+  withVex("Palignr"),
+  "Vol. 2B, PALIGNR",
+  (e) => {
+    const shift = lastImmediate(e);
+    const picks = (from: number): number[] => Array.from({ length: 16 }, (_, i) => i + from);
+    binaryParts(e, (a, b) => {
+      if (usesMmx(e))
+        return shift < 16 ? v128.shuffle(e.let(shuffleLanes(64, b, a, [0, 2])), ZERO, picks(shift)) : ZERO;
+      if (shift <= 16) return v128.shuffle(b, a, picks(shift));
+      return shift < 32 ? v128.shuffle(a, ZERO, picks(shift - 16)) : ZERO;
+    });
+  },
+  IN_FORM,
+);
 
 // Blend.
 
-function blendByImmediate(e: Translator, bits: 16 | 32 | 64, perPart: (immediate: number, part: number) => number): void {
+function blendByImmediate(
+  e: Translator,
+  bits: 16 | 32 | 64,
+  perPart: (immediate: number, part: number) => number,
+): void {
   const immediate = lastImmediate(e);
   const count = 128 / bits;
   binaryParts(e, (a, b, part) => {
     const control = perPart(immediate, part);
-    return shuffleLanes(bits, a, b, Array.from({ length: count }, (_, i) => i + ((control >> i) & 1 ? count : 0)));
+    return shuffleLanes(
+      bits,
+      a,
+      b,
+      Array.from({ length: count }, (_, i) => i + ((control >> i) & 1 ? count : 0)),
+    );
   });
 }
 define(withVex("Pblendw"), "Vol. 2B, PBLENDW", (e) => blendByImmediate(e, 16, (immediate) => immediate), IN_FORM);
@@ -121,7 +174,11 @@ function blendByMask(e: Translator, shape: typeof i8x16 | typeof i32x4 | typeof 
   const b = readParts(e, second);
   const a = readParts(e, first);
   const masks = e.instruction.vex ? readParts(e, 3) : [e.let(e.vectorByNumber(0, 0))];
-  writeParts(e, 0, a.map((value, part) => e.let(v128.bitselect(b[part], value, shape.ltS(masks[part], ZERO)))));
+  writeParts(
+    e,
+    0,
+    a.map((value, part) => e.let(v128.bitselect(b[part], value, shape.ltS(masks[part], ZERO)))),
+  );
 }
 define(withVex("Pblendvb"), "Vol. 2B, PBLENDVB", (e) => blendByMask(e, i8x16));
 define(withVex("Blendvps"), "Vol. 2A, BLENDVPS", (e) => blendByMask(e, i32x4));
@@ -135,50 +192,70 @@ const laneOf = (e: Translator, i: number, bits: number): number =>
   lastImmediate(e) & ((isMmx(e, i) ? 64 : 128) / bits - 1);
 
 for (const [letter, [bits]] of Object.entries(ELEMENTS)) {
-  define(withVex(`Pinsr${letter}` as Name), "Vol. 2B, PINSRB/PINSRD/PINSRQ; PINSRW", (e) => {
-    const [first, second] = sourcesOf(e);
-    const value = e.read(second);
-    const vector = readPart(e, first);
-    const lane = laneOf(e, 0, bits);
-    const narrow = i32.wrap(value);
-    const result =
-      bits === 64
-        ? i64x2.replace(vector, lane, value)
-        : (bits === 32 ? i32x4 : bits === 16 ? i16x8 : i8x16).replace(vector, lane, narrow);
-    enterMmx(e);
-    writeParts(e, 0, [result]);
-  }, IN_FORM);
-  define(withVex(`Pextr${letter}` as Name), "Vol. 2B, PEXTRB/PEXTRD/PEXTRQ; PEXTRW", (e) => {
-    const vector = e.readVectorPart(1, 0);
-    const lane = laneOf(e, 1, bits);
-    const value =
-      bits === 64
-        ? i64x2.extract(vector, lane)
-        : i64.extendI32U(
-            bits === 32
-              ? i32x4.extract(vector, lane)
-              : bits === 16
-                ? i16x8.extractU(vector, lane)
-                : i8x16.extractU(vector, lane),
-          );
-    const pinned = e.let(value);
-    enterMmx(e);
-    e.write(0, pinned);
-  }, IN_FORM);
+  define(
+    withVex(`Pinsr${letter}` as Name),
+    "Vol. 2B, PINSRB/PINSRD/PINSRQ; PINSRW",
+    (e) => {
+      const [first, second] = sourcesOf(e);
+      const value = e.read(second);
+      const vector = readPart(e, first);
+      const lane = laneOf(e, 0, bits);
+      const narrow = i32.wrap(value);
+      const result =
+        bits === 64
+          ? i64x2.replace(vector, lane, value)
+          : (bits === 32 ? i32x4 : bits === 16 ? i16x8 : i8x16).replace(vector, lane, narrow);
+      enterMmx(e);
+      writeParts(e, 0, [result]);
+    },
+    IN_FORM,
+  );
+  define(
+    withVex(`Pextr${letter}` as Name),
+    "Vol. 2B, PEXTRB/PEXTRD/PEXTRQ; PEXTRW",
+    (e) => {
+      const vector = e.readVectorPart(1, 0);
+      const lane = laneOf(e, 1, bits);
+      const value =
+        bits === 64
+          ? i64x2.extract(vector, lane)
+          : i64.extendI32U(
+              bits === 32
+                ? i32x4.extract(vector, lane)
+                : bits === 16
+                  ? i16x8.extractU(vector, lane)
+                  : i8x16.extractU(vector, lane),
+            );
+      const pinned = e.let(value);
+      enterMmx(e);
+      e.write(0, pinned);
+    },
+    IN_FORM,
+  );
 }
-define(withVex("Extractps"), "Vol. 2A, EXTRACTPS", (e) => {
-  e.write(0, e.let(i64.extendI32U(i32x4.extract(e.readVectorPart(1, 0), lastImmediate(e) & 3))));
-}, IN_FORM);
-define(withVex("Insertps"), "Vol. 2A, INSERTPS", (e) => {
-  const immediate = lastImmediate(e);
-  const [first, second] = sourcesOf(e);
-  const source = readPart(e, second, { bytes: 4 });
-  const vector = readPart(e, first);
-  const from = e.isMemory(second) ? 0 : immediate >> 6;
-  const inserted = i32x4.replace(vector, (immediate >> 4) & 3, i32x4.extract(source, from));
-  const kept = lanes(32, ...[0, 1, 2, 3].map((lane) => ((immediate >> lane) & 1 ? 0 : -1)));
-  writeParts(e, 0, [v128.and(inserted, kept)]);
-}, IN_FORM);
+define(
+  withVex("Extractps"),
+  "Vol. 2A, EXTRACTPS",
+  (e) => {
+    e.write(0, e.let(i64.extendI32U(i32x4.extract(e.readVectorPart(1, 0), lastImmediate(e) & 3))));
+  },
+  IN_FORM,
+);
+define(
+  withVex("Insertps"),
+  "Vol. 2A, INSERTPS",
+  (e) => {
+    const immediate = lastImmediate(e);
+    const [first, second] = sourcesOf(e);
+    const source = readPart(e, second, { bytes: 4 });
+    const vector = readPart(e, first);
+    const from = e.isMemory(second) ? 0 : immediate >> 6;
+    const inserted = i32x4.replace(vector, (immediate >> 4) & 3, i32x4.extract(source, from));
+    const kept = lanes(32, ...[0, 1, 2, 3].map((lane) => ((immediate >> lane) & 1 ? 0 : -1)));
+    writeParts(e, 0, [v128.and(inserted, kept)]);
+  },
+  IN_FORM,
+);
 
 // Extend.
 
@@ -189,7 +266,12 @@ const EXTEND = {
 } as const;
 
 for (const [names, from, to] of [
-  ["bw", 8, 16], ["bd", 8, 32], ["bq", 8, 64], ["wd", 16, 32], ["wq", 16, 64], ["dq", 32, 64],
+  ["bw", 8, 16],
+  ["bd", 8, 32],
+  ["bq", 8, 64],
+  ["wd", 16, 32],
+  ["wq", 16, 64],
+  ["dq", 32, 64],
 ] as const) {
   for (const signed of [true, false]) {
     define(withVex(`Pmov${signed ? "s" : "z"}x${names}`), "Vol. 2B, PMOVSX; PMOVZX", (e) => {
@@ -199,7 +281,12 @@ for (const [names, from, to] of [
         // The bytes that this part is made of, at the low end.
         const start = part * ((16 * from) / to);
         let value = source;
-        if (part > 0) value = v128.shuffle(source, source, Array.from({ length: 16 }, (_, i) => (start + i) & 15));
+        if (part > 0)
+          value = v128.shuffle(
+            source,
+            source,
+            Array.from({ length: 16 }, (_, i) => (start + i) & 15),
+          );
         for (let width: number = from; width < to; width *= 2) value = EXTEND[width as 8][signed ? 0 : 1](value);
         return e.let(value);
       });

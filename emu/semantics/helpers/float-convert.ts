@@ -170,15 +170,19 @@ function buildRound(width: Width): (f: FunctionBuilder, call: HelperCall) => voi
 
 export const FLOAT_CONVERT_HELPERS: readonly Helper[] = [
   ...WIDTHS.flatMap((to) =>
-    WIDTHS.map((from): Helper => ({
-      name: `toInt${to}From${from}`,
-      params: [I32, I64, I32],
-      result: I64,
-      build: buildToInt(to, from),
-    })),
+    WIDTHS.map(
+      (from): Helper => ({
+        name: `toInt${to}From${from}`,
+        params: [I32, I64, I32],
+        result: I64,
+        build: buildToInt(to, from),
+      }),
+    ),
   ),
   ...WIDTHS.map((to): Helper => ({ name: `fromInt${to}`, params: [I32, I64], result: I64, build: buildFromInt(to) })),
-  ...WIDTHS.map((width): Helper => ({ name: `round${width}`, params: [I32, I64, I32], result: I64, build: buildRound(width) })),
+  ...WIDTHS.map(
+    (width): Helper => ({ name: `round${width}`, params: [I32, I64, I32], result: I64, build: buildRound(width) }),
+  ),
   { name: "narrow64", params: [I32, I64], result: I64, build: buildNarrow },
   { name: "widen32", params: [I32, I64], result: I64, build: buildWiden },
   { name: "widen16", params: [I32, I64], result: I64, build: buildWidenHalf },

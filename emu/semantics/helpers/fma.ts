@@ -1,7 +1,7 @@
 import {
   F64,
-  f64,
   type F64Expr,
+  f64,
   I32,
   type I32Expr,
   I64,
@@ -290,11 +290,13 @@ function packed(width: 32 | 64): Helper {
   };
 }
 
-const SOFT = ([32, 64] as const).map((width): Helper => ({
-  name: `fma${width}`,
-  params: [I32, I64, I64, I64, I32],
-  result: I64,
-  build: buildSoft(FORMAT[width]),
-}));
+const SOFT = ([32, 64] as const).map(
+  (width): Helper => ({
+    name: `fma${width}`,
+    params: [I32, I64, I64, I64, I32],
+    result: I64,
+    build: buildSoft(FORMAT[width]),
+  }),
+);
 
 export const FMA_HELPERS: readonly Helper[] = [...SOFT, ...FAST, packed(32), packed(64)];

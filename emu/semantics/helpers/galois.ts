@@ -58,7 +58,11 @@ function buildAffine(f: FunctionBuilder): void {
   const x = f.param(0, V128);
   const matrices = f.param(1, V128);
   const bits = Array.from({ length: 8 }, (_, bit) => {
-    const row = v128.shuffle(matrices, matrices, Array.from({ length: 16 }, (_, i) => (i & 8) + 7 - bit));
+    const row = v128.shuffle(
+      matrices,
+      matrices,
+      Array.from({ length: 16 }, (_, i) => (i & 8) + 7 - bit),
+    );
     const parity = v128.and(i8x16.popcnt(v128.and(x, row)), bytes(1));
     return bit === 0 ? parity : i8x16.shl(parity, i32.const(bit));
   });

@@ -1,4 +1,17 @@
-import { type Expr, I32, type I32Expr, I64, type I64Expr, i32, i64, type LocalRef, select, V128, type V128Expr, type ValType } from "../../wasm/expr.ts";
+import {
+  type Expr,
+  I32,
+  type I32Expr,
+  I64,
+  type I64Expr,
+  i32,
+  i64,
+  type LocalRef,
+  select,
+  V128,
+  type V128Expr,
+  type ValType,
+} from "../../wasm/expr.ts";
 import type { FunctionBuilder } from "../../wasm/function.ts";
 import { i32x4, i64x2 } from "../../wasm/simd.ts";
 import { cpuOf, n } from "./float-format.ts";
@@ -48,7 +61,12 @@ function buildComparePacked(width: Width): (f: FunctionBuilder, call: HelperCall
     const result = f.local(V128);
     const truth = f.param(4, I32);
     for (let lane = 0; lane < 128 / width; lane++) {
-      const args = [cpuOf(f), laneOf(width, f.param(1, V128), lane), laneOf(width, f.param(2, V128), lane), f.param(3, I32)];
+      const args = [
+        cpuOf(f),
+        laneOf(width, f.param(1, V128), lane),
+        laneOf(width, f.param(2, V128), lane),
+        f.param(3, I32),
+      ];
       const outcome: I32Expr = call(`compare${width}`, I32, args);
       const isTrue = i32.and(i32.shrU(truth, outcome), i32.const(1));
       setLane(f, width, result, lane, select(isTrue, n(-1), n(0)));

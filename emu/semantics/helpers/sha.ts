@@ -81,10 +81,12 @@ export const SHA_HELPERS: readonly Helper[] = [
   { name: "sha256rnds2", params: [V128, V128, V128], result: V128, build: buildRounds256 },
   { name: "sha256msg2", params: two, result: V128, build: buildMessage256 },
   { name: "sha1msg2", params: two, result: V128, build: buildMessage1 },
-  ...[0, 1, 2, 3].map((group): Helper => ({
-    name: `sha1rnds4_${group}`,
-    params: two,
-    result: V128,
-    build: buildRounds1(group),
-  })),
+  ...[0, 1, 2, 3].map(
+    (group): Helper => ({
+      name: `sha1rnds4_${group}`,
+      params: two,
+      result: V128,
+      build: buildRounds1(group),
+    }),
+  ),
 ];

@@ -1,12 +1,25 @@
 import { STATE } from "../../cpu/state.ts";
-import { type Expr, F32, F64, f32, f64, I32, type I32Expr, I64, type I64Expr, i32, i64, select } from "../../wasm/expr.ts";
+import {
+  type Expr,
+  F32,
+  F64,
+  f32,
+  f64,
+  I32,
+  type I32Expr,
+  I64,
+  type I64Expr,
+  i32,
+  i64,
+  select,
+} from "../../wasm/expr.ts";
 import type { FunctionBuilder } from "../../wasm/function.ts";
 import {
   cpuOf,
   denormalOperand,
-  flushDenormal,
   FORMAT,
   type Format,
+  flushDenormal,
   hasMxcsr,
   isDenormal,
   isInfinite,

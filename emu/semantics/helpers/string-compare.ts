@@ -34,8 +34,7 @@ const WORDS: Shape = {
   count: 8,
   ops: i16x8,
   // Byte numbers 2i and 2i + 1 in each lane.
-  element: (vector, i) =>
-    i8x16.swizzle(vector, i16x8.splat(i32.add(i32.mul(i, i32.const(0x202)), i32.const(0x100)))),
+  element: (vector, i) => i8x16.swizzle(vector, i16x8.splat(i32.add(i32.mul(i, i32.const(0x202)), i32.const(0x100)))),
   numbers: constant(Array.from({ length: 16 }, (_, i) => (i & 1 ? 0 : i >> 1))),
   splat: i16x8.splat,
 };
