@@ -1,6 +1,6 @@
 import { Code, Mnemonic } from "iced-x86";
 import { EXIT, VECTOR } from "../cpu/exits.ts";
-import { REG } from "../cpu/state.ts";
+import { REG, STATE } from "../cpu/state.ts";
 import { type I64Expr, i32, i64 } from "../wasm/expr.ts";
 import { CONDITIONS } from "./move.ts";
 import { define, defineString } from "./table.ts";
@@ -9,7 +9,7 @@ import type { Translator } from "./translator.ts";
 const n = (value: number): I64Expr => i64.const(value);
 const ENDS = { ends: true };
 
-/** #GP, before anything changes, for a branch target that is not canonical (SDM Vol. 1, 3.3.7.1). */
+/** #GP, before anything changes, for a branch target or base that is not canonical (SDM Vol. 1, 3.3.7.1). */
 function requireCanonical(e: Translator, target: I64Expr): void {
   const extended = i64.shrS(i64.shl(target, n(16)), n(16));
   e.raiseIf(i64.ne(extended, target), VECTOR.GP);
@@ -93,6 +93,15 @@ const PRIVILEGED = [
 define(PRIVILEGED, "Vol. 3A, 5.9", (e) => e.raise(VECTOR.GP), ENDS);
 for (const name of ["Insb", "Insw", "Insd", "Outsb", "Outsw", "Outsd"] as const) {
   defineString(name, "Vol. 3A, 5.9", (e) => e.raise(VECTOR.GP));
+}
+
+for (const [name, base] of [["fs", STATE.fsBase], ["gs", STATE.gsBase]] as const) {
+  define(`Rd${name}base`, "Vol. 2B, RDFSBASE/RDGSBASE", (e) => e.write(0, e.state(base, 64)));
+  define(`Wr${name}base`, "Vol. 2D, WRFSBASE/WRGSBASE", (e) => {
+    const value = e.read(0);
+    requireCanonical(e, value);
+    e.setState(base, value, 64);
+  });
 }
 
 const NOTHING = [
