@@ -1,0 +1,27 @@
+import { PAGE_SIZE, TASK_SIZE, WINDOW_END } from "../../emu/layout.ts";
+import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
+
+/**
+ * Reads guest memory whatever its protection, as a debugger may (ptrace(2), PTRACE_PEEKDATA; Linux: FOLL_FORCE).
+ * @returns the bytes up to the first page that is not mapped, at most `length`
+ */
+export function peek(memory: GuestMemory, address: number, length: number): Uint8Array {
+  const { space } = memory;
+  const end = Math.min(address + length, TASK_SIZE);
+  const out = new Uint8Array(Math.max(0, end - address));
+  let at = address;
+  while (at < end) {
+    if (!(at >= 0) || space.vmas.at(at) === undefined) break;
+    const next = Math.min(end, Math.floor(at / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE);
+    const host = at < WINDOW_END ? at : frameOf(memory, at);
+    // A page outside the window that was never touched reads as zero.
+    if (host !== undefined) out.set(memory.u8.subarray(host, host + next - at), at - address);
+    at = next;
+  }
+  return out.subarray(0, at - address);
+}
+
+function frameOf(memory: GuestMemory, address: number): number | undefined {
+  const entry = memory.space.pages.outside(address);
+  return entry === 0 ? undefined : Math.floor(entry / PAGE_SIZE) * PAGE_SIZE + (address % PAGE_SIZE);
+}

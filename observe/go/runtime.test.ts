@@ -1,0 +1,129 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { fixturePath } from "../../fixtures/programs.ts";
+import { readExecutable } from "../../loader/elf.ts";
+import { loadFixture } from "../testing.ts";
+import { findAddresses } from "./addresses.ts";
+import { GoRuntimeError, layoutOf, minorOf, offsetsFromDwarf, offsetsFromTable, waitReasonsOf } from "./layout.ts";
+import { RELEASES } from "./releases.ts";
+import { GoRuntime } from "./runtime.ts";
+
+const RELEASE_FIXTURES = [
+  "work",
+  ...["1.9", "1.11", "1.14", "1.17", "1.19", "1.21", "1.23", "1.25"].map((n) => `work-go${n}`),
+];
+const executableOf = (name: string) => {
+  const path = fixturePath(`bin/${name}`);
+  return readExecutable(new Uint8Array(readFileSync(path)), path);
+};
+
+describe("layouts", () => {
+  it("are the same in the table as in DWARF", () => {
+    const offsets = offsetsFromDwarf(executableOf("work"));
+    expect(offsets).toBeDefined();
+    expect(offsets).toEqual(offsetsFromTable(27));
+  });
+
+  it("come from DWARF first, from the release otherwise, and say so when there is neither", () => {
+    expect(layoutOf(executableOf("work"), "go1.99").source).toBe("DWARF");
+    const stripped = executableOf("work-stripped");
+    expect(layoutOf(stripped, "go1.27.4").source).toBe("table");
+    expect(() => layoutOf(stripped, "go1.99.1")).toThrow(GoRuntimeError);
+    expect(() => layoutOf(stripped, "go1.99.1")).toThrow(/go1\.99\.1 is not known \(goemu knows Go 1\.9 to 1\.27/);
+    expect(() => layoutOf(stripped, undefined)).toThrow(/no Go version/);
+  });
+
+  it("know each release's wait reasons", () => {
+    for (const minor of RELEASES.filter((release) => release >= 11)) {
+      expect(waitReasonsOf(minor)).toContain("chan receive");
+      expect(waitReasonsOf(minor)[0]).toBe("");
+    }
+    expect(waitReasonsOf(10)).toEqual([]);
+  });
+
+  it("read versions of releases, candidates and development builds", () => {
+    expect(["go1.9", "go1.21.13", "go1.26rc1", "devel go1.27-abc123 X:none", "devel +abc"].map(minorOf)).toEqual([
+      9,
+      21,
+      26,
+      27,
+      undefined,
+    ]);
+  });
+});
+
+describe("addresses", () => {
+  it.each(RELEASE_FIXTURES)("are found in the code of %s as its symbols have them", (name) => {
+    const { machine } = loadFixture(name);
+    const layout = layoutOf(machine.executable, machine.symbols.goVersion);
+    const known = findAddresses(machine, layout);
+    machine.symbols.symbolAddress = () => undefined;
+    const found = findAddresses(machine, layout);
+    expect(known.sched).toBeGreaterThan(0);
+    expect(found.sched).toBe(known.sched);
+    expect(found.allgs).toBe(known.allgs);
+    expect(found.allp).toContain(known.allp[0]);
+  });
+});
+
+describe("GoRuntime", () => {
+  it.each([...RELEASE_FIXTURES, "work-stripped", "work-nosections"])(
+    "reads %s at the start of main.work",
+    async (name) => {
+      const { machine, probes } = loadFixture(name);
+      const go = new GoRuntime(machine);
+      let seen = 0;
+      probes.onFunctionEntry("main.work", (thread) => {
+        seen++;
+        const g = go.currentG(thread);
+        const current = go.goroutine(g);
+        expect(current.status).toBe("running");
+        expect(current.startFunction).toMatch(
+          /^main\.(work|main·dwrap·1|main·dwrap·2|main\.func[12]|main\.gowrap[12])$/,
+        );
+        expect(current.creator).toBe("main.main");
+        expect(current.created?.file).toMatch(/main\.go$/);
+        expect([16, 17, 18, 19]).toContain(current.created?.line);
+        const stack = go.stack(g);
+        expect(stack.map((frame) => frame.name)).toContain("main.work");
+        expect(stack.at(-1)?.name).toBe("runtime.goexit");
+        const all = go.goroutines();
+        const main = all.find(({ id }) => id === 1);
+        expect(main?.startFunction).toBe("runtime.main");
+        expect(["waiting", "runnable", "running"]).toContain(main?.status);
+        expect(all.map((other) => other.startFunction)).toContain("runtime.forcegchelper");
+        const forcegc = all.find((other) => other.startFunction === "runtime.forcegchelper");
+        expect(forcegc?.waitReason).toMatch(/^force gc \(idle\)$/);
+        const names = go.stack(forcegc?.address ?? 0).map((frame) => frame.name);
+        expect(names.slice(-2)).toEqual(["runtime.forcegchelper", "runtime.goexit"]);
+        expect(names[0]).toMatch(/^runtime\.gopark/);
+        const ps = go.processors();
+        expect(ps.map(({ id }) => id)).toEqual([0, 1]);
+        const own = ps.find(({ address }) => address === go.currentP(thread));
+        expect(own?.status).toBe("running");
+        expect(own?.m).toBe(go.currentM(thread));
+        expect(go.threads().find(({ address }) => address === go.currentM(thread))?.tid).toBe(thread.tid);
+        const scheduler = go.scheduler();
+        expect(scheduler.idlePs).toBe(ps.filter(({ status }) => status === "idle").length);
+        const queued = [...scheduler.runQueue, ...ps.flatMap(({ runNext, runQueue }) => [runNext, ...runQueue])];
+        for (const waiting of queued.filter((address) => address !== 0)) {
+          expect(go.goroutine(waiting).status).toBe("runnable");
+        }
+      });
+      await machine.run();
+      expect(seen).toBe(2);
+    },
+  );
+
+  it("shows inlined calls as frames of their own", async () => {
+    const { machine, probes } = loadFixture("work-opt");
+    const go = new GoRuntime(machine);
+    const traces: string[][] = [];
+    probes.onFunctionEntry("fmt.Fprintf", (thread) =>
+      traces.push(go.threadStack(thread).map(({ name }) => name ?? "?")),
+    );
+    await machine.run();
+    // fmt.Printf is inlined into main.work.
+    expect(traces[0].slice(0, 3)).toEqual(["fmt.Fprintf", "fmt.Printf", "main.work"]);
+  });
+});
