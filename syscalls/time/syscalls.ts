@@ -4,7 +4,7 @@ import { Block, type SyscallResult } from "../block.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { row } from "../table.ts";
-import { clockOf, readClock } from "./clocks.ts";
+import { CLOCK, clockOf, readClock } from "./clocks.ts";
 import { INTERVAL_SYSCALLS } from "./interval-timers.ts";
 import { deadlineAt, NS_PER_SECOND, readTimespec, writeTimespec, writeTimeval } from "./timespec.ts";
 
@@ -61,8 +61,17 @@ function nanosleep(process: LinuxProcess, _thread: LinuxThread, args: Args): Sys
   return sleepUntil(process, deadlineAt(process, ns), args.address(1));
 }
 
+/** Clocks without a sleep of their own (kernel/time/posix-timers.c: no nsleep). */
+const NO_SLEEP: ReadonlySet<number> = new Set([
+  CLOCK.THREAD_CPUTIME_ID,
+  CLOCK.MONOTONIC_RAW,
+  CLOCK.REALTIME_COARSE,
+  CLOCK.MONOTONIC_COARSE,
+]);
+
 function clockNanosleep(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
   const clock = clockOf(process, thread, args.i32(0));
+  if (NO_SLEEP.has(args.i32(0))) throw new SyscallError("ENOTSUP");
   const ns = readTimespec(process.memory, args.address(2));
   if (clock.kind === "thread") throw new SyscallError("EINVAL");
   if (!(args.i32(1) & TIMER_ABSTIME)) return sleepUntil(process, deadlineAt(process, ns), args.address(3));
