@@ -212,7 +212,9 @@ export class Interpreter {
     const { memory } = instruction;
     if (memory?.stackSegment && memory.segment === SEGMENT.none) return true;
     const top = cpu.gpr[REG.RSP];
-    return IMPLICIT_STACK.has(instruction.mnemonic) && (address === top || BigInt.asUintN(64, top - address) <= 8n);
+    if (!IMPLICIT_STACK.has(instruction.mnemonic)) return false;
+    // Beside a memory operand it may have been either access.
+    return memory === undefined || address === top || BigInt.asUintN(64, top - address) <= 8n;
   }
 
   /** Lets the next indirect jump to RIP find its block. */

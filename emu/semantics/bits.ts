@@ -177,6 +177,6 @@ define("Pext", "Vol. 2B, PEXT", (e) => {
 /** Accumulator-only byte translation through a table at RBX (or EBX). */
 define("Xlatb", "Vol. 2C, XLAT/XLATB", (e) => {
   const index = e.gpr(REG.RAX, 8);
-  const offset = i64.add(e.gpr(REG.RBX), index);
+  const offset = e.cut(i64.add(e.gpr(REG.RBX), index), e.instruction.memory?.address32 ? 32 : 64);
   e.setGpr(REG.RAX, e.load(i64.add(e.segmentBase(), offset), 8), 8);
 });
