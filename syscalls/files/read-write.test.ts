@@ -180,3 +180,22 @@ describe("descriptors", () => {
     expect(p.call("close_range", 5, 4, 0)).toBe(-errno.EINVAL);
   });
 });
+
+describe("links that lead into the host's own /proc", () => {
+  it("show the guest's", () => {
+    fs.symlinkSync("/proc/self/comm", `${directory}/comm`);
+    fs.symlinkSync("/proc/self", `${directory}/me`);
+    const buffer = p.room(64);
+    for (const name of ["comm", "me/comm"]) {
+      const fd = open(name, abi.O_RDONLY);
+      expect(p.call("read", fd, buffer, 64)).toBe(6);
+      expect(p.text(buffer, 6)).toBe("guest\n");
+    }
+    expect(open("me/oom_score", abi.O_RDONLY)).toBe(-errno.ENOENT);
+    const at = p.room(144);
+    expect(p.call("stat", `${directory}/me`, at)).toBe(0);
+    expect(p.memory.readU32(at + 24)).toBe(0o040555);
+    fs.unlinkSync(`${directory}/comm`);
+    fs.unlinkSync(`${directory}/me`);
+  });
+});
