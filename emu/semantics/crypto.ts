@@ -1,11 +1,19 @@
 import type { Mnemonic } from "iced-x86";
 import { I32, type I32Expr, type I64Expr, i32, i64, V128, type V128Expr } from "../wasm/expr.ts";
 import { i32x4, i64x2, v128 } from "../wasm/simd.ts";
-import { shuffleLanes } from "./float-arithmetic.ts";
 import { TABLE } from "./helpers/tables.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
-import { binaryParts, lanes, lastImmediate, readPart, unaryParts, withVex, writeParts } from "./vector-operands.ts";
+import {
+  binaryParts,
+  lanes,
+  lastImmediate,
+  readPart,
+  shuffleLanes,
+  unaryParts,
+  withVex,
+  writeParts,
+} from "./vector-operands.ts";
 
 /** AES-NI, PCLMULQDQ, SHA extensions, GFNI and CRC32 (SDM Vol. 1, 12.13, 5.20, 5.21, 12.12.3). */
 

@@ -14,7 +14,7 @@ import {
 } from "./float.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
-import { clearUpper, lanes, lastImmediate, sourcesOf, withVex } from "./vector-operands.ts";
+import { clearUpper, lanes, lastImmediate, shuffleLanes, sourcesOf, withVex } from "./vector-operands.ts";
 
 /** Add, subtract, multiply, divide, minimum, maximum and square root (SDM Vol. 1, 10.4.1.1, 11.4.1.1). */
 
@@ -81,16 +81,6 @@ for (const width of PRECISIONS) {
 
 const EVEN = { 32: [0, 2, 4, 6], 64: [0, 2] } as const;
 const ODD = { 32: [1, 3, 5, 7], 64: [1, 3] } as const;
-
-/** Picks lanes of a (0…) and b (128 / width…). */
-export function shuffleLanes(width: number, a: V128Expr, b: V128Expr, picks: readonly number[]): V128Expr {
-  const bytes = width / 8;
-  return v128.shuffle(
-    a,
-    b,
-    picks.flatMap((lane) => Array.from({ length: bytes }, (_, i) => lane * bytes + i)),
-  );
-}
 
 /** All ones in the lanes whose bit is set. */
 function laneMask(width: Precision, bits: number): V128Expr {

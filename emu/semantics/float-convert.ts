@@ -30,7 +30,7 @@ import {
   ordinaryVectors,
   type Precision,
 } from "./float.ts";
-import { letter, readScalar, shuffleLanes, writeScalar } from "./float-arithmetic.ts";
+import { letter, readScalar, writeScalar } from "./float-arithmetic.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
 import {
@@ -39,6 +39,7 @@ import {
   lastImmediate,
   readPart,
   readParts,
+  shuffleLanes,
   sourcesOf,
   usesMmx,
   vectorAccess,

@@ -12,12 +12,12 @@ import {
   ordinaryVectors,
   type Precision,
 } from "./float.ts";
-import { letter, readScalar, shuffleLanes } from "./float-arithmetic.ts";
+import { letter, readScalar } from "./float-arithmetic.ts";
 import { NEGATE } from "./helpers/fma.ts";
 import { packedName } from "./helpers/packed-float.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
-import { clearUpper, lanes, readParts, writeParts } from "./vector-operands.ts";
+import { clearUpper, lanes, readParts, shuffleLanes, writeParts } from "./vector-operands.ts";
 
 /** FMA3 (SDM Vol. 2C, VFMADD132PD and following): exactly one rounding. Fast paths in helpers/fma.ts. */
 

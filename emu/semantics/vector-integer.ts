@@ -1,7 +1,6 @@
 import type { Mnemonic } from "iced-x86";
 import { i32, i64, type V128Expr } from "../wasm/expr.ts";
 import { i8x16, i16x8, i32x4, i64x2, v128 } from "../wasm/simd.ts";
-import { shuffleLanes } from "./float-arithmetic.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
 import {
@@ -9,6 +8,7 @@ import {
   lanes,
   lastImmediate,
   readParts,
+  shuffleLanes,
   unaryParts,
   usesMmx,
   withVex,

@@ -2,7 +2,7 @@ import { REG, STATE } from "../cpu/state.ts";
 import { PROT_WRITE } from "../layout.ts";
 import { I32, type I64Expr, i32, i64, type V128Expr } from "../wasm/expr.ts";
 import { i8x16, i32x4, i64x2 } from "../wasm/simd.ts";
-import { shuffleLanes } from "./float-arithmetic.ts";
+import { readScalar, writeScalar } from "./float-arithmetic.ts";
 import { define } from "./table.ts";
 import type { Translator, Width } from "./translator.ts";
 import {
@@ -11,6 +11,7 @@ import {
   isMmx,
   readPart,
   readParts,
+  shuffleLanes,
   unaryParts,
   withVex,
   writeParts,
@@ -64,20 +65,13 @@ define("Movdq2q", "Vol. 2B, MOVDQ2Q", (e) => {
 /** MOVSS, MOVSD: a load clears the rest of the XMM register; between registers the rest is kept (or operand 1's). */
 function moveScalar(e: Translator, bits: 32 | 64): void {
   if (e.isMemory(0)) {
-    const value = i64x2.extract(e.readVectorPart(1, 0), 0);
-    e.store(e.linearAddress(), bits, value);
+    if (bits === 64) e.storeFloatAt(e.linearAddress(), 8, e.readLow64(1));
+    else e.storeFloatAt(e.linearAddress(), 4, e.readLow32(1));
     return;
   }
   const last = e.instruction.operands.length - 1;
-  if (e.isMemory(last)) {
-    writeParts(e, 0, [i64x2.replace(ZERO, 0, e.load(e.linearAddress(), bits))]);
-    return;
-  }
-  const low = e.let(e.readVectorPart(last, 0));
-  const rest = e.let(e.readVectorPart(e.instruction.vex ? 1 : 0, 0));
-  writeParts(e, 0, [
-    bits === 64 ? i64x2.replace(rest, 0, i64x2.extract(low, 0)) : i32x4.replace(rest, 0, i32x4.extract(low, 0)),
-  ]);
+  if (e.isMemory(last)) writeParts(e, 0, [readPart(e, last, { bytes: bits / 8 })]);
+  else writeScalar(e, bits, readScalar(e, bits, last));
 }
 define(withVex("Movss"), "Vol. 2B, MOVSS", (e) => moveScalar(e, 32));
 define(withVex("Movsd"), "Vol. 2B, MOVSD", (e) => moveScalar(e, 64));

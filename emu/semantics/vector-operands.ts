@@ -41,6 +41,16 @@ export function lanes(bits: 8 | 16 | 32 | 64, ...values: (number | bigint)[]): V
   return v128.const(bytes);
 }
 
+/** Picks lanes of a (0…) and b (128 / width…). */
+export function shuffleLanes(width: number, a: V128Expr, b: V128Expr, picks: readonly number[]): V128Expr {
+  const bytes = width / 8;
+  return v128.shuffle(
+    a,
+    b,
+    picks.flatMap((lane) => Array.from({ length: bytes }, (_, i) => lane * bytes + i)),
+  );
+}
+
 export const isMmx = (e: Translator, i: number): boolean => e.operand(i).registerClass === "mmx";
 
 /** Does any operand name an MMX register? Decides what the 64-bit memory operand of the instruction is. */

@@ -1,6 +1,5 @@
 import { i32, type V128Expr } from "../wasm/expr.ts";
 import { i8x16, i16x8, i32x4, i64x2, v128 } from "../wasm/simd.ts";
-import { shuffleLanes } from "./float-arithmetic.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
 import {
@@ -10,6 +9,7 @@ import {
   partsOf,
   readPart,
   readParts,
+  shuffleLanes,
   unaryParts,
   writeParts,
   ZERO,

@@ -2,7 +2,6 @@ import type { Mnemonic } from "iced-x86";
 import { PROT_WRITE } from "../layout.ts";
 import { i32, i64, type V128Expr } from "../wasm/expr.ts";
 import { i8x16, i16x8, i32x4, i64x2, v128 } from "../wasm/simd.ts";
-import { shuffleLanes } from "./float-arithmetic.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
 import {
@@ -13,6 +12,7 @@ import {
   lastImmediate,
   readPart,
   readParts,
+  shuffleLanes,
   sourcesOf,
   unaryParts,
   usesMmx,
