@@ -53,7 +53,9 @@ function add(
 
 /** The row of an instruction; undefined if it is not implemented. */
 export function rowOf(instruction: Instruction): InstructionRow | undefined {
-  return (instruction.stringAddress !== 0 ? stringRows : rows).get(instruction.mnemonic);
+  const { mnemonic, stringAddress } = instruction;
+  // MASKMOVDQU also goes by RDI, without being a string instruction.
+  return (stringAddress !== 0 ? stringRows.get(mnemonic) : undefined) ?? rows.get(mnemonic);
 }
 
 /** Every mnemonic with a row. */
