@@ -25,12 +25,12 @@ function approximate(e: Translator, x: V128Expr, ofSquareRoot: boolean): V128Exp
   const size = e.let(v128.andnot(x, SIGN));
   const sign = e.let(v128.and(x, SIGN));
   const middle = v128.or(v128.and(x, LEADING), MIDDLE);
-  const quotient = f32x4.div(f32x4.splat(f32.const(1)), ofSquareRoot ? f32x4.sqrt(middle) : middle);
-  const rounded = e.let(v128.and(i32x4.add(quotient, MIDDLE), LEADING));
+  const quotient = e.let(f32x4.div(f32x4.splat(f32.const(1)), ofSquareRoot ? f32x4.sqrt(middle) : middle));
+  const rounded = v128.and(i32x4.add(quotient, MIDDLE), LEADING);
   const isSmall = (value: V128Expr): V128Expr => i32x4.ltS(value, MIN_NORMAL);
   const pick = (condition: V128Expr, yes: V128Expr, no: V128Expr): V128Expr =>
     e.let(v128.bitselect(yes, no, condition));
-  let result = pick(isSmall(v128.andnot(rounded, SIGN)), sign, rounded);
+  let result = pick(isSmall(v128.andnot(quotient, SIGN)), sign, rounded);
   result = pick(i32x4.eq(size, INFINITY), sign, result);
   if (ofSquareRoot) result = pick(i32x4.ltS(x, ZERO), INDEFINITE, result);
   result = pick(isSmall(size), v128.or(sign, INFINITY), result);
