@@ -1,11 +1,12 @@
 import { writeSync } from "node:fs";
 import process from "node:process";
 import { Command, CommanderError } from "commander";
-import { VERSION } from "./version.ts";
 import { fillOptionalValues, withRunCommand } from "./arguments.ts";
+import { addDebugCommands } from "./debug-commands.ts";
 import { explain } from "./failure.ts";
 import { disasm, info, type Print, symbols, syscalls } from "./inspect.ts";
 import { type RunOptions, run } from "./run.ts";
+import { VERSION } from "./version.ts";
 
 /** Parses the command line, carries it out and sets the exit status. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -14,8 +15,8 @@ export async function main(args: readonly string[]): Promise<void> {
   const commands = new Set([...program.commands.map((command) => command.name()), "help"]);
   try {
     const full = withRunCommand(args, commands);
-    const runCommand = program.commands.find((command) => command.name() === "run") as Command;
-    const filled = full[0] === "run" ? fillOptionalValues(full, runCommand) : full;
+    const chosen = program.commands.find((command) => command.name() === full[0]);
+    const filled = chosen === undefined ? full : fillOptionalValues(full, chosen);
     if (full.length === 0) program.help({ error: true });
     await program.parseAsync(filled, { from: "user" });
   } catch (error) {
@@ -64,7 +65,9 @@ function buildProgram(about: { file?: string }): Command {
     program.command(name).description(description).exitOverride().option("--json", "print JSON");
   inspect("info", "what a file is: entry, sections, Go version, build settings, whether goemu can run it")
     .argument("<file>")
-    .action((file: string, options: { json?: boolean }) => withOutput(about, file, (print) => info(file, options, print)));
+    .action((file: string, options: { json?: boolean }) =>
+      withOutput(about, file, (print) => info(file, options, print)),
+    );
   inspect("disasm", "disassemble a function or a range")
     .argument("<file>")
     .argument("[place]", "SYMBOL or ADDRESS, with ,LENGTH if need be (default: the entry point)")
@@ -81,6 +84,7 @@ function buildProgram(about: { file?: string }): Command {
   inspect("syscalls", "list the system calls that are there").action((options: { json?: boolean }) =>
     withOutput(about, undefined, (print) => syscalls(options, print)),
   );
+  addDebugCommands(program, about);
   return program;
 }
 

@@ -1,12 +1,13 @@
 import { closeSync, openSync, realpathSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
+import { disassembleOne } from "../loader/disassemble.ts";
 import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
 import { describeCode } from "../syscalls/exceptions.ts";
 import { NodeHost } from "../syscalls/host/node-host.ts";
+import type { ExitStatus } from "../syscalls/linux-process.ts";
 import { type AddressSpaceLayout, Machine } from "../syscalls/machine.ts";
 import { Strace } from "../syscalls/strace/strace.ts";
-import { disassembleOne } from "../loader/disassemble.ts";
 import { buildEnvironment, parseChoice, parseCount, parseSize, rawArguments } from "./arguments.ts";
 import { CliError } from "./failure.ts";
 import { readProgram } from "./program-file.ts";
@@ -37,10 +38,19 @@ const FORWARDED: readonly SignalName[] = [
   "SIGCONT",
 ];
 
+/** Takes hold of a machine before it runs; what it returns is called with the guest's end. */
+export type Attach = (machine: Machine) => Promise<(status: ExitStatus) => Promise<void>>;
+
 /** Runs a program; returns the exit status for the shell. */
-export async function run(file: string, args: readonly string[], options: RunOptions): Promise<number> {
+export async function run(
+  file: string,
+  args: readonly string[],
+  options: RunOptions,
+  attach?: Attach,
+): Promise<number> {
   parseChoice("--tier", options.tier, ["auto", "interpreter"]);
-  const statistics = options.stats === undefined ? undefined : parseChoice("--stats", options.stats || "text", ["text", "json"]);
+  const statistics =
+    options.stats === undefined ? undefined : parseChoice("--stats", options.stats || "text", ["text", "json"]);
   const program = readProgram(file);
   const host = new NodeHost();
   const trace = options.strace === undefined ? undefined : openTrace(options.strace);
@@ -71,7 +81,9 @@ export async function run(file: string, args: readonly string[], options: RunOpt
   describeCode.text = disassembleOne;
   const stopForwarding = forwardSignals(machine);
   try {
+    const ended = await attach?.(machine);
     const status = await machine.run();
+    await ended?.(status);
     if (statistics !== undefined) writeAll(2, formatStatistics(machine.statistics(), statistics));
     if (status.kind === "exited") return status.status;
     writeAll(2, `goemu: ${file}: ${describeSignal(status.signal)} (killed by signal ${status.signal})\n`);

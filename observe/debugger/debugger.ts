@@ -52,6 +52,8 @@ export class Debugger implements Supervisor {
   #steps = 0;
   /** The last event. */
   lastEvent: StopEvent | undefined;
+  /** Has `resume` been called? */
+  everResumed = false;
 
   /** Attaches; nothing stops until `interrupt`, a breakpoint, a signal, … */
   constructor(machine: Machine) {
@@ -96,6 +98,7 @@ export class Debugger implements Supervisor {
   resume(choose: (thread: LinuxThread) => Action): void {
     const { scheduler } = this.process;
     if (this.process.finished) return;
+    this.everResumed = true;
     const stepping: LinuxThread[] = [];
     for (const thread of this.threads) {
       const action = choose(thread);

@@ -25,8 +25,13 @@ export interface SignalInfo {
 
 export const SIGINFO_SIZE = 128;
 
-/** Stores a siginfo_t (include/uapi/asm-generic/siginfo.h): si_signo 0, si_errno 4, si_code 8, union from 16. */
+/** Stores a siginfo_t. @throws GuestFault */
 export function writeSigInfo(memory: GuestMemory, address: number, info: SignalInfo): void {
+  memory.writeBytes(address, encodeSigInfo(info));
+}
+
+/** A siginfo_t (include/uapi/asm-generic/siginfo.h): si_signo 0, si_errno 4, si_code 8, union from 16. */
+export function encodeSigInfo(info: SignalInfo): Uint8Array {
   const bytes = new Uint8Array(SIGINFO_SIZE);
   if (info.raw !== undefined) bytes.set(info.raw.subarray(0, SIGINFO_SIZE));
   const view = new DataView(bytes.buffer);
@@ -45,5 +50,5 @@ export function writeSigInfo(memory: GuestMemory, address: number, info: SignalI
       view.setBigUint64(16, BigInt.asUintN(64, info.address ?? 0n), true);
     }
   }
-  memory.writeBytes(address, bytes);
+  return bytes;
 }
