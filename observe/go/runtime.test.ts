@@ -78,9 +78,7 @@ describe("GoRuntime", () => {
         const g = go.currentG(thread);
         const current = go.goroutine(g);
         expect(current.status).toBe("running");
-        expect(current.startFunction).toMatch(
-          /^main\.(work|main·dwrap·1|main·dwrap·2|main\.func[12]|main\.gowrap[12])$/,
-        );
+        expect(current.startFunction).toMatch(/^main\.(work|main·dwrap·\d|main\.func[12]|main\.gowrap[12])$/);
         expect(current.creator).toBe("main.main");
         expect(current.created?.file).toMatch(/main\.go$/);
         expect([16, 17, 18, 19]).toContain(current.created?.line);
@@ -104,7 +102,8 @@ describe("GoRuntime", () => {
         expect(own?.m).toBe(go.currentM(thread));
         expect(go.threads().find(({ address }) => address === go.currentM(thread))?.tid).toBe(thread.tid);
         const scheduler = go.scheduler();
-        expect(scheduler.idlePs).toBe(ps.filter(({ status }) => status === "idle").length);
+        // One may be on its way to a thread already.
+        expect(scheduler.idlePs).toBeLessThanOrEqual(ps.filter(({ status }) => status === "idle").length);
         const queued = [...scheduler.runQueue, ...ps.flatMap(({ runNext, runQueue }) => [runNext, ...runQueue])];
         for (const waiting of queued.filter((address) => address !== 0)) {
           expect(go.goroutine(waiting).status).toBe("runnable");

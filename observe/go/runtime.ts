@@ -197,6 +197,16 @@ export class GoRuntime {
     return this.#pointer(g, "g.gopc");
   }
 
+  /** The goroutine behind `g` in a list of the scheduler's (g.schedlink); 0 for none. */
+  scheduledNext(g: number): number {
+    return this.#pointer(g, "g.schedlink");
+  }
+
+  /** The goroutine that a P runs next (p.runnext); 0 for none. */
+  runNext(p: number): number {
+    return this.#pointer(p, "p.runnext");
+  }
+
   waitReason(g: number): string {
     const at = g + this.#offset("g.waitreason");
     // Text before Go 1.11 (Go runtime/runtime2.go).
