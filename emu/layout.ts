@@ -45,7 +45,10 @@ export const PROT_EXEC = 4;
 export const PERM_CODE = 8;
 /** This page and the next are readable: an access that starts here may cross into the next. */
 export const PERM_READ_SPAN = 16;
-/** This page and the next are writable, neither holds translated code: a plain store may go ahead. */
+/** This page and the next are writable and dirty, neither holds translated code: a plain store may go ahead. */
 export const PERM_WRITE_SPAN = 32;
-/** The page may hold non-zero bytes: it must be cleared before it becomes fresh anonymous memory. */
+/**
+ * The page was written to: it must be cleared before it becomes fresh anonymous memory. The first store to a page is
+ * never a plain one, so that memory that is mapped but never written costs nothing, neither now nor when it goes away.
+ */
 export const PERM_DIRTY = 64;

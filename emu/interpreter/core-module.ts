@@ -1,10 +1,21 @@
 import { EXIT } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
-import { PAGE_SHIFT, PAGE_SIZE, PAGE_TABLES, PERM_CODE, PERM_MAP, PROT_WRITE, TASK_SIZE, WASM_PAGES, WINDOW_END } from "../layout.ts";
+import {
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  PAGE_TABLES,
+  PERM_CODE,
+  PERM_DIRTY,
+  PERM_MAP,
+  PROT_WRITE,
+  TASK_SIZE,
+  WASM_PAGES,
+  WINDOW_END,
+} from "../layout.ts";
 import { MIDDLE_SHIFT, TABLE_ENTRIES, TOP_SHIFT } from "../memory/pages.ts";
 import type { HelperCall } from "../semantics/helpers/helper.ts";
 import { HELPERS } from "../semantics/helpers/index.ts";
-import { call, I32, I64, type I32Expr, i32, i64 } from "../wasm/expr.ts";
+import { call, I32, type I32Expr, I64, i32, i64 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { RECORD } from "./record.ts";
@@ -23,6 +34,7 @@ export function buildCoreModule(): Uint8Array {
   const access = module.import("access", { params: [I32, I32, I32, I32, I32], results: [I32] });
   module.add(buildEnter(handlerType), [I32], "enter");
   module.add(buildSlow(access), [I32], "slow");
+  module.add(buildSlow(undefined), [I32], "slowPlain");
   // Slot 0 of the table is the handler of records that were dropped: it leaves at once.
   module.place(0, [module.add(buildStale(), [I32])]);
   // Helpers call each other; they follow each other in HELPERS' order.
@@ -54,8 +66,9 @@ function buildStale(): FunctionBuilder {
 /**
  * slow(cpu, address, bytes, need): the place in wasm memory of an access that the fast check let go: at the end of a
  * mapping, outside the window, across pages, to a page with translated code, or not allowed at all (0).
+ * @param access TypeScript's part; without it (slowPlain) everything that would need it gives 0
  */
-function buildSlow(access: number): FunctionBuilder {
+function buildSlow(access: number | undefined): FunctionBuilder {
   const f = new FunctionBuilder(SLOW_SIGNATURE.params);
   const cpu = f.param(0, I32);
   const address = f.param(1, I64);
@@ -63,10 +76,14 @@ function buildSlow(access: number): FunctionBuilder {
   const need = f.param(3, I32);
   const offset = f.let(i32.and(i32.wrap(address), i32.const(PAGE_SIZE - 1)));
   f.if(i32.leU(i32.add(offset, bytes), i32.const(PAGE_SIZE)), () => {
+    const isWrite = i32.and(need, i32.const(PROT_WRITE));
     /** Every needed right, and no translated code under a write. */
-    const allowed = (permission: I32Expr): I32Expr => {
-      const missing = i32.and(i32.xor(permission, i32.const(-1)), need);
-      const code = i32.and(i32.eq(need, i32.const(PROT_WRITE)), i32.ne(i32.and(permission, i32.const(PERM_CODE)), i32.const(0)));
+    const allowed = (permission: I32Expr, needed: I32Expr): I32Expr => {
+      const missing = i32.and(i32.xor(permission, i32.const(-1)), needed);
+      const code = i32.and(
+        i32.eq(need, i32.const(PROT_WRITE)),
+        i32.ne(i32.and(permission, i32.const(PERM_CODE)), i32.const(0)),
+      );
       return i32.eqz(i32.or(missing, code));
     };
     f.if(
@@ -74,7 +91,12 @@ function buildSlow(access: number): FunctionBuilder {
       () => {
         const host = f.let(i32.wrap(address));
         const permission = f.let(i32.load8u(i32.shrU(host, i32.const(PAGE_SHIFT)), PERM_MAP));
-        f.if(allowed(permission), () => f.return(host));
+        // The first write to a page is to be noticed, and so is one to a page before a clean one (PageMap.markDirty).
+        const dirty = i32.mul(isWrite, i32.const(PERM_DIRTY / PROT_WRITE));
+        const next = f.let(i32.load8u(i32.shrU(host, i32.const(PAGE_SHIFT)), PERM_MAP + 1));
+        const nextIsClean = i32.eq(i32.and(next, i32.const(PROT_WRITE | PERM_DIRTY)), i32.const(PROT_WRITE));
+        const plain = i32.eqz(i32.and(isWrite, i32.shl(nextIsClean, i32.const(1))));
+        f.if(i32.and(allowed(permission, i32.or(need, dirty)), plain), () => f.return(host));
       },
       () => {
         f.if(i64.ltU(address, i64.const(TASK_SIZE)), () => {
@@ -85,13 +107,17 @@ function buildSlow(access: number): FunctionBuilder {
             const leaf = f.let(i32.load(i32.add(middle, index(MIDDLE_SHIFT))));
             f.if(leaf, () => {
               const entry = f.let(i32.load(i32.add(leaf, index(PAGE_SHIFT))));
-              f.if(allowed(entry), () => f.return(i32.or(i32.and(entry, i32.const(-PAGE_SIZE)), offset)));
+              f.if(allowed(entry, need), () => f.return(i32.or(i32.and(entry, i32.const(-PAGE_SIZE)), offset)));
             });
           });
         });
       },
     );
   });
+  if (access === undefined) {
+    f.return(i32.const(0));
+    return f;
+  }
   const high = i32.wrap(i64.shrU(address, i64.const(32)));
   f.return(call(I32, access, [cpu, i32.wrap(address), high, bytes, need]));
   return f;

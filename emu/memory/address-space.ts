@@ -192,6 +192,8 @@ export class AddressSpace {
     if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
     if (end === address) return;
     if (end > TASK_SIZE || !this.vmas.covers(address, end)) throw new MemoryError("ENOMEM");
+    if (prot !== 0 && this.accessibleBytes + this.#inaccessible(address, end) > this.limit)
+      throw new MemoryError("ENOMEM");
     this.vmas.split(address);
     this.vmas.split(end);
     this.#dropCode(address, end);
@@ -202,6 +204,14 @@ export class AddressSpace {
     }
     this.#protectPages(address, end, prot);
     this.vmas.mergeAround(address, end);
+  }
+
+  /** Bytes of [start, end) that are mapped without any access right. */
+  #inaccessible(start: number, end: number): number {
+    return this.vmas
+      .overlapping(start, end)
+      .filter(({ prot }) => prot === 0)
+      .reduce((sum, vma) => sum + Math.min(vma.end, end) - Math.max(vma.start, start), 0);
   }
 
   /** Makes anonymous private pages read as zero again (madvise(2), MADV_DONTNEED). */

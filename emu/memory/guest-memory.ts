@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PERM_CODE, PROT_READ, PROT_WRITE, TASK_SIZE, WINDOW_END } from "../layout.ts";
+import { PAGE_SIZE, PERM_CODE, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE, TASK_SIZE, WINDOW_END } from "../layout.ts";
 import type { AddressSpace } from "./address-space.ts";
 
 /** An access to guest memory that its permissions do not allow: EFAULT to a system call, a page fault to the CPU. */
@@ -41,7 +41,11 @@ export class GuestMemory {
       at = Math.floor(perm / PAGE_SIZE) * PAGE_SIZE + (address % PAGE_SIZE);
     }
     if ((perm & need) !== need && !this.space.allowsGuarded(address, need)) throw new GuestFault(address);
-    if (perm & PERM_CODE && need & PROT_WRITE) this.space.onCodeChange(Math.floor(address / PAGE_SIZE));
+    if (need & PROT_WRITE) {
+      const page = Math.floor(address / PAGE_SIZE);
+      if (perm & PERM_CODE) this.space.onCodeChange(page);
+      if (!(perm & PERM_WRITE_SPAN) && address < WINDOW_END) this.space.pages.markDirty(page, page + 1);
+    }
     return at;
   }
 
@@ -111,6 +115,7 @@ export class GuestMemory {
    * @throws GuestFault
    */
   readCString(address: number, max: number): Uint8Array | undefined {
+    if (!(address >= 0 && address < TASK_SIZE)) throw new GuestFault(address);
     const out: number[] = [];
     for (let at = address; at < address + max; ) {
       const host = this.physical(at, PROT_READ);

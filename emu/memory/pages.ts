@@ -25,11 +25,6 @@ export const TABLE_ENTRIES = 1 << 12;
 /** A byte times this is that byte four times. */
 const EVERY_BYTE = 0x0101_0101;
 
-/** Span bits of a page whose next page has the same protection. */
-function spanOf(prot: number): number {
-  return (prot & PROT_READ ? PERM_READ_SPAN : 0) | (prot & PROT_WRITE ? PERM_WRITE_SPAN : 0);
-}
-
 /**
  * Page permissions as the CPU sees them: a byte map for the window, a radix tree of frames outside of it.
  * The byte map carries, beside the permissions, whether an access may run on into the next page, so that one load and
@@ -53,15 +48,17 @@ export class PageMap {
   }
 
   /**
-   * Sets the protection of window pages [first, last). Pages that become writable count as dirty. Translated-code marks
-   * are dropped: the caller has thrown the translations away.
+   * Sets the protection of window pages [first, last). Translated-code marks are dropped: the caller has thrown the
+   * translations away.
    */
   protectWindow(first: number, last: number, prot: number): void {
     const u8 = this.#u8;
     const u32 = this.#u32;
-    const set = prot | (prot & PROT_WRITE ? PERM_DIRTY : 0) | spanOf(prot);
+    const set = prot | (prot & PROT_READ ? PERM_READ_SPAN : 0);
+    let dirty = 0;
     let page = first;
     const one = (): void => {
+      dirty |= u8[PERM_MAP + page];
       u8[PERM_MAP + page] = (u8[PERM_MAP + page] & PERM_DIRTY) | set;
       page++;
     };
@@ -69,9 +66,12 @@ export class PageMap {
     // Reservations have hundreds of thousands of pages: four at a time.
     for (; page + 4 <= last; page += 4) {
       const word = (PERM_MAP + page) >>> 2;
-      u32[word] = (u32[word] & (PERM_DIRTY * EVERY_BYTE)) | (set * EVERY_BYTE);
+      const before = u32[word] & (PERM_DIRTY * EVERY_BYTE);
+      if (before !== 0) dirty = PERM_DIRTY;
+      u32[word] = before | (set * EVERY_BYTE);
     }
     while (page < last) one();
+    if (prot & PROT_WRITE && dirty & PERM_DIRTY) this.#respan(first, last);
     this.#respan(first - 1, first);
     this.#respan(last - 1, last);
   }
@@ -83,7 +83,8 @@ export class PageMap {
     for (let page = last - 1; page >= Math.max(first, 0); page--) {
       let perm = u8[PERM_MAP + page] & ~(PERM_READ_SPAN | PERM_WRITE_SPAN);
       if (perm & next & PROT_READ) perm |= PERM_READ_SPAN;
-      if (perm & next & PROT_WRITE && !((perm | next) & PERM_CODE)) perm |= PERM_WRITE_SPAN;
+      const plain = perm & next & PROT_WRITE && perm & next & PERM_DIRTY && !((perm | next) & PERM_CODE);
+      if (plain) perm |= PERM_WRITE_SPAN;
       u8[PERM_MAP + page] = perm;
       next = perm;
     }
@@ -142,16 +143,21 @@ export class PageMap {
       }
       const start = page;
       while (page < last && u8[PERM_MAP + page] & PERM_DIRTY) {
-        if (!(u8[PERM_MAP + page] & PROT_WRITE)) u8[PERM_MAP + page] &= ~PERM_DIRTY;
-        page++;
+        u8[PERM_MAP + page++] &= ~(PERM_DIRTY | PERM_WRITE_SPAN);
       }
       u8.fill(0, start * PAGE_SIZE, page * PAGE_SIZE);
+      this.#respan(start - 1, start);
     }
   }
 
-  /** Marks window pages as holding bytes that the host wrote. */
+  /**
+   * Marks window pages [first, last) as written to. The next one comes along if it is writable: accesses that run from
+   * one page into the next, as those of memory that fills up do, are plain then.
+   */
   markDirty(first: number, last: number): void {
     for (let page = first; page < last; page++) this.#u8[PERM_MAP + page] |= PERM_DIRTY;
+    if (this.#u8[PERM_MAP + last] & PROT_WRITE) this.#u8[PERM_MAP + last] |= PERM_DIRTY;
+    this.#respan(first - 1, last + 1);
   }
 
   /** Address of the entry of a page outside the window; 0 where there is none and `create` is false. */
