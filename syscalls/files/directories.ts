@@ -82,7 +82,7 @@ function changeDirectory(process: Process, place: WorkingDirectory): number {
 
 /** The working directory that a place is. @throws SyscallError ENOTDIR */
 function workingDirectory(process: Process, place: Place): WorkingDirectory {
-  if (place.kind === "host") return process.files.openWorkingDirectory(place.path);
+  if (place.kind === "host") return process.files.openWorkingDirectory(place.path, place.shown);
   const { node, path } = place;
   if (node.kind === "magic") return ofDescription(process, node.description());
   if (node.kind !== "directory") throw new SyscallError("ENOTDIR");
@@ -90,10 +90,11 @@ function workingDirectory(process: Process, place: Place): WorkingDirectory {
 }
 
 function ofDescription(process: Process, description: unknown): WorkingDirectory {
-  if (description instanceof HostDirectory) return process.files.openWorkingDirectory(description.prefix);
+  if (description instanceof HostDirectory)
+    return process.files.openWorkingDirectory(description.prefix, description.path);
   if (description instanceof PathDescription && description.host !== undefined) {
     if ((description.stat().mode & S_IFMT) !== S_IFDIR) throw new SyscallError("ENOTDIR");
-    return process.files.openWorkingDirectory(description.host.prefix);
+    return process.files.openWorkingDirectory(description.host.prefix, description.path);
   }
   if (!(description instanceof DirectoryDescription)) throw new SyscallError("ENOTDIR");
   return { path: description.path, prefix: description.prefix, file: undefined };

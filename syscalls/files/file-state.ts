@@ -1,5 +1,4 @@
-import { SyscallError } from "../abi/errno.ts";
-import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDWR, PATH_MAX } from "../abi/fcntl.ts";
+import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDWR } from "../abi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
 import type { Host, HostFile, HostInput, HostOutput } from "../host/host.ts";
 import type { FileDescription } from "./description.ts";
@@ -42,11 +41,20 @@ export class FileState {
     this.#openStandardStreams();
   }
 
-  /** Makes a host path a working directory. @throws SyscallError as chdir(2) */
-  openWorkingDirectory(path: string): WorkingDirectory {
-    if (path.length >= PATH_MAX) throw new SyscallError("ENAMETOOLONG");
+  /**
+   * Makes a host path a working directory.
+   * @param shown its absolute path, for the case that the host does not tell (it may be longer than PATH_MAX)
+   * @throws SyscallError as chdir(2)
+   */
+  openWorkingDirectory(path: string, shown = path): WorkingDirectory {
     const file = this.host.files.open(path, O_PATH | O_DIRECTORY, 0);
-    return { path: file.path(), prefix: file.prefix, file };
+    let actual = shown;
+    try {
+      actual = file.path();
+    } catch {
+      // A directory that has been removed can still be worked in.
+    }
+    return { path: actual, prefix: file.prefix, file };
   }
 
   #findHiddenDevices(): Set<bigint> {

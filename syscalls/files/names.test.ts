@@ -157,6 +157,23 @@ describe.each(hosts)("files %s", (kind, make) => {
     expect(p.text(buffer, 5)).toBe("56789");
   });
 
+  it("works in directories deeper than the longest path", () => {
+    const name = "n".repeat(250);
+    for (let i = 0; i < 18; i++) {
+      expect(p.call("mkdir", name, 0o755)).toBe(0);
+      expect(p.call("chdir", name)).toBe(0);
+      p.reset();
+    }
+    create("deep", "x");
+    expect(mode("deep")).toBe(0o100644);
+    for (let i = 0; i < 18; i++) {
+      expect(p.call("unlink", "deep")).toBe(i === 0 ? 0 : -errno.ENOENT);
+      expect(p.call("chdir", "..")).toBe(0);
+      expect(p.call("rmdir", name)).toBe(0);
+    }
+    expect(names()).toEqual([".", ".."]);
+  });
+
   it("walks directories by descriptor, getcwd and fchdir", () => {
     p.call("mkdir", "sub", 0o755);
     create("sub/x");

@@ -1,4 +1,6 @@
+import { NR_OPEN } from "../files/fd-table.ts";
 import { textToPath } from "../files/path.ts";
+import { PIPE_MAX } from "../files/pipe.ts";
 import { directory, file, type VirtualDirectory, type VirtualNode } from "../files/virtual.ts";
 import type { Process } from "../process.ts";
 
@@ -94,7 +96,12 @@ export function procFiles(process: Process): Record<string, () => VirtualNode> {
     version: constant(`Linux version ${OS_RELEASE} (goemu) ${OS_VERSION}\n`),
     sys: () =>
       directory({
-        fs: () => directory({ "file-max": constant("9223372036854775807\n"), nr_open: constant("1048576\n") }),
+        fs: () =>
+          directory({
+            "file-max": constant("9223372036854775807\n"),
+            nr_open: constant(`${NR_OPEN}\n`),
+            "pipe-max-size": constant(`${PIPE_MAX}\n`),
+          }),
         kernel: () =>
           directory({
             cap_last_cap: constant("40\n"),

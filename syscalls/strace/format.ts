@@ -343,6 +343,10 @@ const AT_END: ReadonlySet<ArgKind> = new Set<ArgKind>([
 
 /** Kinds that go both ways: which arguments of which calls are filled in. */
 const RESULTS: Readonly<Record<string, readonly number[]>> = {
+  clock_gettime: [1],
+  clock_getres: [1],
+  nanosleep: [1],
+  clock_nanosleep: [3],
   rt_sigprocmask: [2],
   rt_sigpending: [0],
   rt_sigaction: [2],
