@@ -18,7 +18,7 @@ function place(bytes: Uint8Array): number {
 }
 
 /** The table of 32-bit little-endian words. */
-const words = (values: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(values).buffer);
+const words = (values: ArrayLike<number>): Uint8Array => new Uint8Array(Uint32Array.from(values).buffer);
 
 /** Multiplication in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1 (FIPS 197, 4.2; SDM Vol. 2A, GF2P8MULB). */
 function multiply(a: number, b: number): number {
@@ -30,18 +30,30 @@ function multiply(a: number, b: number): number {
   return product;
 }
 
-const range = Array.from({ length: 256 }, (_, i) => i);
-const inverses = range.map((x) => range.find((y) => multiply(x, y) === 1) ?? 0);
+/** Inverses by way of powers of 3, which is a generator of the multiplicative group: 3^n × 3^(255 - n) = 1. */
+function inversesOf(): Uint8Array {
+  const powers = [1];
+  while (powers.length < 255) powers.push(multiply(powers[powers.length - 1], 3));
+  const result = new Uint8Array(256);
+  for (const [n, power] of powers.entries()) result[power] = powers[(255 - n) % 255];
+  return result;
+}
+
+const inverses = inversesOf();
 /** SubBytes (FIPS 197, 5.1.1): the inverse, then an affine map. */
 const substitution = inverses.map((x) => {
   const turned = (by: number): number => ((x << by) | (x >> (8 - by))) & 0xff;
   return x ^ turned(1) ^ turned(2) ^ turned(3) ^ turned(4) ^ 0x63;
 });
-const inverseSubstitution = range.map((x) => substitution.indexOf(x));
+const inverseSubstitution = new Uint8Array(256);
+for (const [x, y] of substitution.entries()) inverseSubstitution[y] = x;
 
-/** A byte's contribution to its column in MixColumns, as bytes of a word from the lowest. */
-const column = (x: number, factors: readonly number[]): number =>
-  factors.reduce((word, factor, i) => word | (multiply(x, factor) << (8 * i)), 0) >>> 0;
+/** What each byte, substituted, adds to its column in MixColumns: products with the factors, the first lowest. */
+function columns(substitutes: Uint8Array, factors: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(1024);
+  for (let x = 0; x < 256; x++) for (let i = 0; i < 4; i++) bytes[4 * x + i] = multiply(substitutes[x], factors[i]);
+  return bytes;
+}
 
 /** CRC-32C, reflected (SDM Vol. 2A, CRC32): table k advances a byte by k further zero bytes. */
 function crcTables(): number[] {
@@ -60,12 +72,12 @@ function crcTables(): number[] {
 /** Addresses of the tables. */
 export const TABLE = {
   /** The inverse of each byte in GF(2^8). */
-  inverse: place(Uint8Array.from(inverses)),
-  aesSubstitution: place(Uint8Array.from(substitution)),
-  aesInverseSubstitution: place(Uint8Array.from(inverseSubstitution)),
+  inverse: place(inverses),
+  aesSubstitution: place(substitution),
+  aesInverseSubstitution: place(inverseSubstitution),
   /** SubBytes and MixColumns of a byte; InvSubBytes and InvMixColumns. */
-  aesColumn: place(words(substitution.map((x) => column(x, [2, 1, 1, 3])))),
-  aesInverseColumn: place(words(inverseSubstitution.map((x) => column(x, [14, 9, 13, 11])))),
+  aesColumn: place(columns(substitution, [2, 1, 1, 3])),
+  aesInverseColumn: place(columns(inverseSubstitution, [14, 9, 13, 11])),
   /** Eight tables of 256 words. */
   crc32: place(words(crcTables())),
 } as const;
