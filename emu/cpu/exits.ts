@@ -17,6 +17,8 @@ export const EXIT = {
   stale: 5,
   /** PAUSE: the thread gives up the rest of its time; RIP is the next instruction. */
   yield: 6,
+  /** A region stopped before an instruction that is the interpreter's to carry out; RIP is the instruction. */
+  resume: 7,
 } as const;
 
 /** Exception vectors (SDM Vol. 3A, table 6-1). */

@@ -27,6 +27,8 @@ export const STATE = {
   faultAddress: 208,
   /** RFLAGS bits other than the status flags and DF (TF, AC, ID, …); i32. */
   otherFlags: 216,
+  /** Regions on the stack below the current one that wait for a return; i32. */
+  depth: 220,
   /** x87, MMX and the MXCSR mask in FXSAVE's layout (SDM Vol. 1, 10.5.1), bytes 0–159. */
   x87: 256,
   /** Scratch for helpers. */

@@ -5,12 +5,11 @@ import {
   EncodingKind,
   Instruction as IcedInstruction,
   MemorySizeExt,
-  Mnemonic,
   OpKind,
   Register,
 } from "iced-x86";
 import { STATE } from "../cpu/state.ts";
-import { ADDRESS_FORM, type Instruction, type MemoryOperand, type Operand, PREFIX, SEGMENT } from "./instruction.ts";
+import { ADDRESS_FORM, ALL_FLAGS, type Instruction, type MemoryOperand, type Operand, PREFIX, SEGMENT } from "./instruction.ts";
 import { registerInfo } from "./registers.ts";
 
 /** Longest instruction in bytes (SDM Vol. 2A, 2.3.11). */
@@ -113,14 +112,11 @@ function convert(iced: IcedInstruction, address: number): Instruction {
     broadcast: evex && iced.isBroadcast,
     rounding: evex ? iced.roundingControl : 0,
     suppressExceptions: evex && iced.suppressAllExceptions,
-    stringAddress: isVectorMemory(iced.mnemonic) ? 0 : stringAddress,
+    flagsRead: iced.rflagsRead & ALL_FLAGS,
+    flagsWritten: iced.rflagsModified & ALL_FLAGS,
+    stringAddress,
     segment: segmentOf(iced.segmentPrefix),
   };
-}
-
-/** MASKMOVDQU and MASKMOVQ store at RDI but are not string instructions. */
-function isVectorMemory(mnemonic: Mnemonic): boolean {
-  return mnemonic === Mnemonic.Maskmovdqu || mnemonic === Mnemonic.Maskmovq || mnemonic === Mnemonic.Vmaskmovdqu;
 }
 
 function operandOf(iced: IcedInstruction, i: number, kind: OpKind): Operand {

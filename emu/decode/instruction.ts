@@ -39,6 +39,10 @@ export interface MemoryOperand {
   readonly stackSegment: boolean;
 }
 
+/** Status flags in the masks of Instruction: the decoder's RflagsBits. */
+export const FLAG = { OF: 1, SF: 2, ZF: 4, AF: 8, CF: 16, PF: 32 } as const;
+export const ALL_FLAGS = 63;
+
 /** Prefixes that decide about meaning. */
 export const PREFIX = { lock: 1, rep: 2, repne: 4 } as const;
 
@@ -59,7 +63,10 @@ export interface Instruction {
   readonly broadcast: boolean;
   readonly rounding: number;
   readonly suppressExceptions: boolean;
-  /** String instructions: width in bits of the addresses in RSI and RDI; 0 for all others. */
+  /** Status flags (FLAG) that it reads, and that it may write. */
+  readonly flagsRead: number;
+  readonly flagsWritten: number;
+  /** String instructions and MASKMOVDQU: width in bits of the addresses in RSI and RDI; 0 for all others. */
   readonly stringAddress: number;
   /** Segment override of a string source or of XLAT, as MemoryOperand.segment. */
   readonly segment: number;

@@ -38,6 +38,11 @@ export class CodeCache {
   readonly #view: DataView;
   readonly #writer: RecordWriter;
   readonly #decoders = new Map<number, BlockDecoder>();
+  /** Table slots of compiled regions by their first address. */
+  readonly #regionSlots = new Map<number, number>();
+  /** Told before a page's translations are dropped, and before all are. */
+  onInvalidate: (page: number) => void = () => {};
+  onFlush: () => void = () => {};
   #nextRecord = FIRST_RECORD;
   /** Blocks made, and instructions in them, since the start. */
   blocks = 0;
@@ -66,6 +71,36 @@ export class CodeCache {
     const slot = LOOKUP_TABLE + (address % (1 << LOOKUP_BITS)) * 16;
     this.#view.setBigUint64(slot, BigInt(address), true);
     this.#view.setUint32(slot + 8, record, true);
+    this.#view.setUint32(slot + 12, this.#regionSlots.get(address) ?? 0, true);
+  }
+
+  /** The instruction at an address, if it can be executed and is one that goemu has. */
+  instructionAt(address: number): Instruction | undefined {
+    const decoder = this.#decoderAt(address);
+    if (decoder === undefined) return undefined;
+    decoder.seek(address);
+    if (decoder.step() !== undefined || !this.allows(decoder.raw.code)) return undefined;
+    return decoder.current();
+  }
+
+  /** From now on execution that comes to `address` goes to the region in table slot `slot`. */
+  install(address: number, record: number, slot: number, pages: readonly number[]): void {
+    this.#regionSlots.set(address, slot);
+    this.#view.setUint32(record + RECORD.handler, slot, true);
+    for (const page of pages) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, true);
+    this.enterLookup(address, record);
+  }
+
+  /** Forgets a region, and the record that led to it. */
+  uninstall(address: number): void {
+    if (!this.#regionSlots.delete(address)) return;
+    const record = this.#records.get(address);
+    if (record !== undefined) {
+      this.#records.delete(address);
+      this.#view.setUint32(record + RECORD.handler, STALE_HANDLER, true);
+    }
+    const slot = LOOKUP_TABLE + (address % (1 << LOOKUP_BITS)) * 16;
+    if (this.#view.getBigUint64(slot, true) === BigInt(address)) this.#view.setBigUint64(slot + 8, 0n, true);
   }
 
   /**
@@ -217,6 +252,7 @@ export class CodeCache {
     // The decoder of the page before has copied this page's first bytes.
     this.#dropDecoder(page);
     this.#dropDecoder(page - 1);
+    this.onInvalidate(page);
     for (const block of this.#blocksOfPage.get(page) ?? []) this.#drop(block);
     this.#blocksOfPage.delete(page);
     this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
@@ -228,11 +264,12 @@ export class CodeCache {
       this.#view.setUint32(block.record + i * RECORD_SIZE + RECORD.handler, STALE_HANDLER, true);
     }
     const slot = LOOKUP_TABLE + (block.address % (1 << LOOKUP_BITS)) * 16;
-    if (this.#view.getUint32(slot + 8, true) === block.record) this.#view.setUint32(slot + 8, 0, true);
+    if (this.#view.getUint32(slot + 8, true) === block.record) this.#view.setBigUint64(slot + 8, 0n, true);
   }
 
   /** Drops everything: the records are full. Only between two entries into guest code. */
   flush(): void {
+    this.onFlush();
     const u8 = this.#memory.u8;
     u8.fill(0, LOOKUP_TABLE, LOOKUP_TABLE + (16 << LOOKUP_BITS));
     this.#dropDecoders();

@@ -103,6 +103,8 @@ const NO_INSTRUCTION: Instruction = {
   broadcast: false,
   rounding: 0,
   suppressExceptions: false,
+  flagsRead: 0,
+  flagsWritten: 0,
   stringAddress: 0,
   segment: 0,
 };

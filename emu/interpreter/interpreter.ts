@@ -9,6 +9,7 @@ import { TABLES } from "../semantics/helpers/index.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
 import { Handlers, TABLE_SLOTS } from "./handlers.ts";
+import { Jit } from "../jit/tier.ts";
 import { RECORD } from "./record.ts";
 
 /** Why `run` returned. RIP is at the instruction concerned, or at the next for `syscall` and `yield`. */
@@ -69,6 +70,10 @@ function stopOfFailure(failure: TranslateFailure): Stop {
   return { kind: "undefined", instruction: failure.kind === "unimplemented" ? failure.instruction : undefined };
 }
 
+/** Instructions between two looks at which code is hot: few while there is something to compile. */
+const SHORT_PIECE = 5_000;
+const LONG_PIECE = 100_000;
+
 /** Tier 0: runs guest code through records and handlers (docs/architecture.md). */
 export class Interpreter {
   readonly memory: GuestMemory;
@@ -76,6 +81,11 @@ export class Interpreter {
   readonly handlers: Handlers;
   /** Who wants to see accesses to guarded pages. */
   watch: Watch | undefined;
+  /** Tier 1, if there is to be one. */
+  jit: Jit | undefined;
+  readonly #table: WebAssembly.Table;
+  readonly #regionImports: WebAssembly.ModuleImports;
+  #piece = SHORT_PIECE;
   readonly #enter: (cpu: number, record: number) => number;
   readonly #view: DataView;
   /** A write to pages that are not neighbours in wasm memory, waiting in the bounce buffer. */
@@ -95,9 +105,17 @@ export class Interpreter {
     const core = new WebAssembly.Module(buildCoreModule() as Uint8Array<ArrayBuffer>);
     const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
     this.#enter = exports.enter;
+    this.#table = table;
+    this.#regionImports = { ...env, ...exports };
     this.handlers = new Handlers({ ...env, ...exports, commit: () => this.#commit() });
     this.code = new CodeCache(memory, this.handlers);
     memory.space.onCodeChange = (page) => this.code.invalidate(page);
+  }
+
+  /** Adds the second tier. */
+  enableJit(): Jit {
+    this.jit = new Jit(this.code, this.#table, this.#regionImports);
+    return this.jit;
   }
 
   /** Last resort of an access: pages to bring in, code to drop, pages to join; or a fault. */
@@ -135,27 +153,57 @@ export class Interpreter {
    * @param stops addresses to stop at, before their instruction; the first instruction runs in any case
    */
   run(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
+    const { jit } = this;
+    if (jit === undefined) return this.#run(cpu, stops);
+    // The slice is cut into pieces: where they end tells which code is hot.
+    for (let left = cpu.fuel; ; ) {
+      const piece = Math.min(left, this.#piece);
+      cpu.fuel = piece;
+      const stop = this.#run(cpu, stops);
+      left += cpu.fuel - piece;
+      cpu.fuel = left;
+      if (stop !== FUEL) return stop;
+      const compiled = cpu.rip < TASK_SIZE && jit.sampled(cpu.rip);
+      this.#piece = compiled ? SHORT_PIECE : Math.min(this.#piece * 2, LONG_PIECE);
+      if (left < 0) return stop;
+    }
+  }
+
+  #run(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
+    const { jit } = this;
     let linkRecord = 0;
     let linkField = 0;
+    let resume = false;
     let generation = this.code.generation;
     for (let first = true; ; first = false) {
       const rip = cpu.rip;
       if (!first && stops?.has(rip)) return STOP;
       if (rip >= TASK_SIZE) return { kind: "fault", address: cpu.rip64, access: PROT_EXEC };
-      const record = this.code.recordAt(rip);
+      if (jit?.eager && !resume) jit.dispatched(rip);
+      const record = resume ? this.code.single(rip) : this.code.recordAt(rip);
+      resume = false;
       if (typeof record !== "number") return stopOfFailure(record);
       if (linkRecord !== 0 && generation === this.code.generation) {
         if (linkField !== 0 && !this.code.stops.has(rip)) this.#view.setUint32(linkRecord + linkField, record, true);
       }
       linkRecord = 0;
       generation = this.code.generation;
+      cpu.view.setUint32(STATE.depth, 0, true);
       const exit = this.#enter(cpu.address, record);
       const at = cpu.view.getUint32(STATE.exitRecord, true);
+      if (exit === EXIT.resume) {
+        jit?.helped(at);
+        resume = true;
+        continue;
+      }
       if (exit === EXIT.branch) {
         linkField = cpu.view.getUint32(STATE.exitDetail, true);
         if (cpu.fuel < 0) return stops?.has(cpu.rip) ? STOP : FUEL;
         if (linkField !== 0) linkRecord = at;
-        else this.#learn(cpu);
+        else {
+          jit?.dispatched(cpu.rip);
+          this.#learn(cpu);
+        }
         continue;
       }
       const stop = this.#stopOfExit(cpu, exit, at);

@@ -44,7 +44,7 @@ define("Ret", "Vol. 2B, RET", (e) => {
   const released = e.instruction.operands.length > 0 ? i64.and(e.immediate(0), n(0xffff)) : n(0);
   e.setGpr(REG.RSP, i64.add(i64.add(top, n(8)), released));
   e.jumpTo(target);
-}, ENDS);
+}, { ends: true, returns: true });
 
 for (const [cc, suffix] of CONDITIONS.entries()) {
   define(`J${suffix}`, "Vol. 2A, Jcc", (e) => e.jumpIf(e.condition(cc)), ENDS);

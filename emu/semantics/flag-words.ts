@@ -54,14 +54,15 @@ export abstract class FlagTranslator extends Translator {
     this.#setFlags(this.#top(result, width), n(0), n(64 - width));
   }
 
-  override flagsIncDec(width: Width, result: I64Expr, delta: 1 | -1): void {
+  /** @param cf CF as it was, which is kept */
+  override flagsIncDec(width: Width, result: I64Expr, delta: 1 | -1, cf: I32Expr = this.condition(CC.B)): void {
     const top = this.let(this.#top(result, width));
     // INC overflows to the lowest value and carries out of bit 3 into a low digit of 0; DEC the other way round.
     const edge = delta === 1 ? 1n << 63n : maskOf(width - 1) << BigInt(64 - width);
     const digit = delta === 1 ? 0 : 15;
     const of = asI64(i64.eq(top, i64.const(edge)));
     const af = asI64(i64.eq(i64.and(result, n(15)), n(digit)));
-    this.#setFlags(top, this.#carryWord(asI64(this.condition(CC.B)), of, af, width), n(64 - width));
+    this.#setFlags(top, this.#carryWord(asI64(cf), of, af, width), n(64 - width));
   }
 
   /** flagCarry from CF, OF and AF given as 0 or 1. */

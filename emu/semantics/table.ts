@@ -9,13 +9,15 @@ export interface InstructionRow {
   readonly emit: (e: Translator) => void;
   /** It may go elsewhere than to the next instruction, or leaves guest code: a block ends with it. */
   readonly ends: boolean;
+  /** It returns from a call: where it goes is what a caller may be waiting for. */
+  readonly returns: boolean;
   /** Its last immediate selects what it does, so that it is known when the code is made (PSHUFD, CMPPS, …). */
   readonly immediateInForm: boolean;
   /** LOCK is allowed with a memory destination (SDM Vol. 2A, LOCK). */
   readonly lockable: boolean;
 }
 
-type Options = Partial<Pick<InstructionRow, "ends" | "immediateInForm" | "lockable">>;
+type Options = Partial<Pick<InstructionRow, "ends" | "returns" | "immediateInForm" | "lockable">>;
 
 const rows = new Map<Mnemonic, InstructionRow>();
 /** MOVSD and CMPSD name a string instruction as well as an SSE one: string instructions have rows of their own. */
@@ -47,7 +49,7 @@ function add(
     const mnemonic = Mnemonic[name];
     if (mnemonic === undefined) throw new Error(`the decoder knows no ${name}`);
     if (table.has(mnemonic)) throw new Error(`${name} is defined twice`);
-    table.set(mnemonic, { sdm, emit, ends: false, immediateInForm: false, lockable: false, ...options });
+    table.set(mnemonic, { sdm, emit, ends: false, returns: false, immediateInForm: false, lockable: false, ...options });
   }
 }
 

@@ -79,7 +79,7 @@ export function vectorAccess(e: Translator, bytes: number, need: number, options
 }
 
 /** Loads 1, 2, 4, 8 or 16 bytes into the low end of a part, the rest zero. */
-export function loadPart(host: I32Expr, bytes: number, offset = 0): V128Expr {
+function loadPart(host: I32Expr, bytes: number, offset = 0): V128Expr {
   if (bytes >= 16) return v128.load(host, offset);
   if (bytes === 8) return v128.load64Zero(host, offset);
   if (bytes === 4) return v128.load32Zero(host, offset);
@@ -125,7 +125,7 @@ export function writeParts(e: Translator, i: number, values: readonly V128Expr[]
 }
 
 /** Writes the low half of `value` to an MMX register, whose exponent field becomes all ones (SDM Vol. 1, 9.2.2). */
-export function writeMmx(e: Translator, i: number, value: V128Expr): void {
+function writeMmx(e: Translator, i: number, value: V128Expr): void {
   e.writeVectorPart(i, 0, i64x2.replace(value, 1, i64.const(0xffff)));
 }
 

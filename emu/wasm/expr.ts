@@ -52,6 +52,32 @@ class Op<T extends ValType> implements Expr<T> {
   }
 }
 
+/** An i64 and a constant added to it: kept apart so that addresses off one base can be told to be neighbours. */
+export class Sum implements I64Expr {
+  readonly type = I64;
+  readonly base: I64Expr;
+  readonly offset: bigint;
+
+  constructor(base: I64Expr, offset: bigint) {
+    this.base = base;
+    this.offset = offset;
+  }
+
+  write(out: Bytes): void {
+    this.base.write(out);
+    out.byte(0x42);
+    out.s64(this.offset);
+    out.byte(0x7c);
+  }
+}
+
+/** base + offset, with sums of sums put together. */
+function sum(base: I64Expr, offset: bigint): I64Expr {
+  const inner = base instanceof Sum ? base : undefined;
+  const total = BigInt.asIntN(64, offset + (inner?.offset ?? 0n));
+  return total === 0n ? (inner?.base ?? base) : new Sum(inner?.base ?? base, total);
+}
+
 class WithImmediate<T extends ValType> implements Expr<T> {
   readonly type: T;
   readonly #args: readonly Expr[];
@@ -188,6 +214,11 @@ const i64bin = (op: number) => binary<typeof I64, typeof I64>(I64, op);
 const i64cmp = (op: number) => binary<typeof I32, typeof I64>(I32, op);
 const i64un = (op: number) => unary<typeof I64, typeof I64>(I64, op);
 const i64addOp = i64bin(0x7c);
+const i64subOp = i64bin(0x7d);
+const i64eqOp = i64cmp(0x51);
+const i64neOp = i64cmp(0x52);
+const i64eqzOp = unary<typeof I32, typeof I64>(I32, 0x50);
+const truth = (value: boolean): I32Expr => i32.const(value ? 1 : 0);
 const i64andOp = i64bin(0x83);
 const i64shlOp = i64bin(0x86);
 const i64shrUOp = i64bin(0x88);
@@ -202,9 +233,11 @@ export const i64 = {
   load16u: load(I64, 0x33),
   load32s: load(I64, 0x34),
   load32u: load(I64, 0x35),
-  eqz: unary<typeof I32, typeof I64>(I32, 0x50),
-  eq: i64cmp(0x51),
-  ne: i64cmp(0x52),
+  eqz: (a: I64Expr): I32Expr => (a.value !== undefined ? truth(a.value === 0n) : i64eqzOp(a)),
+  eq: (a: I64Expr, b: I64Expr): I32Expr =>
+    a.value !== undefined && b.value !== undefined ? truth(a.value === b.value) : i64eqOp(a, b),
+  ne: (a: I64Expr, b: I64Expr): I32Expr =>
+    a.value !== undefined && b.value !== undefined ? truth(a.value !== b.value) : i64neOp(a, b),
   ltS: i64cmp(0x53),
   ltU: i64cmp(0x54),
   gtS: i64cmp(0x55),
@@ -220,9 +253,14 @@ export const i64 = {
     if (isZero(b)) return a;
     if (isZero(a)) return b;
     if (a.value !== undefined && b.value !== undefined) return i64.const(a.value + b.value);
+    if (b.value !== undefined) return sum(a, b.value);
+    if (a.value !== undefined) return sum(b, a.value);
     return i64addOp(a, b);
   },
-  sub: i64bin(0x7d),
+  sub: (a: I64Expr, b: I64Expr): I64Expr => {
+    if (a.value !== undefined && b.value !== undefined) return i64.const(a.value - b.value);
+    return b.value !== undefined ? sum(a, -b.value) : i64subOp(a, b);
+  },
   mul: i64bin(0x7e),
   divS: i64bin(0x7f),
   divU: i64bin(0x80),
@@ -334,6 +372,20 @@ export function select<T extends ValType>(condition: I32Expr, whenTrue: Expr<T>,
     });
   }
   return new Op(whenTrue.type, 0x1b, [whenTrue, whenFalse, condition]);
+}
+
+/** A call of the function at `index` of table 0, with one result. */
+export function callIndirect<T extends ValType>(
+  type: T,
+  typeIndex: number,
+  args: readonly Expr[],
+  index: I32Expr,
+): Expr<T> {
+  return new WithImmediate(type, [...args, index], (out) => {
+    out.byte(0x11);
+    out.u32(typeIndex);
+    out.byte(0);
+  });
 }
 
 /** A call of a function with one result. */

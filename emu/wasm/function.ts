@@ -77,6 +77,11 @@ export class FunctionBuilder {
   }
 
   if(condition: I32Expr, then: () => void, otherwise?: () => void): void {
+    if (condition.value !== undefined) {
+      if (condition.value !== 0) then();
+      else otherwise?.();
+      return;
+    }
     condition.write(this.code);
     this.code.byte(0x04);
     this.code.byte(BLOCK_VOID);
@@ -158,6 +163,9 @@ export class FunctionBuilder {
     for (const byte of [0xfc, 0x0b, 0]) this.code.byte(byte);
   }
 
+  /** Code that runs before everything else, written once the rest is known. */
+  readonly prologue = new Bytes();
+
   /** The body in binary form: locals, code, end. */
   finish(out: Bytes): void {
     const runs: [ValType, number][] = [];
@@ -172,8 +180,9 @@ export class FunctionBuilder {
       head.u32(count);
       head.byte(type);
     }
-    out.u32(head.length + this.code.length + 1);
+    out.u32(head.length + this.prologue.length + this.code.length + 1);
     out.bytes(head.view());
+    out.bytes(this.prologue.view());
     out.bytes(this.code.view());
     out.byte(0x0b);
   }

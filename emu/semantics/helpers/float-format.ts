@@ -109,7 +109,7 @@ export function variable(f: FunctionBuilder, value: I64Expr): LocalRef<typeof I6
   return local;
 }
 
-export const hasDaz = (f: FunctionBuilder): I32Expr => i32.ne(hasMxcsr(f, MXCSR.DAZ), i32.const(0));
+const hasDaz = (f: FunctionBuilder): I32Expr => i32.ne(hasMxcsr(f, MXCSR.DAZ), i32.const(0));
 
 /** DAZ: a denormal operand counts as a zero of its sign, and does not set DE (SDM Vol. 1, 10.2.3.4). */
 export function flushDenormal(f: FunctionBuilder, at: Format, x: LocalRef<typeof I64>): void {

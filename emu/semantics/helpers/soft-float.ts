@@ -257,7 +257,7 @@ function buildAdd(at: Format, subtract: boolean): (f: FunctionBuilder, call: Hel
 }
 
 /** The upper 64 bits of a product, with bit 0 set if any lower bit is. */
-export function productHighJam(f: FunctionBuilder, a: I64Expr, b: I64Expr): I64Expr {
+function productHighJam(f: FunctionBuilder, a: I64Expr, b: I64Expr): I64Expr {
   const low = (x: I64Expr): I64Expr => f.let(i64.and(x, n(0xffff_ffff)));
   const high = (x: I64Expr): I64Expr => f.let(i64.shrU(x, n(32)));
   const [a0, a1, b0, b1] = [low(a), high(a), low(b), high(b)];

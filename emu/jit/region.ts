@@ -1,0 +1,249 @@
+import { Mnemonic } from "iced-x86";
+import { ALL_FLAGS, type Instruction } from "../decode/instruction.ts";
+import { type InstructionRow, rowOf } from "../semantics/index.ts";
+
+/** Bounds on a region: V8 optimizes very large functions poorly, and a compilation must not stall the guest. */
+const MAX_BLOCKS = 160;
+const MAX_INSTRUCTIONS = 900;
+
+/** How a block ends. */
+export type BlockEnd = "next" | "jump" | "branch" | "call" | "leave";
+
+/** A straight run of instructions that is entered only at its first. */
+export interface RegionBlock {
+  readonly address: number;
+  readonly instructions: readonly { readonly instruction: Instruction; readonly row: InstructionRow }[];
+  readonly end: BlockEnd;
+  /** Branch target, if the end is a direct jump or branch. */
+  readonly target: number | undefined;
+  /** Where it goes on: behind the last instruction (after a call, a branch not taken, or simply next). */
+  readonly next: number | undefined;
+  /** Place in reverse postorder, set by `order`. */
+  index: number;
+  /** Blocks of the region that it goes to. */
+  successors: RegionBlock[];
+  predecessors: RegionBlock[];
+  /** Immediate dominator; the entry's is itself. */
+  dominator: RegionBlock;
+  /** A later block jumps back to it. */
+  isLoopHeader: boolean;
+  /** Two or more forward edges come in. */
+  isMerge: boolean;
+  /** Status flags that may be read before they are written, from its start on. */
+  flagsIn: number;
+}
+
+export interface Region {
+  readonly entry: RegionBlock;
+  /** In reverse postorder, the entry first. */
+  readonly blocks: readonly RegionBlock[];
+  readonly instructionCount: number;
+}
+
+/** What discovery asks about the code. */
+export interface CodeSource {
+  /** The instruction at an address; undefined if there is none that can be translated. */
+  instructionAt(address: number): Instruction | undefined;
+  /** May the region hold this address (same function, no probe there)? */
+  contains(address: number): boolean;
+}
+
+const CALLS = new Set<Mnemonic>([Mnemonic.Call]);
+
+/** Finds the blocks reachable from an entry without leaving its function, in an order that structured code can take. */
+export function discoverRegion(entry: number, source: CodeSource): Region | undefined {
+  const instructions = new Map<number, { instruction: Instruction; row: InstructionRow }>();
+  const leaders = new Set<number>([entry]);
+  const work = [entry];
+  let blockBudget = MAX_BLOCKS;
+  while (work.length > 0 && blockBudget-- > 0) {
+    for (let at = work.shift() as number; !instructions.has(at); ) {
+      if (instructions.size >= MAX_INSTRUCTIONS) break;
+      const instruction = source.instructionAt(at);
+      const row = instruction === undefined ? undefined : rowOf(instruction);
+      if (instruction === undefined || row === undefined) break;
+      instructions.set(at, { instruction, row });
+      const next = at + instruction.length;
+      if (row.ends) {
+        const [operand] = instruction.operands;
+        const target = operand?.kind === "branch" ? Number(operand.value) : undefined;
+        const end = endOf(instruction);
+        const targets: number[] = [];
+        if (target !== undefined && end !== "call") targets.push(target);
+        if (end === "branch" || end === "call") targets.push(next);
+        for (const address of targets) {
+          if (!source.contains(address) || leaders.has(address)) continue;
+          leaders.add(address);
+          work.push(address);
+        }
+        break;
+      }
+      if (!source.contains(next)) break;
+      at = next;
+    }
+  }
+  if (!instructions.has(entry)) return undefined;
+  const blocks = new Map<number, RegionBlock>();
+  for (const address of leaders) if (instructions.has(address)) blocks.set(address, makeBlock(address, instructions, leaders));
+  return order(blocks.get(entry) as RegionBlock, blocks, instructions.size);
+}
+
+function endOf(instruction: Instruction): BlockEnd {
+  if (CALLS.has(instruction.mnemonic)) return "call";
+  const direct = instruction.operands[0]?.kind === "branch";
+  if (!direct) return "leave";
+  return instruction.mnemonic === Mnemonic.Jmp ? "jump" : "branch";
+}
+
+function makeBlock(
+  address: number,
+  all: ReadonlyMap<number, { instruction: Instruction; row: InstructionRow }>,
+  leaders: ReadonlySet<number>,
+): RegionBlock {
+  const list: { instruction: Instruction; row: InstructionRow }[] = [];
+  let at = address;
+  for (;;) {
+    const item = all.get(at);
+    if (item === undefined || (list.length > 0 && leaders.has(at))) break;
+    list.push(item);
+    at += item.instruction.length;
+    if (item.row.ends) break;
+  }
+  const last = list[list.length - 1];
+  const end = last.row.ends ? endOf(last.instruction) : "next";
+  const [operand] = last.instruction.operands;
+  const block: RegionBlock = {
+    address,
+    instructions: list,
+    end,
+    target: last.row.ends && operand?.kind === "branch" ? Number(operand.value) : undefined,
+    next: end === "jump" || end === "leave" ? undefined : at,
+    index: -1,
+    successors: [],
+    predecessors: [],
+    dominator: undefined as unknown as RegionBlock,
+    isLoopHeader: false,
+    isMerge: false,
+    flagsIn: 0,
+  };
+  return block;
+}
+
+/** Numbers the blocks, finds dominators, loops and merges; edges that no structured code can have are cut. */
+function order(entry: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>, instructionCount: number): Region {
+  const postorder: RegionBlock[] = [];
+  const seen = new Set<RegionBlock>();
+  const edges = (block: RegionBlock): RegionBlock[] => {
+    const to = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];
+    return to.flatMap((address) => (address === undefined ? [] : (blocks.get(address) ?? [])));
+  };
+  // Depth first, without recursion: chains of blocks may be long.
+  const stack: { block: RegionBlock; rest: RegionBlock[] }[] = [];
+  const visit = (block: RegionBlock): void => {
+    seen.add(block);
+    block.successors = [...new Set(edges(block))];
+    stack.push({ block, rest: [...block.successors] });
+  };
+  visit(entry);
+  while (stack.length > 0) {
+    const top = stack[stack.length - 1];
+    const next = top.rest.pop();
+    if (next === undefined) {
+      postorder.push(top.block);
+      stack.pop();
+    } else if (!seen.has(next)) visit(next);
+  }
+  const ordered = postorder.reverse();
+  for (const [index, block] of ordered.entries()) block.index = index;
+  for (const block of ordered) for (const successor of block.successors) successor.predecessors.push(block);
+  findDominators(entry, ordered);
+  for (const block of ordered) {
+    block.successors = block.successors.filter((successor) => {
+      if (successor.index > block.index || dominates(successor, block)) return true;
+      // Into the middle of a loop: such an edge leaves the region instead.
+      successor.predecessors = successor.predecessors.filter((other) => other !== block);
+      return false;
+    });
+  }
+  findDominators(entry, ordered);
+  for (const block of ordered) {
+    block.isLoopHeader = block.predecessors.some((other) => other.index >= block.index);
+    block.isMerge = block.predecessors.filter((other) => other.index < block.index).length > 1;
+  }
+  findLiveFlags(ordered);
+  return { entry, blocks: ordered, instructionCount };
+}
+
+/** Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm". */
+function findDominators(entry: RegionBlock, ordered: readonly RegionBlock[]): void {
+  for (const block of ordered) block.dominator = undefined as unknown as RegionBlock;
+  entry.dominator = entry;
+  const meet = (a: RegionBlock, b: RegionBlock): RegionBlock => {
+    while (a !== b) {
+      while (a.index > b.index) a = a.dominator;
+      while (b.index > a.index) b = b.dominator;
+    }
+    return a;
+  };
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const block of ordered) {
+      if (block === entry) continue;
+      let dominator: RegionBlock | undefined;
+      for (const predecessor of block.predecessors) {
+        if (predecessor.dominator === undefined) continue;
+        dominator = dominator === undefined ? predecessor : meet(predecessor, dominator);
+      }
+      if (dominator !== undefined && block.dominator !== dominator) {
+        block.dominator = dominator;
+        changed = true;
+      }
+    }
+  }
+}
+
+function dominates(a: RegionBlock, b: RegionBlock): boolean {
+  let at = b;
+  while (at.index > a.index) at = at.dominator;
+  return at === a;
+}
+
+/** Flags alive at the end of a block: what its successors read; all of them where it leaves the region. */
+export function flagsOut(block: RegionBlock): number {
+  const inside = new Set(block.successors.map(({ address }) => address));
+  const places = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];
+  const leaves = block.end === "leave" || block.end === "call" || places.some((at) => at !== undefined && !inside.has(at));
+  return leaves ? ALL_FLAGS : block.successors.reduce((mask, successor) => mask | successor.flagsIn, 0);
+}
+
+/** Alive before an instruction, given what is alive behind it. What it may leave unwritten stays alive. */
+export function flagsBefore(instruction: Instruction, after: number): number {
+  const certain = mayKeepFlags(instruction) ? 0 : instruction.flagsWritten;
+  return (after & ~certain) | instruction.flagsRead;
+}
+
+/** Shifts by a count of zero and repeated compares of no elements leave the flags alone. */
+function mayKeepFlags(instruction: Instruction): boolean {
+  if (instruction.stringAddress !== 0) return true;
+  return SHIFTS.has(instruction.mnemonic) && !instruction.operands.some(({ kind }) => kind === "immediate");
+}
+
+const SHIFTS = new Set<Mnemonic>([
+  ...[Mnemonic.Shl, Mnemonic.Sal, Mnemonic.Shr, Mnemonic.Sar, Mnemonic.Rol, Mnemonic.Ror, Mnemonic.Rcl, Mnemonic.Rcr],
+  ...[Mnemonic.Shld, Mnemonic.Shrd],
+]);
+
+function findLiveFlags(ordered: readonly RegionBlock[]): void {
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let i = ordered.length - 1; i >= 0; i--) {
+      const block = ordered[i];
+      let live = flagsOut(block);
+      for (let k = block.instructions.length - 1; k >= 0; k--) live = flagsBefore(block.instructions[k].instruction, live);
+      if (live !== block.flagsIn) {
+        block.flagsIn = live;
+        changed = true;
+      }
+    }
+  }
+}

@@ -1,0 +1,183 @@
+import type { Instruction } from "../decode/instruction.ts";
+import type { CodeCache } from "../interpreter/code-cache.ts";
+import { TABLE_SLOTS } from "../interpreter/handlers.ts";
+import { compileRegion } from "./compile.ts";
+import { discoverRegion, type Region } from "./region.ts";
+
+/** First table slot of regions; below are the interpreter's handlers. */
+const FIRST_SLOT = 16384;
+/** Times that an address is dispatched to, or met at the end of a time slice, before it is compiled. */
+const HOT_DISPATCHES = 40;
+const HOT_SAMPLES = 2;
+/** Exits for the interpreter's help after which a region is compiled anew to take the slow path itself. */
+const IMPATIENT_EXITS = 300;
+/** Most regions at a time; then all are dropped and the hot ones come back. */
+const MAX_REGIONS = 20_000;
+
+/** Start and end of the function that holds an address. */
+export type FunctionRange = (address: number) => { start: number; end: number } | undefined;
+
+interface CompiledRegion {
+  readonly entry: number;
+  readonly slot: number;
+  readonly pages: readonly number[];
+  readonly patient: boolean;
+  helpExits: number;
+}
+
+export interface JitStatistics {
+  readonly regions: number;
+  readonly compiledInstructions: number;
+  readonly bytes: number;
+  readonly milliseconds: number;
+}
+
+/** Tier 1: decides what is compiled, and keeps track of what was. */
+export class Jit {
+  readonly #code: CodeCache;
+  readonly #imports: WebAssembly.ModuleImports;
+  readonly #table: WebAssembly.Table;
+  readonly #regions = new Map<number, CompiledRegion>();
+  readonly #bySlot = new Map<number, CompiledRegion>();
+  readonly #byPage = new Map<number, Set<CompiledRegion>>();
+  readonly #freeSlots: number[] = [];
+  readonly #dispatches = new Map<number, number>();
+  readonly #samples = new Map<number, number>();
+  /** Addresses that could not be compiled, or are not worth it. */
+  readonly #refused = new Set<number>();
+  #nextSlot = FIRST_SLOT;
+  #compiled = 0;
+  #instructions = 0;
+  #bytes = 0;
+  #milliseconds = 0;
+  /** Where functions begin and end, if that is known. */
+  functionRange: FunctionRange = () => undefined;
+  /** Compile at first sight, for tests. */
+  eager = false;
+  /** Outside of the window the fast check never holds. */
+  patientFromStart = false;
+  /** A clock in ms, for statistics. */
+  now: () => number = () => 0;
+
+  constructor(code: CodeCache, table: WebAssembly.Table, imports: WebAssembly.ModuleImports) {
+    this.#code = code;
+    this.#table = table;
+    this.#imports = imports;
+    code.onInvalidate = (page) => this.#invalidate(page);
+    code.onFlush = () => this.#dropAll();
+  }
+
+  get statistics(): JitStatistics {
+    return {
+      regions: this.#compiled,
+      compiledInstructions: this.#instructions,
+      bytes: this.#bytes,
+      milliseconds: this.#milliseconds,
+    };
+  }
+
+  /** Table slot of the region that begins at an address; 0 if there is none. */
+  slotOf(address: number): number {
+    return this.#regions.get(address)?.slot ?? 0;
+  }
+
+  /** Execution came through TypeScript to get to `address`. */
+  dispatched(address: number): void {
+    if (this.#regions.has(address)) return;
+    if (this.eager) {
+      this.#compile(address);
+      return;
+    }
+    if (count(this.#dispatches, address) >= HOT_DISPATCHES) this.#compile(address);
+  }
+
+  /** A time slice ended at `address`. Returns whether something was compiled. */
+  sampled(address: number): boolean {
+    const before = this.#compiled;
+    const range = this.functionRange(address);
+    if (range !== undefined && count(this.#samples, range.start) >= HOT_SAMPLES) this.#compile(range.start);
+    if (count(this.#samples, address) >= HOT_SAMPLES) this.#compile(address);
+    return this.#compiled > before;
+  }
+
+  /** A region asked the interpreter for help with an access. @param slot of the region */
+  helped(slot: number): void {
+    const region = this.#bySlot.get(slot);
+    if (region === undefined || region.patient || ++region.helpExits < IMPATIENT_EXITS) return;
+    this.#remove(region);
+    this.#compile(region.entry, true);
+  }
+
+  #compile(entry: number, patient = this.patientFromStart): void {
+    if (this.#regions.has(entry) || this.#refused.has(entry)) return;
+    if (this.#regions.size >= MAX_REGIONS) this.#dropAll();
+    const start = this.now();
+    const range = this.functionRange(entry);
+    const region = discoverRegion(entry, {
+      instructionAt: (address) => this.#instructionAt(address),
+      contains: (address) =>
+        !this.#code.stops.has(address) && (range === undefined || (address >= range.start && address < range.end)),
+    });
+    const record = region === undefined ? undefined : this.#code.recordAt(entry);
+    if (region === undefined || typeof record !== "number" || this.#code.stops.has(entry)) {
+      this.#refused.add(entry);
+      return;
+    }
+    const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
+    if (slot >= TABLE_SLOTS) throw new Error("no table slot for a region");
+    const bytes = compileRegion(region, slot, slot, { patient });
+    new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
+    const compiled: CompiledRegion = { entry, slot, pages: pagesOf(region), patient, helpExits: 0 };
+    this.#regions.set(entry, compiled);
+    this.#bySlot.set(slot, compiled);
+    for (const page of compiled.pages) {
+      const set = this.#byPage.get(page);
+      if (set === undefined) this.#byPage.set(page, new Set([compiled]));
+      else set.add(compiled);
+    }
+    this.#code.install(entry, record, slot, compiled.pages);
+    this.#compiled++;
+    this.#instructions += region.instructionCount;
+    this.#bytes += bytes.length;
+    this.#milliseconds += this.now() - start;
+  }
+
+  #instructionAt(address: number): Instruction | undefined {
+    return this.#code.instructionAt(address);
+  }
+
+  #invalidate(page: number): void {
+    this.#refused.clear();
+    for (const region of [...(this.#byPage.get(page) ?? [])]) this.#remove(region);
+  }
+
+  #remove(region: CompiledRegion): void {
+    this.#regions.delete(region.entry);
+    this.#bySlot.delete(region.slot);
+    for (const page of region.pages) this.#byPage.get(page)?.delete(region);
+    this.#code.uninstall(region.entry);
+    this.#table.set(region.slot, null);
+    this.#freeSlots.push(region.slot);
+  }
+
+  #dropAll(): void {
+    for (const region of [...this.#regions.values()]) this.#remove(region);
+  }
+}
+
+function count(counts: Map<number, number>, address: number): number {
+  const next = (counts.get(address) ?? 0) + 1;
+  counts.set(address, next);
+  return next;
+}
+
+function pagesOf(region: Region): number[] {
+  const pages = new Set<number>();
+  for (const { instructions } of region.blocks) {
+    for (const { instruction } of instructions) {
+      pages.add(Math.floor(instruction.address / 4096));
+      pages.add(Math.floor((instruction.address + instruction.length - 1) / 4096));
+    }
+  }
+  return [...pages];
+}
