@@ -6,5 +6,7 @@ export default defineConfig({
     testTimeout: 60_000,
     pool: "forks",
     maxWorkers: 2,
+    maxConcurrency: 2,
+    globalSetup: "scripts/vitest-setup.mjs",
   },
 });

@@ -2,15 +2,24 @@
 // guest's first instruction, docs/performance.md) and links `goemu` beside the other commands of node_modules/.bin,
 // so that `npx goemu` works in a fresh clone right after `npm ci`.
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
-rmSync("dist", { recursive: true, force: true });
 
-await build({
+// Written over in place, so that a command that is just starting finds all its parts; what is left over goes afterwards.
+const { metafile } = await build({
   entryPoints: { goemu: "cli/goemu.ts", index: "index.ts" },
   outdir: "dist",
   bundle: true,
@@ -35,12 +44,17 @@ await build({
   logLevel: "warning",
 });
 chmodSync("dist/goemu.js", 0o755);
+for (const name of existsSync("dist/chunks") ? readdirSync("dist/chunks") : []) {
+  if (!(`dist/chunks/${name}` in metafile.outputs)) rmSync(`dist/chunks/${name}`);
+}
 copyFileSync("node_modules/iced-x86/iced_x86_bg.wasm", "dist/iced_x86_bg.wasm");
 const licences = [
   ["iced-x86", "LICENSE.txt"],
   ["commander", "LICENSE"],
   ["elfy", "README.md"],
-].map(([name, file]) => `${name}\n${"=".repeat(name.length)}\n\n${readFileSync(`node_modules/${name}/${file}`, "utf8")}`);
+].map(
+  ([name, file]) => `${name}\n${"=".repeat(name.length)}\n\n${readFileSync(`node_modules/${name}/${file}`, "utf8")}`,
+);
 writeFileSync("dist/THIRD-PARTY.txt", licences.join("\n\n"));
 
 if (existsSync("node_modules/.bin")) {

@@ -1,0 +1,21 @@
+// Every fixture, run by the command that is shipped, does what it did on hardware. GOEMU_MATRIX=1 (npm run test:matrix)
+// runs each with GOMAXPROCS unset, 1, 2 and 8, ten times.
+import { describe, expect, it } from "vitest";
+import { loadFixtures } from "../fixtures/programs.ts";
+import { differences } from "./testing/fixture.ts";
+
+const matrix = process.env.GOEMU_MATRIX === "1";
+const repetitions = matrix ? 10 : 1;
+
+describe.concurrent("a fixture", () => {
+  for (const fixture of loadFixtures()) {
+    const settings = matrix && !("GOMAXPROCS" in fixture.env) ? [undefined, "1", "2", "8"] : [undefined];
+    for (const processors of settings) {
+      const env: Record<string, string> = processors === undefined ? {} : { GOMAXPROCS: processors };
+      const name = fixture.name + (processors === undefined ? "" : ` GOMAXPROCS=${processors}`);
+      it(name, { timeout: repetitions * 130_000 }, async () => {
+        for (let i = 1; i <= repetitions; i++) expect(await differences(fixture, env), `run ${i}`).toEqual([]);
+      });
+    }
+  }
+});
