@@ -1,7 +1,7 @@
 import { Mnemonic } from "iced-x86";
 import { STATE } from "../cpu/state.ts";
 import { PROT_READ, PROT_WRITE } from "../layout.ts";
-import { I32, type I32Expr, i64, type V128Expr } from "../wasm/expr.ts";
+import { type I32Expr, i64, type V128Expr } from "../wasm/expr.ts";
 import { i64x2, v128 } from "../wasm/simd.ts";
 import { loadInt, type Translator } from "./translator.ts";
 
@@ -180,15 +180,4 @@ export function lastImmediate(e: Translator): number {
     if (operands[i].kind === "immediate") return Number(operands[i].value & 0xffn);
   }
   throw new Error("the instruction has no immediate");
-}
-
-/** An i32 local set to one of two values by a branch, so that only one is computed. */
-export function choose(e: Translator, condition: I32Expr, yes: () => I32Expr, no: () => I32Expr): I32Expr {
-  const result = e.local(I32);
-  e.if(
-    condition,
-    () => e.set(result, yes()),
-    () => e.set(result, no()),
-  );
-  return e.let(result);
 }

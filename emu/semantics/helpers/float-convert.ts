@@ -78,7 +78,7 @@ function buildFromInt(to: Width): (f: FunctionBuilder, call: HelperCall) => void
   };
 }
 
-/** The quiet NaN of another format with the same sign and the leading bits of the payload; notes IE for a signaling one. */
+/** The quiet NaN of another format with the same sign and leading bits of the payload; IE for a signaling one. */
 function convertNaN(f: FunctionBuilder, from: 16 | 32 | 64, to: 16 | 32 | 64, x: I64Expr): I64Expr {
   const [a, b] = [FORMAT[from], FORMAT[to]];
   f.if(isSignaling(a, x), () => note(f, MXCSR.IE));
