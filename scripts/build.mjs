@@ -7,6 +7,7 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -31,6 +32,7 @@ const { metafile } = await build({
   minifyWhitespace: true,
   minifySyntax: true,
   legalComments: "none",
+  metafile: true,
   // iced-x86 is CommonJS and finds its WebAssembly file beside itself.
   banner: {
     js: [
@@ -44,8 +46,8 @@ const { metafile } = await build({
   logLevel: "warning",
 });
 chmodSync("dist/goemu.js", 0o755);
-for (const name of existsSync("dist/chunks") ? readdirSync("dist/chunks") : []) {
-  if (!(`dist/chunks/${name}` in metafile.outputs)) rmSync(`dist/chunks/${name}`);
+for (const name of readdirSync("dist")) {
+  if (name.endsWith(".js") && !(`dist/${name}` in metafile.outputs)) rmSync(`dist/${name}`);
 }
 copyFileSync("node_modules/iced-x86/iced_x86_bg.wasm", "dist/iced_x86_bg.wasm");
 const licences = [
