@@ -7,6 +7,7 @@ import type { Machine } from "../../syscalls/machine.ts";
 import { findAddresses, type RuntimeAddresses } from "./addresses.ts";
 import { type Field, type GoLayout, GoRuntimeError, layoutOf } from "./layout.ts";
 import { type Frame, type StackStart, walkStack } from "./stack.ts";
+import { wrapped } from "./wrapper.ts";
 
 /** g.atomicstatus without the scan bit (Go runtime/runtime2.go, _Gidle …). */
 export const G_STATUS = [
@@ -107,6 +108,7 @@ export class GoRuntime {
   readonly #memory: GuestMemory;
   readonly #addresses: RuntimeAddresses;
   #allp: number | undefined;
+  readonly #startNames = new Map<number, string | undefined>();
 
   /** @throws GoRuntimeError for a program that is not Go's, or of an unknown release */
   constructor(machine: Machine) {
@@ -191,6 +193,20 @@ export class GoRuntime {
 
   startPc(g: number): number {
     return this.#pointer(g, "g.startpc");
+  }
+
+  /**
+   * Name of the function that a goroutine starts in. For a wrapper that the compiler makes for a `go` statement with
+   * arguments (main.main.gowrap1, main.main·dwrap·1) it is the function that the wrapper calls.
+   */
+  startName(startPc: number): string | undefined {
+    if (!this.#startNames.has(startPc)) {
+      const func = this.symbols.lookup(startPc);
+      const isWrapper = func !== undefined && /(\.gowrap|·dwrap·)\d+$/.test(func.name);
+      const name = isWrapper ? (wrapped(this.#memory, this.symbols, func) ?? func.name) : func?.name;
+      this.#startNames.set(startPc, name);
+    }
+    return this.#startNames.get(startPc);
   }
 
   creatorPc(g: number): number {

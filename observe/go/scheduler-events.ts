@@ -17,6 +17,7 @@ export interface QueuePlace {
 export interface GoroutineRecord {
   readonly address: number;
   readonly id: number;
+  /** Its first function; for a wrapper that the compiler made for a `go` statement, what it calls. */
   readonly startFunction: string;
   /** Who executed the `go` statement; undefined for the first one and those made by the runtime on g0. */
   readonly parent: GoroutineRecord | undefined;
@@ -93,8 +94,8 @@ export class SchedulerEvents {
   readonly machine: Machine;
   readonly go: GoRuntime;
   readonly probes: Probes;
-  /** CLOCK_MONOTONIC in ns when the events began. */
-  readonly start: number;
+  /** CLOCK_MONOTONIC in ns when the events began; may be set anew before the machine runs. */
+  start: number;
   readonly #listener: SchedulerListener;
   readonly #set: Probe[] = [];
   /** By the address of the runtime.g: a new one is made when it is used again. */
@@ -111,13 +112,14 @@ export class SchedulerEvents {
     this.go = new GoRuntime(machine);
     this.probes = Probes.of(machine);
     this.#listener = listener;
-    this.start = machine.process.host.monotonicNs();
+    this.start = 0;
     for (const func of machine.symbols.functions) {
       // Of two with the same name one is a wrapper that translates the calling convention: the smaller one.
       const known = this.#byName.get(func.name);
       if (known === undefined || known.size < func.size) this.#byName.set(func.name, func);
     }
     this.#setProbes();
+    this.start = machine.process.host.monotonicNs();
   }
 
   /** The function of that name that does the work, or undefined. */
@@ -191,7 +193,7 @@ export class SchedulerEvents {
     const record: GoroutineRecord = {
       address: g,
       id,
-      startFunction: symbols.lookup(this.go.startPc(g))?.name ?? "?",
+      startFunction: this.go.startName(this.go.startPc(g)) ?? "?",
       parent,
       creator: site?.name,
       created: site?.file === undefined || site.line === undefined ? undefined : { file: site.file, line: site.line },
