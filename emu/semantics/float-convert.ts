@@ -18,10 +18,9 @@ import {
 import { f32x4, f64x2, i16x8, i32x4, i64x2 } from "../wasm/simd.ts";
 import {
   bitsOf,
-  commitExceptions,
   fastOr,
   fastOrPacked,
-  finishPacked,
+  finishExceptions,
   floatOf,
   floatUnaryParts,
   isArithmeticFast,
@@ -218,21 +217,21 @@ for (const truncate of [false, true]) {
   );
   define(withVex(`Cvt${t}pd2dq` as Name), `${sdm}PD2DQ`, (e) => {
     const parts = readParts(e, 1).map((a) => doublesToDwords(e, truncate, a));
-    finishPacked(e);
+    finishExceptions(e);
     writeParts(e, 0, joinHalves(e, parts));
   });
   define(`Cvt${t}ps2pi` as Name, `${sdm}PS2PI`, (e) => {
     const result = singlesToDwords(e, truncate, e.let(lowHalf(readPart(e, 1))), 2);
     // The change to MMX state comes before the exceptions of the conversion.
     enterMmx(e);
-    finishPacked(e);
+    finishExceptions(e);
     writeParts(e, 0, [result]);
   });
   define(`Cvt${t}pd2pi` as Name, `${sdm}PD2PI`, (e) => {
     const result = doublesToDwords(e, truncate, readPart(e, 1));
     // The change to MMX state comes before the exceptions of the conversion.
     enterMmx(e);
-    finishPacked(e);
+    finishExceptions(e);
     writeParts(e, 0, [result]);
   });
 }
@@ -243,7 +242,7 @@ const lowHalf = (a: V128Expr): V128Expr => shuffleLanes(64, a, a, [0, 0]);
 define("Cvtpi2ps", "Vol. 2A, CVTPI2PS", (e) => {
   const source = readPart(e, 1);
   const result = dwordsToSingles(e, source, 2);
-  finishPacked(e);
+  finishExceptions(e);
   if (isMmx(e, 1)) enterMmx(e);
   writeParts(e, 0, [shuffleLanes(64, result, e.readVectorPart(0, 0), [0, 3])]);
 });
@@ -266,7 +265,7 @@ define(withVex("Cvtps2pd"), "Vol. 2A, CVTPS2PD", (e) => {
       () => byLane(e, 2, 64, (lane) => e.callHelper("widen32", I64, [e.stateAddress(), lane32(a, lane)])),
     ),
   );
-  finishPacked(e);
+  finishExceptions(e);
   writeParts(e, 0, results);
 });
 define(withVex("Cvtpd2ps"), "Vol. 2A, CVTPD2PS", (e) => {
@@ -278,7 +277,7 @@ define(withVex("Cvtpd2ps"), "Vol. 2A, CVTPD2PS", (e) => {
       () => byLane(e, 2, 32, (lane) => e.callHelper("narrow64", I64, [e.stateAddress(), i64x2.extract(a, lane)])),
     ),
   );
-  finishPacked(e);
+  finishExceptions(e);
   writeParts(e, 0, joinHalves(e, parts));
 });
 
@@ -288,7 +287,7 @@ define("Vcvtph2ps", "Vol. 2C, VCVTPH2PS", (e) => {
     const half = (lane: number): I64Expr => i64.extendI32U(i16x8.extractU(a, lane));
     return e.let(byLane(e, 4, 32, (lane) => e.callHelper("widen16", I64, [e.stateAddress(), half(lane)])));
   });
-  commitExceptions(e);
+  finishExceptions(e);
   writeParts(e, 0, results);
 });
 define(
@@ -303,7 +302,7 @@ define(
     const results = sources.map((a) =>
       e.let(byLane(e, 4, 16, (lane) => e.callHelper("narrow32", I64, [e.stateAddress(), lane32(a, lane), control]))),
     );
-    commitExceptions(e);
+    finishExceptions(e);
     const [result] = joinHalves(e, results);
     if (host === undefined) {
       writeParts(e, 0, [result]);

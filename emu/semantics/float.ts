@@ -107,12 +107,12 @@ export function fastOr<T extends ValType>(
 ): Expr<T> {
   return decide(e, condition, type, quick, () => {
     const value = e.let(slow());
-    commitExceptions(e);
+    finishExceptions(e);
     return value;
   });
 }
 
-/** The same for vectors: the instruction ends with `finishPacked` when all of its parts are computed. */
+/** The same for vectors: the instruction ends with `finishExceptions` when all of its parts are computed. */
 export function fastOrPacked(e: Translator, condition: I32Expr, quick: () => V128Expr, slow: () => V128Expr): V128Expr {
   return decide(e, condition, V128, quick, slow);
 }
@@ -133,24 +133,24 @@ function decide<T extends ValType>(
   return e.let(result as Expr<T>);
 }
 
-/** Ends the computation of a packed instruction: the exceptions of all lanes count together (SDM Vol. 1, 11.5.1). */
-export function finishPacked(e: Translator): void {
-  e.if(i32.wrap(e.state(STATE.scratch, 32)), () => commitExceptions(e));
+/**
+ * Ends a computation in which helpers may have noted exceptions: sets MXCSR's flags, and #XM if one is not masked.
+ * Those of all lanes count together (SDM Vol. 1, 11.5.1).
+ */
+export function finishExceptions(e: Translator): void {
+  e.if(i32.wrap(e.state(STATE.scratch, 32)), () => {
+    e.if(e.callHelper("commitFloat", I32, [e.stateAddress()]), () => e.raise(VECTOR.XM));
+  });
 }
 
 /** dst = op(a, b) on whole parts, for floating-point operations. */
 export function floatBinaryParts(e: Translator, op: (a: V128Expr, b: V128Expr) => V128Expr): void {
-  binaryParts(e, op, {}, () => finishPacked(e));
+  binaryParts(e, op, {}, () => finishExceptions(e));
 }
 
 /** dst = op(source) on whole parts, for floating-point operations. */
 export function floatUnaryParts(e: Translator, op: (a: V128Expr) => V128Expr): void {
-  unaryParts(e, op, {}, () => finishPacked(e));
-}
-
-/** Ends the part of an instruction that called helpers: sets MXCSR's flags, and #XM if one is not masked. */
-export function commitExceptions(e: Translator): void {
-  e.if(e.callHelper("commitFloat", I32, [e.stateAddress()]), () => e.raise(VECTOR.XM));
+  unaryParts(e, op, {}, () => finishExceptions(e));
 }
 
 /** A scalar as helpers take it: its bits, zero-extended. */

@@ -5,7 +5,7 @@ import {
   bitsOf,
   fastOr,
   fastOrPacked,
-  finishPacked,
+  finishExceptions,
   floatOf,
   isArithmeticFast,
   ordinaryScalars,
@@ -125,7 +125,7 @@ for (const [kindName, kind] of Object.entries(KINDS)) {
         const all = [readParts(e, 0), readParts(e, 1), memory];
         const [a, b, c] = order.map((i) => all[i]);
         const results = a.map((value, part) => packedFma(e, width, kind, value, b[part], c[part]));
-        finishPacked(e);
+        finishExceptions(e);
         writeParts(e, 0, results);
       });
       if (kind.even !== kind.odd) continue;
