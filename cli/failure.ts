@@ -1,5 +1,6 @@
 import { CpuModelError } from "../emu/cpu/features.ts";
 import { LoadError, SymbolError } from "../loader/errors.ts";
+import { printable } from "../loader/identify.ts";
 
 /** Exit statuses of goemu's own (docs/cli.md). */
 export const STATUS = { failed: 125, cannotExecute: 126, notFound: 127 } as const;
@@ -16,6 +17,11 @@ export class CliError extends Error {
 
 /** The one line that an error becomes, and the exit status. @param file what it is about, if anything */
 export function explain(error: unknown, file: string | undefined): { line: string; status: number } {
+  const { line, status } = reason(error, file);
+  return { line: printable(line), status };
+}
+
+function reason(error: unknown, file: string | undefined): { line: string; status: number } {
   const about = file === undefined ? "" : `${file}: `;
   if (error instanceof CliError) return { line: `goemu: ${error.message}`, status: error.status };
   if (error instanceof LoadError) {

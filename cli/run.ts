@@ -2,6 +2,7 @@ import { closeSync, openSync, realpathSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import { disassembleOne } from "../loader/disassemble.ts";
+import { printable } from "../loader/identify.ts";
 import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
 import { describeCode } from "../syscalls/exceptions.ts";
 import { NodeHost } from "../syscalls/host/node-host.ts";
@@ -66,7 +67,7 @@ export async function run(
     memoryLimit: options.memory === undefined ? undefined : parseSize(options.memory),
     addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
     tracer: trace === undefined ? undefined : new Strace(trace.write),
-    report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${file}: ${message}\n`)),
+    report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`)),
     ids: {
       pid: process.pid,
       ppid: process.ppid,
@@ -86,7 +87,7 @@ export async function run(
     await ended?.(status);
     if (statistics !== undefined) writeAll(2, formatStatistics(machine.statistics(), statistics));
     if (status.kind === "exited") return status.status;
-    writeAll(2, `goemu: ${file}: ${describeSignal(status.signal)} (killed by signal ${status.signal})\n`);
+    writeAll(2, `goemu: ${printable(file)}: ${describeSignal(status.signal)} (killed by signal ${status.signal})\n`);
     return 128 + status.signal;
   } finally {
     stopForwarding();
