@@ -87,7 +87,7 @@ class RegionEmitter {
   /** @param found takes the registers that came up */
   emit(found: RegisterUse): void {
     const t = this.translator;
-    t.loadRegisters(this.#use);
+    t.loadRegisters(this.#use, this.#region.entry.flagsIn !== 0);
     t.plainBlock((exit) => {
       t.exitLabel = exit;
       this.#tree(this.#region.entry, freshKnowledge());
@@ -111,8 +111,7 @@ class RegionEmitter {
     t.storeI32(cpu, i32.const(0), STATE.exitDetail);
     t.plainIf(i32.eq(t.way, i32.const(WAY.exit)), () => t.return(t.status));
     const depth = t.let(i32.load(cpu, STATE.depth));
-    const callerWaits = i32.and(i32.eq(t.way, i32.const(WAY.ret)), i32.ne(depth, i32.const(0)));
-    t.plainIf(i32.or(callerWaits, i64.ltS(t.fuel, i64.const(0))), () => t.return(i32.const(EXIT.branch)));
+    t.plainIf(i64.ltS(t.fuel, i64.const(0)), () => t.return(i32.const(EXIT.branch)));
     const slot = t.let(i32.shl(i32.and(i32.wrap(t.rip), i32.const(SLOT_MASK)), i32.const(4)));
     t.plainIf(i64.eq(i64.load(slot, LOOKUP_TABLE), t.rip), () => {
       const record = t.let(i32.load(slot, LOOKUP_TABLE + 8));
@@ -164,7 +163,7 @@ class RegionEmitter {
     const count = block.instructions.length;
     t.set(t.fuel, i64.sub(t.fuel, i64.const(count)));
     const liveAfter: number[] = [];
-    let live = flagsOut(block);
+    let live = flagsOut(block, this.#region.flagsDieAtCalls);
     for (let i = count - 1; i >= 0; i--) {
       liveAfter[i] = live;
       live = flagsBefore(block.instructions[i].instruction, live);
@@ -178,8 +177,13 @@ class RegionEmitter {
   #end(block: RegionBlock): void {
     const t = this.translator;
     const { terminator } = t;
-    if (block.end === "next" || terminator === undefined) {
+    if (block.end === "next") {
       this.#go(block, block.next);
+      return;
+    }
+    if (terminator === undefined) {
+      // It always faults, and has left already.
+      t.unreachable();
       return;
     }
     switch (terminator.kind) {
@@ -192,15 +196,29 @@ class RegionEmitter {
         return;
       case "indirect":
         if (block.end === "call") this.#call(block, terminator.target);
+        else if (isReturn(block)) this.#return(terminator.target);
         else {
           t.settleFlags();
-          t.exit(terminator.target, isReturn(block) ? WAY.ret : WAY.branch, EXIT.branch);
+          t.exit(terminator.target, WAY.branch, EXIT.branch);
         }
         return;
       case "leave":
         t.settleFlags();
         t.exit(terminator.past ? t.nextAddress() : t.currentAddress(), WAY.exit, terminator.exit);
     }
+  }
+
+  /** Back to the caller, if one waits on the stack; that one looks whether RIP is where it wants to go on. */
+  #return(target: I64Expr): void {
+    const t = this.translator;
+    const cpu = t.stateAddress();
+    if (!this.#region.flagsDieAtCalls) t.settleFlags();
+    t.plainIf(i32.load(cpu, STATE.depth), () => {
+      t.storeRegisters(this.#use);
+      t.storeInt(64, cpu, target, STATE.rip);
+      t.return(i32.const(EXIT.branch));
+    });
+    t.exit(target, WAY.branch, EXIT.branch);
   }
 
   #branch(block: RegionBlock, condition: I32Expr): void {
@@ -241,7 +259,7 @@ class RegionEmitter {
   #call(block: RegionBlock, target: I64Expr): void {
     const t = this.translator;
     const cpu = t.stateAddress();
-    t.settleFlags();
+    if (!this.#region.flagsDieAtCalls) t.settleFlags();
     const pc = t.let(target);
     const slot = t.let(i32.shl(i32.and(i32.wrap(pc), i32.const(SLOT_MASK)), i32.const(4)));
     const region = t.let(i32.load(slot, LOOKUP_TABLE + 12));
@@ -258,8 +276,12 @@ class RegionEmitter {
     const back = addressOf({ address: block.next as number });
     const elsewhere = i32.or(status, i64.ne(i64.load(cpu, STATE.rip), back));
     // The state is in memory already.
-    t.plainIf(elsewhere, () => t.return(status));
-    t.loadRegisters(this.#use);
+    t.plainIf(elsewhere, () => {
+      t.storeI32(cpu, i32.const(0), STATE.exitDetail);
+      t.return(status);
+    });
+    const next = block.successors.find(({ address }) => address === block.next);
+    t.loadRegisters(this.#use, next === undefined || next.flagsIn !== 0);
     t.knowledge = freshKnowledge();
     this.#go(block, block.next);
   }

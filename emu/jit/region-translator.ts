@@ -77,8 +77,8 @@ export type Terminator =
   | { kind: "indirect"; target: I64Expr }
   | { kind: "leave"; exit: number; past: boolean };
 
-/** Why a region is left: at a place to look up, by RET, or with an exit code of its own. */
-export const WAY = { branch: 0, ret: 1, exit: 2 } as const;
+/** Why a region is left: for a place to look up, or with an exit code of its own. */
+export const WAY = { branch: 0, exit: 1 } as const;
 
 /** Function indices that regions call. */
 export interface RegionImports {
@@ -242,13 +242,13 @@ export class RegionTranslator extends FlagTranslator {
     }
   }
 
-  /** Loads registers that the region uses from the CPU state. @param into where the code goes */
-  loadRegisters(use: RegisterUse): void {
+  /** Loads registers that the region uses from the CPU state. @param flags whether somebody reads the flags there */
+  loadRegisters(use: RegisterUse, flags: boolean): void {
     for (const number of use.gprs) this.set(this.#gpr[number], i64.load(this.#cpu, STATE.gpr + number * 8));
     for (const number of use.vectors) {
       this.set(this.#vector[number], v128.load(this.#cpu, STATE.vector + number * VECTOR_STRIDE));
     }
-    for (const word of Object.keys(FLAG_WORD_OFFSETS) as FlagWord[]) {
+    for (const word of flags ? (Object.keys(FLAG_WORD_OFFSETS) as FlagWord[]) : []) {
       this.set(this.#words[word], i64.load(this.#cpu, FLAG_WORD_OFFSETS[word]));
     }
     this.set(this.fuel, i64.load(this.#cpu, STATE.fuel));

@@ -38,6 +38,7 @@ export interface Region {
   /** In reverse postorder, the entry first. */
   readonly blocks: readonly RegionBlock[];
   readonly instructionCount: number;
+  readonly flagsDieAtCalls: boolean;
 }
 
 /** What discovery asks about the code. */
@@ -46,6 +47,11 @@ export interface CodeSource {
   instructionAt(address: number): Instruction | undefined;
   /** May the region hold this address (same function, no probe there)? */
   contains(address: number): boolean;
+  /**
+   * Are the status flags scratch at calls and returns? So it is in Go (Go internal ABI specification, "Flags"), whose
+   * functions the symbol table knows; of other code nothing is assumed.
+   */
+  readonly flagsDieAtCalls: boolean;
 }
 
 const CALLS = new Set<Mnemonic>([Mnemonic.Call]);
@@ -85,7 +91,7 @@ export function discoverRegion(entry: number, source: CodeSource): Region | unde
   if (!instructions.has(entry)) return undefined;
   const blocks = new Map<number, RegionBlock>();
   for (const address of leaders) if (instructions.has(address)) blocks.set(address, makeBlock(address, instructions, leaders));
-  return order(blocks.get(entry) as RegionBlock, blocks, instructions.size);
+  return order(blocks.get(entry) as RegionBlock, blocks, instructions.size, source.flagsDieAtCalls);
 }
 
 function endOf(instruction: Instruction): BlockEnd {
@@ -130,7 +136,7 @@ function makeBlock(
 }
 
 /** Numbers the blocks, finds dominators, loops and merges; edges that no structured code can have are cut. */
-function order(entry: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>, instructionCount: number): Region {
+function order(entry: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>, instructionCount: number, flagsDieAtCalls: boolean): Region {
   const postorder: RegionBlock[] = [];
   const seen = new Set<RegionBlock>();
   const edges = (block: RegionBlock): RegionBlock[] => {
@@ -170,8 +176,8 @@ function order(entry: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>, ins
     block.isLoopHeader = block.predecessors.some((other) => other.index >= block.index);
     block.isMerge = block.predecessors.filter((other) => other.index < block.index).length > 1;
   }
-  findLiveFlags(ordered);
-  return { entry, blocks: ordered, instructionCount };
+  findLiveFlags(ordered, flagsDieAtCalls);
+  return { entry, blocks: ordered, instructionCount, flagsDieAtCalls };
 }
 
 /** Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm". */
@@ -209,7 +215,8 @@ function dominates(a: RegionBlock, b: RegionBlock): boolean {
 }
 
 /** Flags alive at the end of a block: what its successors read; all of them where it leaves the region. */
-export function flagsOut(block: RegionBlock): number {
+export function flagsOut(block: RegionBlock, dieAtCalls: boolean): number {
+  if (dieAtCalls && (block.end === "call" || block.instructions[block.instructions.length - 1].row.returns)) return 0;
   const inside = new Set(block.successors.map(({ address }) => address));
   const places = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];
   const leaves = block.end === "leave" || block.end === "call" || places.some((at) => at !== undefined && !inside.has(at));
@@ -233,12 +240,12 @@ const SHIFTS = new Set<Mnemonic>([
   ...[Mnemonic.Shld, Mnemonic.Shrd],
 ]);
 
-function findLiveFlags(ordered: readonly RegionBlock[]): void {
+function findLiveFlags(ordered: readonly RegionBlock[], dieAtCalls: boolean): void {
   for (let changed = true; changed; ) {
     changed = false;
     for (let i = ordered.length - 1; i >= 0; i--) {
       const block = ordered[i];
-      let live = flagsOut(block);
+      let live = flagsOut(block, dieAtCalls);
       for (let k = block.instructions.length - 1; k >= 0; k--) live = flagsBefore(block.instructions[k].instruction, live);
       if (live !== block.flagsIn) {
         block.flagsIn = live;

@@ -14,8 +14,8 @@ const IMPATIENT_EXITS = 300;
 /** Most regions at a time; then all are dropped and the hot ones come back. */
 const MAX_REGIONS = 20_000;
 
-/** Start and end of the function that holds an address. */
-export type FunctionRange = (address: number) => { start: number; end: number } | undefined;
+/** Start and end of the function that holds an address, and whether it keeps to Go's calling convention. */
+export type FunctionRange = (address: number) => { start: number; end: number; goAbi: boolean } | undefined;
 
 interface CompiledRegion {
   readonly entry: number;
@@ -117,6 +117,7 @@ export class Jit {
       instructionAt: (address) => this.#instructionAt(address),
       contains: (address) =>
         !this.#code.stops.has(address) && (range === undefined || (address >= range.start && address < range.end)),
+      flagsDieAtCalls: range?.goAbi ?? false,
     });
     const record = region === undefined ? undefined : this.#code.recordAt(entry);
     if (region === undefined || typeof record !== "number" || this.#code.stops.has(entry)) {
