@@ -32,7 +32,7 @@ const integer = (bits: number, value: bigint): Uint8Array => {
   return bytes;
 };
 
-const valueOf = (bytes: Uint8Array): bigint => bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+const valueFrom = (bytes: Uint8Array): bigint => bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
 
 function whole(
   name: string,
@@ -50,7 +50,7 @@ function whole(
     feature,
     group,
     read: (thread, debug) => integer(bits, get(thread, debug)),
-    write: (thread, bytes) => set(thread, valueOf(bytes)),
+    write: (thread, bytes) => set(thread, valueFrom(bytes)),
   };
 }
 
@@ -125,7 +125,7 @@ function fullTagWord(cpu: CpuState): bigint {
 function tagOf(st: Uint8Array, used: boolean): number {
   if (!used) return 3;
   const exponent = (st[8] | (st[9] << 8)) & 0x7fff;
-  const significand = valueOf(st.subarray(0, 8));
+  const significand = valueFrom(st.subarray(0, 8));
   if (exponent === 0 && significand === 0n) return 1;
   return exponent === 0 || exponent === 0x7fff || significand >> 63n === 0n ? 2 : 0;
 }
@@ -138,7 +138,7 @@ function abridgedTagWord(word: bigint): number {
 
 function x87Control([name, offset, size]: [string, number, number]): Register {
   const get = ({ cpu }: LinuxThread): bigint =>
-    name === "ftag" ? fullTagWord(cpu) : valueOf(image(cpu).subarray(offset, offset + size));
+    name === "ftag" ? fullTagWord(cpu) : valueFrom(image(cpu).subarray(offset, offset + size));
   const set = ({ cpu }: LinuxThread, value: bigint): void => {
     const stored = name === "ftag" ? BigInt(abridgedTagWord(value)) : value;
     image(cpu).set(integer(size * 8, stored), offset);

@@ -104,7 +104,7 @@ export class RemoteFiles {
   #readLink(path: string): Uint8Array {
     const place = resolve(this.#process, AT_FDCWD, path, false);
     if (place.kind === "host") return attached(bytesOf(this.#process.host.files.readLink(place.path)));
-    if (place.node.kind !== "link") throw new SyscallError("EINVAL");
+    if (place.node.kind !== "link" && place.node.kind !== "magic") throw new SyscallError("EINVAL");
     return attached(bytesOf(place.node.target()));
   }
 }

@@ -65,11 +65,11 @@ export class PacketReader {
     this.#payload = undefined;
     this.#digits = undefined;
     if (!good || payload.length > PACKET_SIZE) return { kind: "broken" };
-    return { kind: "packet", data: unescape(payload) };
+    return { kind: "packet", data: unescapeBinary(payload) };
   }
 }
 
-function unescape(payload: readonly number[]): Uint8Array {
+function unescapeBinary(payload: readonly number[]): Uint8Array {
   const out: number[] = [];
   for (let i = 0; i < payload.length; i++) {
     if (payload[i] === ESCAPE && i + 1 < payload.length) out.push(payload[++i] ^ ESCAPE_BIT);

@@ -88,7 +88,7 @@ export class GdbServer {
   /** The client has gone: the guest goes on, unless it has never been let go and is to wait for that. */
   #lost(session: Session, debug: Debugger): void {
     if (this.#session !== session) return;
-    if (debug.everResumed) this.#started = true;
+    if (debug.everResumed || session.detached) this.#started = true;
     session.end();
     debug.detach();
     if (!this.#started) this.#machine.process.scheduler.pause();

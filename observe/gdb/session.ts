@@ -87,6 +87,8 @@ export class Session {
   /** Addresses of Z1 breakpoints. */
   readonly #hardware = new Map<number, number>();
   #closed = false;
+  /** Has the client let go of the guest (D)? */
+  detached = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -408,6 +410,7 @@ export class Session {
   }
 
   #detach(): undefined {
+    this.detached = true;
     this.#debug.detach();
     this.#send(OK);
     this.end();
