@@ -226,7 +226,10 @@ class RegionEmitter {
     const { knowledge } = t;
     t.plainIf(
       condition,
-      () => this.#go(block, block.target),
+      () => {
+        t.knowledge = copyOf(knowledge);
+        this.#go(block, block.target);
+      },
       () => {
         t.knowledge = copyOf(knowledge);
         this.#go(block, block.next);
