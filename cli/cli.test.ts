@@ -357,7 +357,7 @@ describe("goemu info", () => {
     expect(JSON.stringify(info)).toMatch(name === "work-go1.9" ? /go1\.9/ : /go1\.27/);
     const shown = goemu(["info", fixturePath(`bin/${name}`)]).stdout;
     expect(shown).toMatch(/_rt0_amd64_linux/);
-    expect(shown).toMatch(/static/);
+    expect(shown).toMatch(/^goemu can run it\.$/m);
   });
 
   it("shows a dynamically linked program, and that goemu can't run it", () => {
@@ -383,7 +383,7 @@ describe("goemu disasm", () => {
       (syntax) => goemu(["disasm", "--syntax", syntax, binary, "main.main"]).stdout,
     );
     expect(texts[0]).toMatch(/cmp +0x10\(%r14\),%rsp/);
-    expect(texts[1]).toMatch(/cmp +rsp,\[r14\+(0x10|10h)\]/);
+    expect(texts[1]).toMatch(/cmp +rsp, ?\[r14 ?\+ ?(0x10|10h)\]/);
     expect(texts[2]).toMatch(/CMPQ/);
   });
 
