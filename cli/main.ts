@@ -5,6 +5,7 @@ import { fillOptionalValues, withRunCommand } from "./arguments.ts";
 import { addDebugCommands } from "./debug-commands.ts";
 import { explain } from "./failure.ts";
 import { disasm, info, type Print, symbols, syscalls } from "./inspect.ts";
+import { addObserveCommands } from "./observe-commands.ts";
 import { type RunOptions, run } from "./run.ts";
 import { VERSION } from "./version.ts";
 
@@ -85,6 +86,7 @@ function buildProgram(about: { file?: string }): Command {
     withOutput(about, undefined, (print) => syscalls(options, print)),
   );
   addDebugCommands(program, about);
+  addObserveCommands(program, about);
   return program;
 }
 

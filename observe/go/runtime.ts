@@ -191,6 +191,12 @@ export class GoRuntime {
     return m !== 0 && (this.#pointer(m, "m.g0") === g || this.#pointer(m, "m.gsignal") === g);
   }
 
+  /** Address of the goroutine for which the M of a g0 or gsignal runs code; 0 for none. */
+  userOf(g: number): number {
+    const m = this.#pointer(g, "g.m");
+    return m === 0 ? 0 : this.#pointer(m, "m.curg");
+  }
+
   startPc(g: number): number {
     return this.#pointer(g, "g.startpc");
   }

@@ -94,9 +94,9 @@ export class SchedulerEvents {
   readonly machine: Machine;
   readonly go: GoRuntime;
   readonly probes: Probes;
-  /** CLOCK_MONOTONIC in ns when the events began; may be set anew before the machine runs. */
-  start: number;
-  readonly #listener: SchedulerListener;
+  /** CLOCK_MONOTONIC in ns when the watching began: what `now` and the events count from. */
+  start = 0;
+  readonly #listeners: SchedulerListener[] = [];
   readonly #set: Probe[] = [];
   /** By the address of the runtime.g: a new one is made when it is used again. */
   readonly #goroutines = new Map<number, GoroutineRecord>();
@@ -107,12 +107,10 @@ export class SchedulerEvents {
   readonly #causes = new Map<LinuxThread, YieldCause>();
 
   /** @throws GoRuntimeError for a program that is not Go's, or of an unknown release */
-  constructor(machine: Machine, listener: SchedulerListener) {
+  constructor(machine: Machine) {
     this.machine = machine;
     this.go = new GoRuntime(machine);
     this.probes = Probes.of(machine);
-    this.#listener = listener;
-    this.start = 0;
     for (const func of machine.symbols.functions) {
       // Of two with the same name one is a wrapper that translates the calling convention: the smaller one.
       const known = this.#byName.get(func.name);
@@ -138,6 +136,11 @@ export class SchedulerEvents {
     if (func === undefined) return false;
     this.#set.push(this.probes.onAddress(func.address, callback));
     return true;
+  }
+
+  /** Calls back with each event from now on. */
+  onEvent(listener: SchedulerListener): void {
+    this.#listeners.push(listener);
   }
 
   /** Takes every probe away. */
@@ -213,8 +216,12 @@ export class SchedulerEvents {
     return this.#goroutines.get(g)?.id === this.go.goid(g);
   }
 
+  #tell(event: SchedulerEvent, place: Place): void {
+    for (const listener of this.#listeners) listener(event, place);
+  }
+
   #emit(thread: LinuxThread, event: SchedulerEvent): void {
-    this.#listener(event, this.place(thread));
+    this.#tell(event, this.place(thread));
   }
 
   #on(name: string, callback: (thread: LinuxThread) => void): boolean {
@@ -324,7 +331,7 @@ export class SchedulerEvents {
     run.runTime = place.time;
     run.runInstructions = place.instructions;
     run.preemptRequest = undefined;
-    this.#listener({ kind: "run", run, from }, place);
+    this.#tell({ kind: "run", run, from }, place);
   }
 
   #yield(thread: LinuxThread, cause: YieldCause): void {

@@ -20,7 +20,8 @@ export function wrapped(memory: GuestMemory, symbols: SymbolTable, wrapper: Func
     if (inlined.length > 1) found = inlined[inlined.length - 2].name;
     if (found === undefined && instruction.flowControl === FlowControl.Call) {
       const target = symbols.lookup(Number(instruction.nearBranchTarget))?.name;
-      const isRuntimes = target === undefined || (target.startsWith("runtime.") && !wrapper.name.startsWith("runtime."));
+      const isRuntimes =
+        target === undefined || (target.startsWith("runtime.") && !wrapper.name.startsWith("runtime."));
       if (!isRuntimes && !target.startsWith("runtime.morestack")) found = target;
     }
     instruction.free();

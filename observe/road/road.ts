@@ -2,7 +2,7 @@ import { REG } from "../../emu/cpu/state.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import type { LinuxThread } from "../../syscalls/linux-thread.ts";
 import type { Machine } from "../../syscalls/machine.ts";
-import { type GoroutineRecord, type Place, type SchedulerEvent, SchedulerEvents } from "../go/scheduler-events.ts";
+import type { GoroutineRecord, Place, SchedulerEvent, SchedulerEvents } from "../go/scheduler-events.ts";
 import type { SyscallEntry } from "../probes.ts";
 import { describeEvent, describePlace, initFunctions, STEPS, type Step } from "./steps.ts";
 
@@ -57,8 +57,6 @@ export class Road {
   readonly nodes: RoadNode[] = [];
   /** Every goroutine in order of creation. */
   readonly goroutines: GoroutineRecord[] = [];
-  /** Events, for the timeline. */
-  readonly events: { event: SchedulerEvent; place: Place }[] = [];
   /** Lines that were not kept. */
   dropped = 0;
   /** ns since start at the end. */
@@ -67,10 +65,11 @@ export class Road {
   readonly #machine: Machine;
   readonly #threads = new Map<LinuxThread, ThreadState>();
 
-  /** @throws GoRuntimeError for a program that is not Go's, or of an unknown release */
-  constructor(machine: Machine) {
+  constructor(scheduler: SchedulerEvents) {
+    const { machine } = scheduler;
     this.#machine = machine;
-    this.#scheduler = new SchedulerEvents(machine, (event, place) => this.#event(event, place));
+    this.#scheduler = scheduler;
+    scheduler.onEvent((event, place) => this.#event(event, place));
     const place = this.#scheduler.place(machine.mainThread);
     this.root = this.#newNode("thread", `thread ${machine.mainThread.tid}`, "", place, undefined);
     this.nodes.push(this.root);
@@ -179,7 +178,6 @@ export class Road {
   }
 
   #event(event: SchedulerEvent, place: Place): void {
-    if (this.events.length < NODE_LIMIT) this.events.push({ event, place });
     const { thread } = place;
     const state = this.#state(thread);
     if (event.kind !== "thread-start" && event.kind !== "thread-exit") {

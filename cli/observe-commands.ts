@@ -1,0 +1,269 @@
+import { realpathSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import process from "node:process";
+import { type Command, Option } from "commander";
+import { disassembleOne } from "../loader/disassemble.ts";
+import { GoRuntimeError } from "../observe/go/layout.ts";
+import { SchedulerEvents } from "../observe/go/scheduler-events.ts";
+import { HtmlPage } from "../observe/html/page.ts";
+import { OutputFile } from "../observe/output.ts";
+import { ProbeError } from "../observe/probes.ts";
+import { flameGraph, foldedStacks } from "../observe/profile/flame.ts";
+import { pprofProfile } from "../observe/profile/pprof.ts";
+import { Profiler } from "../observe/profile/profiler.ts";
+import { printRoad, type RoadFilter, roadJson } from "../observe/road/print.ts";
+import { Road } from "../observe/road/road.ts";
+import { ChromeTrace } from "../observe/trace/chrome.ts";
+import { Timeline } from "../observe/trace/timeline.ts";
+import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
+import { describeCode } from "../syscalls/exceptions.ts";
+import { NodeHost } from "../syscalls/host/node-host.ts";
+import { type AddressSpaceLayout, Machine } from "../syscalls/machine.ts";
+import { buildEnvironment, parseChoice, parseCount, parseSize, rawArguments } from "./arguments.ts";
+import { CliError } from "./failure.ts";
+import { readProgram } from "./program-file.ts";
+
+/** Options that all commands have which run a program under observation. */
+interface MachineOptions {
+  readonly env: string[];
+  readonly clearEnv?: boolean;
+  readonly cpus?: string;
+  readonly cpu?: string;
+  readonly memory?: string;
+  readonly addressSpace: string;
+  readonly output?: string;
+}
+
+interface RoadOptions extends MachineOptions {
+  readonly depth?: string;
+  readonly only?: string;
+  readonly follow?: string;
+  readonly json?: boolean;
+  readonly html?: boolean;
+}
+
+interface ProfileOptions extends MachineOptions {
+  readonly format?: string;
+  readonly byGoroutine?: boolean;
+}
+
+const FORWARDED: readonly SignalName[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"];
+const STDOUT = 1;
+
+/** Adds `goemu road`, `goemu trace` and `goemu profile`. @param about told which file a command is about */
+export function addObserveCommands(program: Command, about: { file?: string }): void {
+  const observe = (name: string, description: string): Command =>
+    program
+      .command(name)
+      .description(description)
+      .argument("<program>", "a static Linux/amd64 executable made by Go")
+      .argument("[args...]", "the program's own arguments")
+      .passThroughOptions()
+      .exitOverride()
+      .option("-E, --env <NAME=VALUE>", "set a variable of the guest's environment (may be repeated)", collect, [])
+      .option("--clear-env", "start from an empty environment instead of the host's")
+      .option("--cpus <N>", "CPUs that the guest sees (default: the host's)")
+      .option("--cpu <MODEL>", "x86-64-v1 to v3, or features to drop, like -sse4_2 (default: x86-64-v2)")
+      .option("--memory <SIZE>", "guest memory limit, like 512M or 2G")
+      .option("--address-space <LAYOUT>", "compact, or linux: the addresses that Linux would give; slower", "compact");
+  const act = <T extends MachineOptions>(
+    command: Command,
+    run: (file: string, args: string[], options: T) => Promise<number>,
+  ) =>
+    command.action(async (file: string, args: string[], options: T) => {
+      about.file = file;
+      process.exitCode = await explained(() => run(file, args, options));
+    });
+  act<RoadOptions>(
+    observe("road", "run a Go program and print its road from the first instruction to each goroutine")
+      .option("-o, --output <FILE>", "write to a file (default: standard output; the program's goes to standard error)")
+      .option("--depth <N>", "deepest level to print")
+      .option("--only <REGEX>", "only lines that match, with those above them")
+      .option("--follow <FUNCTION>", "only what concerns the goroutines that start in a function, like main.work")
+      .addOption(new Option("--json", "print a line of JSON for each line").conflicts("html"))
+      .option("--html", "write one self-contained page with the tree and a timeline"),
+    road,
+  );
+  act<MachineOptions>(
+    observe("trace", "run a Go program and write a timeline of its threads, Ps and goroutines").requiredOption(
+      "-o, --output <FILE>",
+      "out.json for Perfetto and chrome://tracing, out.html for a page of its own",
+    ),
+    trace,
+  );
+  act<ProfileOptions>(
+    observe("profile", "run a Go program and count its instructions by function and line, exactly")
+      .requiredOption(
+        "-o, --output <FILE>",
+        "out.pprof for `go tool pprof`, out.folded, out.svg or out.html for a flame graph",
+      )
+      .option("--format <FORMAT>", "pprof, folded, svg or html, whatever the file's name")
+      .option("--by-goroutine", "put each goroutine's first function at the root of its stacks"),
+    profile,
+  );
+}
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+/** Turns what observation can't do into a line for the user. */
+async function explained(run: () => Promise<number>): Promise<number> {
+  try {
+    return await run();
+  } catch (error) {
+    if (error instanceof GoRuntimeError || error instanceof ProbeError) throw new CliError(error.message);
+    throw error;
+  }
+}
+
+/** Where the result goes. Without a file it has standard output, and what the program prints goes to standard error. */
+function openOutput(path: string | undefined): OutputFile {
+  if (path === undefined) return new OutputFile(STDOUT);
+  try {
+    return new OutputFile(path);
+  } catch (error) {
+    throw new CliError(`-o: cannot write ${path}: ${(error as NodeJS.ErrnoException).code} (name another file)`);
+  }
+}
+
+function createMachine(
+  file: string,
+  args: readonly string[],
+  options: MachineOptions,
+): { machine: Machine; host: NodeHost } {
+  const program = readProgram(file);
+  const host = new NodeHost();
+  if (options.output === undefined) Object.defineProperty(host, "stdout", { value: host.stderr });
+  const machine = new Machine({
+    program,
+    path: file,
+    exePath: realpathSync(file),
+    args: rawArguments([file, ...args]),
+    env: buildEnvironment(options.env, options.clearEnv ?? false),
+    host,
+    cpus: options.cpus === undefined ? availableParallelism() : parseCount("--cpus", options.cpus, 1024),
+    cpu: options.cpu,
+    memoryLimit: options.memory === undefined ? undefined : parseSize(options.memory),
+    addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
+    report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${file}: ${message}\n`)),
+    ids: {
+      pid: process.pid,
+      ppid: process.ppid,
+      uid: process.getuid?.() ?? 1000,
+      gid: process.getgid?.() ?? 1000,
+      euid: process.geteuid?.() ?? 1000,
+      egid: process.getegid?.() ?? 1000,
+    },
+    stopHost: (signal) => process.kill(process.pid, signal),
+  });
+  describeCode.symbol = (address) => machine.symbols.lookup(address)?.name ?? "";
+  describeCode.text = disassembleOne;
+  return { machine, host };
+}
+
+/** Runs the machine to its end, with the host's signals; returns the exit status for the shell. */
+async function runMachine(file: string, machine: Machine, host: NodeHost): Promise<number> {
+  const handlers = FORWARDED.map((name) => [name, (): void => machine.kill(SIGNAL[name])] as const);
+  for (const [name, handler] of handlers) process.on(name, handler);
+  try {
+    const status = await machine.run();
+    if (status.kind === "exited") return status.status;
+    process.stderr.write(`goemu: ${file}: ${describeSignal(status.signal)} (killed by signal ${status.signal})\n`);
+    return 128 + status.signal;
+  } finally {
+    for (const [name, handler] of handlers) process.off(name, handler);
+    host.close();
+  }
+}
+
+function roadFilter(options: RoadOptions, scheduler: SchedulerEvents): RoadFilter {
+  let only: RegExp | undefined;
+  try {
+    only = options.only === undefined ? undefined : new RegExp(options.only);
+  } catch (error) {
+    throw new CliError(`--only: "${options.only}" is no regular expression: ${(error as Error).message}`);
+  }
+  const { follow } = options;
+  if (follow !== undefined && scheduler.functionNamed(follow) === undefined) {
+    const nearest = scheduler.machine.symbols.nearest(follow);
+    throw new CliError(
+      `--follow: no function ${follow}${nearest.length > 0 ? ` (did you mean ${nearest.join(", ")}?)` : ""}`,
+    );
+  }
+  return {
+    depth: options.depth === undefined ? undefined : parseCount("--depth", options.depth, 1_000_000),
+    only,
+    follow,
+  };
+}
+
+/** `goemu road`. */
+async function road(file: string, args: string[], options: RoadOptions): Promise<number> {
+  const { machine, host } = createMachine(file, args, options);
+  const scheduler = new SchedulerEvents(machine);
+  const filter = roadFilter(options, scheduler);
+  const output = openOutput(options.output);
+  const recorded = new Road(scheduler);
+  const write = (text: string): void => output.write(text);
+  const page = options.html ? new HtmlPage(write, `goemu road ${[file, ...args].join(" ")}`) : undefined;
+  if (page !== undefined) new Timeline(scheduler, page);
+  const status = await runMachine(file, machine, host);
+  if (page !== undefined) {
+    for (const node of recorded.nodes) page.node(node);
+    page.meta({
+      summary: `${machine.process.instructions.toLocaleString("en")} instructions, ${machine.symbols.goVersion}`,
+    });
+    page.close();
+  } else {
+    const colour = options.output === undefined && process.stdout.isTTY && !process.env.NO_COLOR;
+    const lines = options.json ? roadJson(recorded, filter) : printRoad(recorded, filter, colour);
+    for (const line of lines) write(`${line}\n`);
+  }
+  output.close();
+  return status;
+}
+
+/** `goemu trace`. */
+async function trace(file: string, args: string[], options: MachineOptions): Promise<number> {
+  const path = options.output as string;
+  const isPage = /\.html?$/i.test(path);
+  if (!isPage && !/\.json$/i.test(path))
+    throw new CliError(`-o: ${path} is neither .json nor .html (name it by what it is to be)`);
+  const { machine, host } = createMachine(file, args, options);
+  const scheduler = new SchedulerEvents(machine);
+  const output = openOutput(path);
+  const write = (text: string): void => output.write(text);
+  const sink = isPage ? new HtmlPage(write, `goemu trace ${[file, ...args].join(" ")}`) : new ChromeTrace(write);
+  const timeline = new Timeline(scheduler, sink);
+  try {
+    return await runMachine(file, machine, host);
+  } finally {
+    timeline.close();
+    sink.close();
+    output.close();
+  }
+}
+
+const PROFILE_FORMATS = ["pprof", "folded", "svg", "html"] as const;
+
+function profileFormat(path: string, format: string | undefined): (typeof PROFILE_FORMATS)[number] {
+  if (format !== undefined) return parseChoice("--format", format, PROFILE_FORMATS);
+  const extension = /\.(\w+)$/.exec(path)?.[1].toLowerCase();
+  return PROFILE_FORMATS.find((known) => known === extension) ?? "pprof";
+}
+
+/** `goemu profile`. */
+async function profile(file: string, args: string[], options: ProfileOptions): Promise<number> {
+  const path = options.output as string;
+  const format = profileFormat(path, options.format);
+  const { machine, host } = createMachine(file, args, options);
+  const profiler = new Profiler(machine, { byGoroutine: options.byGoroutine ?? false });
+  const output = openOutput(path);
+  const status = await runMachine(file, machine, host);
+  const stacks = profiler.finish();
+  const title = `goemu profile ${[file, ...args].join(" ")}`;
+  if (format === "pprof") output.writeBytes(pprofProfile(stacks));
+  else if (format === "folded") for (const line of foldedStacks(stacks)) output.write(`${line}\n`);
+  else output.write(flameGraph(stacks, title, format));
+  output.close();
+  return status;
+}
