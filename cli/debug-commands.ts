@@ -7,6 +7,7 @@ import { type RunOptions, run } from "./run.ts";
 interface GdbOptions extends RunOptions {
   readonly listen: string;
   readonly wait?: boolean;
+  readonly goroutinesAsThreads?: boolean;
 }
 
 /** Adds the commands that debug a program: `gdb`. They take the options of `run` too. */
@@ -19,6 +20,7 @@ export function addDebugCommands(program: Command, about: { file?: string }): vo
     .exitOverride()
     .requiredOption("--listen <PORT>", "TCP port; 0 for any that is free (it is printed)")
     .option("--wait", "hold the program until gdb lets it go on")
+    .option("--goroutines-as-threads", "show gdb every goroutine as a thread, running or not")
     .action(async (file: string, args: string[], options: GdbOptions) => {
       about.file = file;
       process.exitCode = await gdb(file, args, options);
@@ -37,7 +39,13 @@ function withRunOptions(program: Command, command: Command): Command {
 async function gdb(file: string, args: readonly string[], options: GdbOptions): Promise<number> {
   const port = parsePort(options.listen);
   return run(file, args, options, async (machine) => {
-    const server = await listen(() => GdbServer.listen(machine, { port, wait: options.wait ?? false }));
+    const server = await listen(() =>
+      GdbServer.listen(machine, {
+        port,
+        wait: options.wait ?? false,
+        goroutines: options.goroutinesAsThreads ?? false,
+      }),
+    );
     process.stderr.write(`goemu: in gdb: target remote :${server.port}\n`);
     return (status) => server.finish(status);
   });

@@ -24,6 +24,9 @@ interface Control {
   syscall: { readonly number: number; readonly entered: boolean } | undefined;
 }
 
+/** What a thread may do now: run, or go on step by step until it is asked again. */
+export type Gate = "run" | "step";
+
 const DONE: Stop = { kind: "fuel" };
 const SYSCALL: Stop = { kind: "syscall" };
 /** Every so many single steps the other threads go first, so that one can't step for ever in a spin lock. */
@@ -44,6 +47,8 @@ export class Debugger implements Supervisor {
   passSignals: ReadonlySet<number> = new Set();
   /** System calls that stop the guest at entry and return: all, or these numbers. */
   catchSyscalls: "all" | ReadonlySet<number> = new Set();
+  /** Asked each time before a thread runs. */
+  gate: ((thread: LinuxThread) => Gate) | undefined;
   readonly #controls = new Map<LinuxThread, Control>();
   readonly #breakpoints = new Map<number, { readonly probe: Probe; count: number }>();
   readonly #waiting: StopEvent[] = [];
@@ -91,7 +96,7 @@ export class Debugger implements Supervisor {
     const threads = this.threads;
     const thread = threads.find(({ state, held }) => state === "runnable" && !held) ?? threads[0];
     if (!this.#running || thread === undefined) return;
-    this.#report({ kind: "interrupt", thread });
+    this.report({ kind: "interrupt", thread });
   }
 
   /** Lets the guest go on, each thread as `choose` says. */
@@ -165,6 +170,7 @@ export class Debugger implements Supervisor {
     this.watchpoints.clear();
     this.catchSyscalls = new Set();
     this.passSignals = new Set();
+    this.gate = undefined;
   }
 
   /** To be called when the machine's run has ended. */
@@ -183,7 +189,7 @@ export class Debugger implements Supervisor {
       return;
     }
     const probe = Probes.of(this.machine).onAddress(address, (thread) => {
-      if (this.#running) this.#report({ kind: "breakpoint", thread, address });
+      if (this.#running) this.report({ kind: "breakpoint", thread, address });
     });
     this.#breakpoints.set(address, { probe, count: 1 });
   }
@@ -225,7 +231,8 @@ export class Debugger implements Supervisor {
     return control;
   }
 
-  #report(event: StopEvent): void {
+  /** Stops the guest for an event; one that comes while it stands already is told at the next `resume`. */
+  report(event: StopEvent): void {
     if (!this.#running) {
       this.#waiting.push(event);
       return;
@@ -248,12 +255,13 @@ export class Debugger implements Supervisor {
       return SYSCALL;
     }
     if (control?.step !== undefined && this.#stepIsDone(thread, control)) {
-      this.#report({ kind: "step", thread });
+      this.report({ kind: "step", thread });
       return DONE;
     }
     const { active } = this.watchpoints;
     if (active) this.watchpoints.arm();
     if (control?.step !== undefined) return this.#step(thread, control);
+    if (this.gate?.(thread) === "step") return active ? this.#stepWatched(thread) : this.#stepPlain(thread);
     if (!active) return undefined;
     const { interpreter } = this.process;
     const stop = interpreter.run(thread.cpu, interpreter.code.stops);
@@ -277,7 +285,7 @@ export class Debugger implements Supervisor {
     control.stepped = true;
     if (!this.#running) return stop;
     const complete = stop.kind === "fuel" || stop.kind === "stop" || stop.kind === "yield";
-    if (complete && this.#stepIsDone(thread, control)) this.#report({ kind: "step", thread });
+    if (complete && this.#stepIsDone(thread, control)) this.report({ kind: "step", thread });
     return stop;
   }
 
@@ -289,7 +297,7 @@ export class Debugger implements Supervisor {
   #stepWatched(thread: LinuxThread): Stop {
     const { result: stop, hit } = this.watchpoints.record(thread.cpu.rip, () => this.#stepPlain(thread));
     if (hit !== undefined && (stop.kind === "fuel" || stop.kind === "stop")) {
-      this.#report({ kind: "watchpoint", thread, ...hit });
+      this.report({ kind: "watchpoint", thread, ...hit });
     }
     return stop;
   }
@@ -303,7 +311,7 @@ export class Debugger implements Supervisor {
     // A thread that steps shows every signal: its handler is not part of the step.
     if (this.passSignals.has(info.signal) && control.step === undefined) return true;
     control.signal = info;
-    this.#report({ kind: "signal", thread, info });
+    this.report({ kind: "signal", thread, info });
     return false;
   }
 
@@ -319,14 +327,14 @@ export class Debugger implements Supervisor {
     }
     if (!this.#catches(number)) return true;
     this.#control(thread).syscall = { number, entered: false };
-    this.#report({ kind: "syscallEntry", thread, number });
+    this.report({ kind: "syscallEntry", thread, number });
     return false;
   }
 
   syscallReturn(thread: LinuxThread, number: number): void {
     if (!this.#catches(number)) return;
     this.#control(thread).syscall = { number, entered: true };
-    this.#report({ kind: "syscallReturn", thread, number });
+    this.report({ kind: "syscallReturn", thread, number });
   }
 
   threadExit(thread: LinuxThread): void {
@@ -336,6 +344,6 @@ export class Debugger implements Supervisor {
       if ("thread" in event && event.thread === thread) this.#waiting.splice(i, 1);
     }
     const left = this.threads;
-    if (left.length > 0 && left.every(({ held }) => held)) this.#report({ kind: "noResumed" });
+    if (left.length > 0 && left.every(({ held }) => held)) this.report({ kind: "noResumed" });
   }
 }

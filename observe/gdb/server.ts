@@ -2,9 +2,11 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { ExitStatus } from "../../syscalls/linux-process.ts";
 import type { Machine } from "../../syscalls/machine.ts";
 import { Debugger } from "../debugger/debugger.ts";
-import { describeThread, imageBias, monitor } from "./describe.ts";
+import { describeThread, goRuntimeOf } from "../debugger/go-view.ts";
+import { imageBias, monitor } from "./describe.ts";
+import { GoroutineThreads } from "./goroutines.ts";
 import { Session } from "./session.ts";
-import { MachineThreads } from "./threads.ts";
+import { MachineThreads, type ThreadModel } from "./threads.ts";
 
 /** The port can't be had; the message says what to do. */
 export class ListenError extends Error {
@@ -16,6 +18,8 @@ export interface GdbServerOptions {
   readonly port: number;
   /** Hold the guest until a client says how it goes on. */
   readonly wait: boolean;
+  /** Present goroutines as threads. */
+  readonly goroutines?: boolean;
 }
 
 /**
@@ -44,6 +48,8 @@ export class GdbServer {
    * @throws ListenError
    */
   static async listen(machine: Machine, options: GdbServerOptions): Promise<GdbServer> {
+    const runtime = options.goroutines ? goRuntimeOf(machine) : undefined;
+    if (typeof runtime === "string") throw new ListenError(`no goroutines to show as threads: ${runtime}`);
     const server = new GdbServer(machine, options);
     await new Promise<void>((resolve, reject) => {
       server.#server.once("error", (error: NodeJS.ErrnoException) => {
@@ -68,12 +74,13 @@ export class GdbServer {
     }
     socket.setNoDelay(true);
     const debug = new Debugger(this.#machine);
+    const threads = this.#threadModel(debug);
     const session = new Session({
       debug,
-      threads: new MachineThreads(debug, describeThread(this.#machine)),
+      threads,
       connection: { send: (bytes) => socket.write(bytes), close: () => socket.end() },
       attached: this.#started,
-      monitor: monitor(this.#machine),
+      monitor: monitor(this.#machine, threads instanceof GoroutineThreads ? threads : undefined),
       bias: imageBias(this.#machine),
     });
     this.#debug = debug;
@@ -83,6 +90,13 @@ export class GdbServer {
     socket.on("data", (bytes: Uint8Array) => session.receive(bytes));
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#lost(session, debug));
+  }
+
+  #threadModel(debug: Debugger): ThreadModel {
+    if (!this.#options.goroutines) return new MachineThreads(debug, (thread) => describeThread(this.#machine, thread));
+    const runtime = goRuntimeOf(this.#machine);
+    if (typeof runtime === "string") throw new Error(runtime);
+    return new GoroutineThreads(debug, runtime);
   }
 
   /** The client has gone: the guest goes on, unless it has never been let go and is to wait for that. */
