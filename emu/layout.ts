@@ -19,9 +19,6 @@ export const TASK_SIZE = 0x7fff_ffff_f000;
 
 /** One byte a 4 KiB page of the wasm memory, bits below. */
 export const PERM_MAP = 0xf000_0000;
-/** Direct-mapped cache from guest PC to record: see interpreter/lookup.ts. */
-export const LOOKUP_TABLE = 0xf010_0000;
-export const LOOKUP_BITS = 16;
 /** CPU states, one page each. */
 export const CPU_STATES = 0xf020_0000;
 export const CPU_STATE_SIZE = 0x1000;
@@ -32,6 +29,12 @@ export const PAGE_TABLES_END = 0xf400_0000;
 /** Decoded instruction records. */
 export const RECORDS = 0xf400_0000;
 export const RECORDS_END = 0xfe00_0000;
+/** Direct-mapped cache from guest PC to record and region (CodeCache.enterLookup), 16 bytes an entry. */
+export const LOOKUP_TABLE = 0xfe00_0000;
+export const LOOKUP_BITS = 18;
+/** One word a target of direct calls: the table slot of its region, or 0 (jit/tier.ts). */
+export const CALL_CELLS = 0xfe40_0000;
+export const CALL_CELLS_END = 0xff00_0000;
 /** Constant tables of instruction helpers. */
 export const HELPER_TABLES = 0xff00_0000;
 /** Where an access that straddles pages that are not neighbours in wasm memory is put together. */

@@ -114,7 +114,7 @@ export class Interpreter {
 
   /** Adds the second tier. */
   enableJit(): Jit {
-    this.jit = new Jit(this.code, this.#table, this.#regionImports);
+    this.jit = new Jit(this.code, this.#view, this.#table, this.#regionImports);
     return this.jit;
   }
 

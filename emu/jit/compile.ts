@@ -5,7 +5,7 @@ import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { RECORD } from "../interpreter/record.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE, WASM_PAGES } from "../layout.ts";
 import { HELPERS } from "../semantics/helpers/index.ts";
-import { callIndirect, I32, type I32Expr, type I64Expr, i32, i64 } from "../wasm/expr.ts";
+import { callIndirect, I32, type I32Expr, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
@@ -19,6 +19,8 @@ const SLOT_MASK = (1 << LOOKUP_BITS) - 1;
 export interface CompileOptions {
   /** Accesses that the fast check refuses go through the shared slow path instead of leaving the region. */
   readonly patient: boolean;
+  /** Address of the word that holds the table slot of the region at a guest address, or 0. */
+  readonly callCell: (address: number) => number;
 }
 
 /**
@@ -28,7 +30,7 @@ export interface CompileOptions {
 export function compileRegion(region: Region, slot: number, id: number, options: CompileOptions): Uint8Array {
   // The first pass finds out which registers are used, the second makes the code.
   const use = new RegisterUse();
-  new RegionEmitter(region, id, options, { slow: 0, helper: () => 0 }, use).emit(use);
+  new RegionEmitter(region, id, options, { slow: 0, helper: () => 0 }, use, undefined).emit(use);
   const module = new ModuleBuilder(WASM_PAGES);
   module.type({ params: HANDLER_PARAMS, results: [I32] });
   const slow = module.import("slowPlain", SLOW_SIGNATURE);
@@ -43,7 +45,7 @@ export function compileRegion(region: Region, slot: number, id: number, options:
     }
     return index;
   };
-  const emitter = new RegionEmitter(region, id, options, { slow, helper }, use);
+  const emitter = new RegionEmitter(region, id, options, { slow, helper }, use, use);
   emitter.emit(new RegisterUse());
   module.place(slot, [module.add(emitter.translator, [I32])]);
   return module.finish();
@@ -61,6 +63,7 @@ class RegionEmitter {
   readonly #id: number;
   /** Registers to load and store. */
   readonly #use: RegisterUse;
+  readonly #callCell: (address: number) => number;
   readonly #merges: Map<RegionBlock, RegionBlock[]>;
   #scopes: Scope[] = [];
 
@@ -70,11 +73,13 @@ class RegionEmitter {
     options: CompileOptions,
     imports: { slow: number; helper: (name: string) => number },
     use: RegisterUse,
+    known: RegisterUse | undefined,
   ) {
     this.#region = region;
     this.#id = id;
     this.#use = use;
-    this.translator = new RegionTranslator({ ...imports, patient: options.patient });
+    this.#callCell = options.callCell;
+    this.translator = new RegionTranslator({ ...imports, patient: options.patient }, known);
     this.#merges = new Map();
     for (const block of region.blocks) {
       if (!block.isMerge || block === region.entry) continue;
@@ -112,7 +117,7 @@ class RegionEmitter {
     t.plainIf(i32.eq(t.way, i32.const(WAY.exit)), () => t.return(t.status));
     const depth = t.let(i32.load(cpu, STATE.depth));
     t.plainIf(i64.ltS(t.fuel, i64.const(0)), () => t.return(i32.const(EXIT.branch)));
-    const slot = t.let(i32.shl(i32.and(i32.wrap(t.rip), i32.const(SLOT_MASK)), i32.const(4)));
+    const slot = t.let(slotOf(t.rip));
     t.plainIf(i64.eq(i64.load(slot, LOOKUP_TABLE), t.rip), () => {
       const record = t.let(i32.load(slot, LOOKUP_TABLE + 8));
       const region = t.let(i32.load(slot, LOOKUP_TABLE + 12));
@@ -156,7 +161,7 @@ class RegionEmitter {
 
   #block(block: RegionBlock, knowledge: Knowledge): void {
     const t = this.translator;
-    t.knowledge = knowledge;
+    t.begin(knowledge);
     if (block.isLoopHeader || block === this.#region.entry) {
       t.plainIf(i64.ltS(t.fuel, i64.const(0)), () => t.exit(addressOf(block), WAY.branch, EXIT.branch));
     }
@@ -258,23 +263,28 @@ class RegionEmitter {
     this.#tree(to, copyOf(t.knowledge));
   }
 
+  /** Table slot of the region at a computed address; 0 if there is none. */
+  #lookUp(address: I64Expr): I32Expr {
+    const t = this.translator;
+    const slot = t.let(slotOf(address));
+    const same = i64.eq(i64.load(slot, LOOKUP_TABLE), address);
+    return t.let(select(same, i32.load(slot, LOOKUP_TABLE + 12), i32.const(0)));
+  }
+
   /** A guest call: the target's region is called, if it has one, and the return address compared when it is back. */
   #call(block: RegionBlock, target: I64Expr): void {
     const t = this.translator;
     const cpu = t.stateAddress();
     if (!this.#region.flagsDieAtCalls) t.settleFlags();
     const pc = t.let(target);
-    const slot = t.let(i32.shl(i32.and(i32.wrap(pc), i32.const(SLOT_MASK)), i32.const(4)));
-    const region = t.let(i32.load(slot, LOOKUP_TABLE + 12));
+    const region = pc.value === undefined ? this.#lookUp(pc) : t.let(i32.load(i32.const(this.#callCell(Number(pc.value)))));
     const depth = t.let(i32.load(cpu, STATE.depth));
-    const there = i32.and(i64.eq(i64.load(slot, LOOKUP_TABLE), pc), i32.ne(region, i32.const(0)));
-    const ready = i32.and(i32.and(there, i32.ltU(depth, i32.const(MAX_DEPTH))), i64.geS(t.fuel, i64.const(0)));
-    t.plainIf(i32.eqz(ready), () => t.exit(pc, WAY.branch, EXIT.branch));
+    const busy = i32.or(i32.geU(depth, i32.const(MAX_DEPTH)), i64.ltS(t.fuel, i64.const(0)));
+    t.plainIf(i32.or(i32.eqz(region), busy), () => t.exit(pc, WAY.branch, EXIT.branch));
     t.storeRegisters(this.#use);
     t.storeInt(64, cpu, pc, STATE.rip);
     t.storeI32(cpu, i32.add(depth, i32.const(1)), STATE.depth);
-    const record = i32.load(slot, LOOKUP_TABLE + 8);
-    const status = t.let(callIndirect(I32, 0, [cpu, record], region));
+    const status = t.let(callIndirect(I32, 0, [cpu, i32.const(0)], region));
     t.storeI32(cpu, depth, STATE.depth);
     const back = addressOf({ address: block.next as number });
     const elsewhere = i32.or(status, i64.ne(i64.load(cpu, STATE.rip), back));
@@ -289,6 +299,9 @@ class RegionEmitter {
     this.#go(block, block.next);
   }
 }
+
+const slotOf = (address: I64Expr): I32Expr =>
+  i32.shl(i32.and(i32.wrap(address), i32.const(SLOT_MASK)), i32.const(4));
 
 const addressOf = ({ address }: { address: number }): I64Expr => i64.const(BigInt(address));
 

@@ -16,7 +16,7 @@ import {
   type I64Expr,
   i32,
   i64,
-  type LocalRef,
+  LocalRef,
   Sum,
 
   V128,
@@ -100,6 +100,9 @@ export interface Knowledge {
  * constants, flags are made only where they are read (docs/architecture.md, "Regions").
  */
 export class RegionTranslator extends FlagTranslator {
+  #pooling = false;
+  readonly #free = new Map<ValType, number[]>();
+  #taken: { type: ValType; index: number }[] = [];
   instruction: Instruction = undefined as unknown as Instruction;
   readonly use = new RegisterUse();
   /** How the instruction just translated ends its block. */
@@ -123,16 +126,60 @@ export class RegionTranslator extends FlagTranslator {
   /** Depth of control structures inside the current instruction. */
   #nesting = 0;
 
-  constructor(imports: RegionImports) {
+  /** @param known the registers that the region uses, if that is known already: others get no local */
+  constructor(imports: RegionImports, known: RegisterUse | undefined) {
     super(HANDLER_PARAMS);
     this.#imports = imports;
-    for (let i = 0; i < 16; i++) this.#gpr.push(this.local(I64));
-    for (let i = 0; i < 16; i++) this.#vector.push(this.local(V128));
+    const [gprs, vectors] = [new Set(known?.gprs), new Set(known?.vectors)];
+    for (let i = 0; i < 16; i++) if (known === undefined || gprs.has(i)) this.#gpr[i] = this.local(I64);
+    for (let i = 0; i < 16; i++) if (known === undefined || vectors.has(i)) this.#vector[i] = this.local(V128);
     this.#words = { result: this.local(I64), carry: this.local(I64), width: this.local(I64) };
+    this.#pooling = true;
+  }
+
+  // Locals are used again by later instructions: V8's baseline compiler clears each one at entry.
+
+  protected override allocate(type: ValType): number {
+    if (!this.#pooling) return super.allocate(type);
+    const index = this.#free.get(type)?.pop() ?? super.allocate(type);
+    this.#taken.push({ type, index });
+    return index;
+  }
+
+  /** Takes back the locals of earlier instructions, but for those that pending flags still need. */
+  #reclaim(): void {
+    const needed = localsOf(this.knowledge.pending);
+    const kept: { type: ValType; index: number }[] = [];
+    for (const local of this.#taken) {
+      if (needed.has(local.index)) kept.push(local);
+      else {
+        const list = this.#free.get(local.type);
+        if (list === undefined) this.#free.set(local.type, [local.index]);
+        else list.push(local.index);
+      }
+    }
+    this.#taken = kept;
+  }
+
+  /** Starts a block with what is known there. */
+  begin(knowledge: Knowledge): void {
+    this.knowledge = knowledge;
+    // Another path may have given back what this one still needs.
+    const needed = localsOf(knowledge.pending);
+    for (const [type, list] of this.#free) {
+      for (const index of list) if (needed.has(index)) this.#taken.push({ type, index });
+      this.#free.set(
+        type,
+        list.filter((index) => !needed.has(index)),
+      );
+    }
+    this.#pinnedOrigins.clear();
   }
 
   /** Translates one instruction. @param unspent instructions from it to the end of its block */
   translate(instruction: Instruction, emit: (e: RegionTranslator) => void, liveAfter: number, unspent: number): void {
+    this.#reclaim();
+    this.#pinnedOrigins.clear();
     this.instruction = instruction;
     this.#liveAfter = liveAfter;
     this.#unspent = unspent;
@@ -686,6 +733,12 @@ export class RegionTranslator extends FlagTranslator {
   override leave(exit: number, past: boolean): void {
     this.terminator = { kind: "leave", exit, past };
   }
+}
+
+/** Locals that pending flags are made from. */
+function localsOf(pending: Pending): Set<number> {
+  const values: unknown[] = pending.kind === "explicit" ? Object.values(pending.values) : Object.values(pending);
+  return new Set(values.flatMap((value) => (value instanceof LocalRef ? [value.index] : [])));
 }
 
 function explicitCondition(values: Required<FlagValues>, kind: number): I32Expr {

@@ -1,6 +1,7 @@
 import type { Instruction } from "../decode/instruction.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import { TABLE_SLOTS } from "../interpreter/handlers.ts";
+import { CALL_CELLS, CALL_CELLS_END } from "../layout.ts";
 import { compileRegion } from "./compile.ts";
 import { discoverRegion, type Region } from "./region.ts";
 
@@ -9,6 +10,10 @@ const FIRST_SLOT = 16384;
 /** Times that an address is dispatched to, or met at the end of a time slice, before it is compiled. */
 const HOT_DISPATCHES = 40;
 const HOT_SAMPLES = 2;
+/** The first cell is always 0: calls whose target got none. */
+const NO_CELL = CALL_CELLS;
+/** Samples of an address inside a function that is compiled already. */
+const HOT_INNER_SAMPLES = 6;
 /** Exits for the interpreter's help after which a region is compiled anew to take the slow path itself. */
 const IMPATIENT_EXITS = 300;
 /** Most regions at a time; then all are dropped and the hot ones come back. */
@@ -45,6 +50,8 @@ export class Jit {
   readonly #samples = new Map<number, number>();
   /** Addresses that could not be compiled, or are not worth it. */
   readonly #refused = new Set<number>();
+  readonly #cells = new Map<number, number>();
+  readonly #view: DataView;
   #nextSlot = FIRST_SLOT;
   #compiled = 0;
   #instructions = 0;
@@ -59,8 +66,9 @@ export class Jit {
   /** A clock in ms, for statistics. */
   now: () => number = () => 0;
 
-  constructor(code: CodeCache, table: WebAssembly.Table, imports: WebAssembly.ModuleImports) {
+  constructor(code: CodeCache, view: DataView, table: WebAssembly.Table, imports: WebAssembly.ModuleImports) {
     this.#code = code;
+    this.#view = view;
     this.#table = table;
     this.#imports = imports;
     code.onInvalidate = (page) => this.#invalidate(page);
@@ -95,8 +103,9 @@ export class Jit {
   sampled(address: number): boolean {
     const before = this.#compiled;
     const range = this.functionRange(address);
-    if (range !== undefined && count(this.#samples, range.start) >= HOT_SAMPLES) this.#compile(range.start);
-    if (count(this.#samples, address) >= HOT_SAMPLES) this.#compile(address);
+    const known = range !== undefined && this.#regions.has(range.start);
+    if (range !== undefined && !known && count(this.#samples, range.start) >= HOT_SAMPLES) this.#compile(range.start);
+    if (count(this.#samples, address) >= (known ? HOT_INNER_SAMPLES : HOT_SAMPLES)) this.#compile(address);
     return this.#compiled > before;
   }
 
@@ -126,7 +135,7 @@ export class Jit {
     }
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
     if (slot >= TABLE_SLOTS) throw new Error("no table slot for a region");
-    const bytes = compileRegion(region, slot, slot, { patient });
+    const bytes = compileRegion(region, slot, slot, { patient, callCell: (address) => this.#callCell(address) });
     new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
     const compiled: CompiledRegion = { entry, slot, pages: pagesOf(region), patient, helpExits: 0 };
     this.#regions.set(entry, compiled);
@@ -137,10 +146,28 @@ export class Jit {
       else set.add(compiled);
     }
     this.#code.install(entry, record, slot, compiled.pages);
+    this.#setCell(entry, slot);
     this.#compiled++;
     this.#instructions += region.instructionCount;
     this.#bytes += bytes.length;
     this.#milliseconds += this.now() - start;
+  }
+
+  /** The word where direct calls of an address look for its region. */
+  #callCell(address: number): number {
+    let cell = this.#cells.get(address);
+    if (cell === undefined) {
+      if (CALL_CELLS + this.#cells.size * 4 >= CALL_CELLS_END) return NO_CELL;
+      cell = CALL_CELLS + this.#cells.size * 4 + 4;
+      this.#cells.set(address, cell);
+      this.#view.setUint32(cell, this.slotOf(address), true);
+    }
+    return cell;
+  }
+
+  #setCell(address: number, slot: number): void {
+    const cell = this.#cells.get(address);
+    if (cell !== undefined) this.#view.setUint32(cell, slot, true);
   }
 
   #instructionAt(address: number): Instruction | undefined {
@@ -157,6 +184,7 @@ export class Jit {
     this.#bySlot.delete(region.slot);
     for (const page of region.pages) this.#byPage.get(page)?.delete(region);
     this.#code.uninstall(region.entry);
+    this.#setCell(region.entry, 0);
     this.#table.set(region.slot, null);
     this.#freeSlots.push(region.slot);
   }

@@ -24,17 +24,21 @@ export class FunctionBuilder {
     return new LocalRef(type, index);
   }
 
-  /** A fresh local, zero at entry. */
+  /** A fresh local. It is zero at entry to the function, but its code may run more than once: set it before reading. */
   local<T extends ValType>(type: T): LocalRef<T> {
+    return new LocalRef(type, this.allocate(type));
+  }
+
+  /** Index of a local that nobody uses. */
+  protected allocate(type: ValType): number {
     this.#locals.push(type);
-    return new LocalRef(type, this.params.length + this.#locals.length - 1);
+    return this.params.length + this.#locals.length - 1;
   }
 
   /** Evaluates now and keeps the value in a local. Constants and locals made by `let` are returned as they are. */
   let<T extends ValType>(value: Expr<T>): Expr<T> {
     if (value.value !== undefined || value instanceof PinnedRef) return value;
-    this.#locals.push(value.type);
-    const pinned = new PinnedRef(value.type, this.params.length + this.#locals.length - 1);
+    const pinned = new PinnedRef(value.type, this.allocate(value.type));
     this.set(pinned, value);
     return pinned;
   }
