@@ -1,11 +1,11 @@
-// Every fixture, run by the command that is shipped, does what it did on hardware. GOEMU_MATRIX=1 (npm run test:matrix)
-// runs each with GOMAXPROCS unset, 1, 2 and 8, ten times.
+// Every fixture, run by the command that is shipped, does what it did on hardware. GOEMU_MATRIX=N runs
+// each N times with GOMAXPROCS unset, 1, 2 and 8 (npm run test:matrix: ten times).
 import { describe, expect, it } from "vitest";
 import { loadFixtures } from "../fixtures/programs.ts";
 import { differences } from "./testing/fixture.ts";
 
-const matrix = process.env.GOEMU_MATRIX === "1";
-const repetitions = matrix ? 10 : 1;
+const matrix = process.env.GOEMU_MATRIX !== undefined;
+const repetitions = Number(process.env.GOEMU_MATRIX ?? 1);
 
 describe.concurrent("a fixture", () => {
   for (const fixture of loadFixtures()) {

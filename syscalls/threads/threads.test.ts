@@ -17,6 +17,8 @@ const SYS = {
   getaffinity: 204,
 } as const;
 const MS = 1_000_000;
+/** Milliseconds in which another thread gets to its next system call, on a busy machine too. */
+const SETTLE = 25;
 /** What Go's runtime passes (runtime/os_linux.go, cloneFlags). */
 const THREAD = CLONE.VM | CLONE.FS | CLONE.FILES | CLONE.SIGHAND | CLONE.SYSVSEM | CLONE.THREAD;
 const PRIVATE = FUTEX.PRIVATE_FLAG;
@@ -140,7 +142,7 @@ describe("clone(2)", () => {
       });
       start(a, "child", 0);
       start(a, "child", 1);
-      sleep(a, 5);
+      sleep(a, SETTLE);
       a.syscall(231, 42);
     },
     ({ status }) => expect(status).toEqual({ kind: "exited", status: 42 }),
@@ -204,7 +206,7 @@ describe("futex(2)", () => {
     });
     for (let i = 1; i <= count; i++) {
       start(a, `sleeper${i}`, i);
-      sleep(a, 5);
+      sleep(a, SETTLE);
     }
   };
 
@@ -214,7 +216,7 @@ describe("futex(2)", () => {
       sleepers(a, 4);
       for (const count of [1, 2, 10, 1]) {
         a.syscall(SYS.futex, WORD, FUTEX.WAKE | PRIVATE, count).record();
-        sleep(a, 5);
+        sleep(a, SETTLE);
       }
       recordWord(a, LOG);
       a.load("rax", LOG_END).mov("rcx", LOG).sub("rax", "rcx").record();
@@ -229,7 +231,7 @@ describe("futex(2)", () => {
       sleepers(a, 3, (i) => 1 << i);
       for (const bits of [4, 1, 8, -1]) {
         a.syscall(SYS.futex, WORD, FUTEX.WAKE_BITSET | PRIVATE, 10, 0, 0, bits).record();
-        sleep(a, 5);
+        sleep(a, SETTLE);
       }
       for (let i = 0; i < 3; i++) recordWord(a, LOG + i * 8);
     },
@@ -242,7 +244,7 @@ describe("futex(2)", () => {
       sleepers(a, 4);
       a.syscall(SYS.futex, WORD, FUTEX.CMP_REQUEUE | PRIVATE, 1, 2, OTHER, 9).record();
       a.syscall(SYS.futex, WORD, FUTEX.CMP_REQUEUE | PRIVATE, 1, 2, OTHER, 0).record();
-      sleep(a, 5);
+      sleep(a, SETTLE);
       recordWord(a, LOG);
       a.syscall(SYS.futex, OTHER, FUTEX.WAKE | PRIVATE, 10).record();
       a.syscall(SYS.futex, WORD, FUTEX.WAKE | PRIVATE, 10).record();
@@ -285,7 +287,7 @@ describe("futex(2)", () => {
       a.put(DATA + 72, 99);
       start(a, "short", 1);
       start(a, "long", 2);
-      sleep(a, 60);
+      sleep(a, 100);
       a.syscall(SYS.futex, WORD, FUTEX.WAKE | PRIVATE, 1).record();
       sleep(a, 10);
       recordWord(a, DATA + 64);
@@ -346,7 +348,7 @@ describe("sleeping", () => {
       for (const i of [0, 2]) {
         const ns = Number(words[i]) * 1e9 + Number(BigInt.asIntN(64, words[i + 1]));
         expect(ns).toBeGreaterThanOrEqual(30 * MS);
-        expect(ns).toBeLessThan(1000 * MS);
+        expect(ns).toBeLessThan(20_000 * MS);
       }
     },
   );
