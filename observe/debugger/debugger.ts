@@ -179,6 +179,13 @@ export class Debugger implements Supervisor {
     this.#tell({ kind: "exited", status });
   }
 
+  /** Makes a thread that is about to run take a single step. */
+  stepNow(thread: LinuxThread): void {
+    const control = this.#control(thread);
+    control.step = { range: undefined };
+    control.stepped = false;
+  }
+
   // Breakpoints and watchpoints.
 
   /** @throws ProbeError if no code is mapped there */

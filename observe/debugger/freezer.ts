@@ -6,9 +6,9 @@ import { type Probe, Probes } from "../probes.ts";
 import type { Debugger, Gate } from "./debugger.ts";
 
 /** Packages whose code may hold the runtime's locks or be in the middle of a change (runtime/preempt.go). */
-const CRITICAL = /^(runtime|reflect|syscall|internal\/(runtime|abi|bytealg|syscall|cpu|reflectlite|poll))[./]/;
+const CRITICAL = /^((runtime|reflect|syscall|internal\/(runtime|abi|bytealg|syscall|cpu|reflectlite|poll))[./]|[^.]*$)/;
 /** Stack that asyncPreempt takes at most (runtime/preempt.go, asyncPreemptStack), with room to spare. */
-const PREEMPT_STACK = 2048;
+const PREEMPT_STACK = 1024;
 
 /**
  * Keeps goroutines from running while others do. A frozen goroutine that would run is made to call asyncPreempt, as if
@@ -62,7 +62,10 @@ export class Freezer {
     const { rip, gpr } = thread.cpu;
     if (this.#runtime.currentG(thread) !== g) return false;
     if (this.#runtime.thread(this.#runtime.currentM(thread)).locks !== 0) return false;
-    if (Number(gpr[REG.RSP]) - this.#runtime.goroutine(g).stack.lo < PREEMPT_STACK) return false;
+    const sp = Number(gpr[REG.RSP]);
+    const { stack } = this.#runtime.goroutine(g);
+    // Within gogo and mcall the current g is not yet that of the stack.
+    if (sp < stack.lo + PREEMPT_STACK || sp >= stack.hi) return false;
     const frames = this.#runtime.symbols.inlineStack(rip);
     return frames.length > 0 && !frames.some(({ name }) => CRITICAL.test(name));
   }

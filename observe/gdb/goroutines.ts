@@ -173,12 +173,12 @@ export class GoroutineThreads implements ThreadModel {
     });
   }
 
-  /** A goroutine that does not run makes its step when it gets to run: it stops where it was switched away from. */
+  /** A goroutine that does not run makes its step when it gets to run, from where it was switched away. */
   #stepOnArrival({ address, sched }: Goroutine): void {
     const probe = Probes.of(this.#debug.machine).onAddress(sched.pc, (thread) => {
       if (this.#runtime.currentG(thread) !== address) return;
       probe.remove();
-      this.#debug.report({ kind: "step", thread });
+      this.#debug.stepNow(thread);
     });
     this.#arrivals.push(probe);
   }
