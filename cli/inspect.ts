@@ -1,6 +1,6 @@
-import { describe, formatInfo } from "../loader/info.ts";
-import { inspectExecutable } from "../loader/elf.ts";
 import { disassemble, formatDisassembly, resolveRange, SYNTAXES, type Syntax } from "../loader/disassemble.ts";
+import { inspectExecutable } from "../loader/elf.ts";
+import { describe, formatInfo } from "../loader/info.ts";
 import { formatSymbol, listSymbols } from "../loader/list-symbols.ts";
 import { SymbolTable } from "../loader/symbols/table.ts";
 import { SYSCALLS } from "../syscalls/syscalls.ts";
@@ -11,7 +11,8 @@ import { readProgram } from "./program-file.ts";
 /** Takes output line by line. */
 export type Print = (line: string) => void;
 
-const json = (value: unknown): string => JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? Number(item) : item));
+const json = (value: unknown): string =>
+  JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? Number(item) : item));
 
 /** `goemu info FILE`. */
 export function info(file: string, options: { json?: boolean }, print: Print): void {
@@ -21,7 +22,12 @@ export function info(file: string, options: { json?: boolean }, print: Print): v
 }
 
 /** `goemu disasm FILE [SYMBOL|ADDR[,LEN]]`; without a place the function at the entry point. */
-export function disasm(file: string, place: string | undefined, options: { syntax: string; json?: boolean }, print: Print): void {
+export function disasm(
+  file: string,
+  place: string | undefined,
+  options: { syntax: string; json?: boolean },
+  print: Print,
+): void {
   const syntax: Syntax = parseChoice("--syntax", options.syntax, SYNTAXES);
   const { executable } = inspectExecutable(readProgram(file), file);
   const symbols = new SymbolTable(executable);
@@ -46,7 +52,8 @@ export function symbols(file: string, pattern: string | undefined, options: { js
     throw new CliError(`symbols: "${pattern}" is no regular expression: ${(error as Error).message}`);
   }
   const { executable } = inspectExecutable(readProgram(file), file);
-  for (const symbol of listSymbols(new SymbolTable(executable), regex)) print(options.json ? json(symbol) : formatSymbol(symbol));
+  for (const symbol of listSymbols(new SymbolTable(executable), regex))
+    print(options.json ? json(symbol) : formatSymbol(symbol));
 }
 
 /** `goemu syscalls`: what is there, and what of it is left out. */
@@ -54,6 +61,10 @@ export function syscalls(options: { json?: boolean }, print: Print): void {
   for (const row of SYSCALLS) {
     if (row === undefined) continue;
     const { number, name, args, note } = row;
-    print(options.json ? json({ number, name, args, note }) : `${String(number).padStart(3)} ${name.padEnd(20)} ${note}`.trimEnd());
+    print(
+      options.json
+        ? json({ number, name, args, note })
+        : `${String(number).padStart(3)} ${name.padEnd(20)} ${note}`.trimEnd(),
+    );
   }
 }

@@ -22,8 +22,10 @@ export function readProgram(path: string): Uint8Array {
   }
   try {
     const stat = fstatSync(fd);
-    if (stat.isDirectory()) throw new CliError(`${path}: is a directory (name an executable file)`, STATUS.cannotExecute);
-    if (!stat.isFile()) throw new CliError(`${path}: is not a regular file (name an executable file)`, STATUS.cannotExecute);
+    if (stat.isDirectory())
+      throw new CliError(`${path}: is a directory (name an executable file)`, STATUS.cannotExecute);
+    if (!stat.isFile())
+      throw new CliError(`${path}: is not a regular file (name an executable file)`, STATUS.cannotExecute);
     if (stat.size > MAX_PROGRAM) {
       throw new CliError(`${path}: has ${stat.size} bytes, more than can be run (at most 2 GiB)`, STATUS.cannotExecute);
     }

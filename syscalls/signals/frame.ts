@@ -17,8 +17,22 @@ const FRAME_SIZE = SIGINFO + SIGINFO_SIZE;
 
 /** Registers in struct sigcontext from offset 0 on (arch/x86/include/uapi/asm/sigcontext.h), 8 bytes each. */
 const CONTEXT_ORDER = [
-  REG.R8, REG.R9, REG.R10, REG.R11, REG.R12, REG.R13, REG.R14, REG.R15,
-  REG.RDI, REG.RSI, REG.RBP, REG.RBX, REG.RDX, REG.RAX, REG.RCX, REG.RSP,
+  REG.R8,
+  REG.R9,
+  REG.R10,
+  REG.R11,
+  REG.R12,
+  REG.R13,
+  REG.R14,
+  REG.R15,
+  REG.RDI,
+  REG.RSI,
+  REG.RBP,
+  REG.RBX,
+  REG.RDX,
+  REG.RAX,
+  REG.RCX,
+  REG.RSP,
 ] as const;
 const CTX = { rip: 128, eflags: 136, cs: 144, err: 152, trapno: 160, oldmask: 168, cr2: 176, fpstate: 184 } as const;
 

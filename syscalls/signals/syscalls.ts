@@ -212,8 +212,13 @@ export const SIGNAL_SYSCALLS = [
   row(131, "sigaltstack", ["address", "address"], sigaltstack),
   row(200, "tkill", ["int", "signal"], tkill),
   row(234, "tgkill", ["int", "int", "signal"], tgkill),
-  row(297, "rt_tgsigqueueinfo", ["int", "int", "signal", "address"], (process: LinuxProcess, _thread: LinuxThread, args) => {
-    if (args.i32(0) !== process.pid) throw new SyscallError("ESRCH");
-    return queueInfo(process, args.i32(1), args.i32(2), args.address(3));
-  }),
+  row(
+    297,
+    "rt_tgsigqueueinfo",
+    ["int", "int", "signal", "address"],
+    (process: LinuxProcess, _thread: LinuxThread, args) => {
+      if (args.i32(0) !== process.pid) throw new SyscallError("ESRCH");
+      return queueInfo(process, args.i32(1), args.i32(2), args.address(3));
+    },
+  ),
 ];
