@@ -1,7 +1,7 @@
-import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
-import type { Backing, Vma } from "../../emu/memory/vma.ts";
 import { PROT_WRITE } from "../../emu/layout.ts";
+import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
+import type { Backing, Vma } from "../../emu/memory/vma.ts";
 import type { FileDescription, Mappable } from "../files/description.ts";
 
 /** Largest piece that is read or written at once. */
@@ -67,4 +67,3 @@ export function storeShared(memory: GuestMemory, start: number, end: number): vo
     }
   }
 }
-

@@ -88,7 +88,13 @@ function mprotect(process: LinuxProcess, _thread: LinuxThread, args: Args): Sysc
 }
 
 function mremap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
-  const [old, oldLength, newLength, flags, target] = [args.address(0), args.address(1), args.address(2), args.u32(3), args.address(4)];
+  const [old, oldLength, newLength, flags, target] = [
+    args.address(0),
+    args.address(1),
+    args.address(2),
+    args.u32(3),
+    args.address(4),
+  ];
   if (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) throw new SyscallError("EINVAL");
   if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) && !(flags & MREMAP_MAYMOVE)) throw new SyscallError("EINVAL");
   if (old % PAGE_SIZE !== 0 || newLength === 0) throw new SyscallError("EINVAL");
@@ -99,7 +105,13 @@ function mremap(process: LinuxProcess, _thread: LinuxThread, args: Args): Syscal
     if (target % PAGE_SIZE !== 0 || overlaps || target + newLength > TASK_SIZE) throw new SyscallError("EINVAL");
   }
   const { space } = process.memory;
-  return space.remap(old, oldLength, newLength, (flags & MREMAP_MAYMOVE) !== 0, flags & MREMAP_FIXED ? target : undefined);
+  return space.remap(
+    old,
+    oldLength,
+    newLength,
+    (flags & MREMAP_MAYMOVE) !== 0,
+    flags & MREMAP_FIXED ? target : undefined,
+  );
 }
 
 function madvise(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
@@ -179,7 +191,13 @@ const locked = (process: LinuxProcess, _thread: LinuxThread, args: Args): Syscal
 };
 
 export const MEMORY_SYSCALLS = [
-  row(9, "mmap", ["address", "size", "prot", "mapFlags", "fd", "hex"], mmap, "a shared file mapping is written back at msync, munmap and exit"),
+  row(
+    9,
+    "mmap",
+    ["address", "size", "prot", "mapFlags", "fd", "hex"],
+    mmap,
+    "a shared file mapping is written back at msync, munmap and exit",
+  ),
   row(10, "mprotect", ["address", "size", "prot"], mprotect),
   row(11, "munmap", ["address", "size"], munmap),
   row(12, "brk", ["address"], brk),

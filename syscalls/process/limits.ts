@@ -1,7 +1,18 @@
 import { SyscallError } from "../abi/errno.ts";
 
 /** Resource numbers (include/uapi/asm-generic/resource.h). */
-export const RLIMIT = { CPU: 0, FSIZE: 1, DATA: 2, STACK: 3, CORE: 4, RSS: 5, NPROC: 6, NOFILE: 7, MEMLOCK: 8, AS: 9 } as const;
+export const RLIMIT = {
+  CPU: 0,
+  FSIZE: 1,
+  DATA: 2,
+  STACK: 3,
+  CORE: 4,
+  RSS: 5,
+  NPROC: 6,
+  NOFILE: 7,
+  MEMLOCK: 8,
+  AS: 9,
+} as const;
 const RESOURCES = 16;
 
 export const RLIM_INFINITY = 2n ** 64n - 1n;

@@ -33,13 +33,21 @@ const archPrctl: Handler = (process, thread, args) => {
 };
 
 const TASK_COMM_LEN = 16;
-const PR = { GET_DUMPABLE: 3, SET_DUMPABLE: 4, SET_NAME: 15, GET_NAME: 16, SET_NO_NEW_PRIVS: 38, GET_NO_NEW_PRIVS: 39 } as const;
+const PR = {
+  GET_DUMPABLE: 3,
+  SET_DUMPABLE: 4,
+  SET_NAME: 15,
+  GET_NAME: 16,
+  SET_NO_NEW_PRIVS: 38,
+  GET_NO_NEW_PRIVS: 39,
+} as const;
 
 /** prctl(2): names and the flags that change nothing here; EINVAL for the rest, as a kernel without them says. */
 const prctl: Handler = (process, thread, args) => {
   switch (args.i32(0)) {
     case PR.SET_NAME: {
-      const name = process.memory.readCString(args.address(1), TASK_COMM_LEN) ?? process.memory.readBytes(args.address(1), 15);
+      const name =
+        process.memory.readCString(args.address(1), TASK_COMM_LEN) ?? process.memory.readBytes(args.address(1), 15);
       thread.name = bytesToPath(name.subarray(0, TASK_COMM_LEN - 1));
       return 0;
     }
@@ -86,7 +94,8 @@ function setLimit(process: LinuxProcess, resource: number, address: number): voi
   const soft = process.memory.readU64(address);
   const hard = process.memory.readU64(address + 8);
   process.limits.set(resource, { soft, hard }, process.euid === 0);
-  if (resource === RLIMIT.NOFILE) process.files.table.limit = soft === RLIM_INFINITY ? Number.MAX_SAFE_INTEGER : Number(soft);
+  if (resource === RLIMIT.NOFILE)
+    process.files.table.limit = soft === RLIM_INFINITY ? Number.MAX_SAFE_INTEGER : Number(soft);
 }
 
 const setrlimit: Handler = (process, _thread, args) => {
@@ -190,22 +199,60 @@ const membarrier: Handler = (_process, _thread, args) => {
 /** The guest has no children: fork is not there. */
 const noChildren: Handler = () => -errno.ECHILD;
 
-const one = (value: (process: LinuxProcess) => number): Handler => (process) => value(process);
+const one =
+  (value: (process: LinuxProcess) => number): Handler =>
+  (process) =>
+    value(process);
 
 export const PROCESS_SYSCALLS = [
-  row(39, "getpid", [], one((p) => p.pid)),
+  row(
+    39,
+    "getpid",
+    [],
+    one((p) => p.pid),
+  ),
   row(61, "wait4", ["int", "address", "int", "address"], noChildren, "there are no child processes"),
   row(63, "uname", ["utsname"], uname),
   row(97, "getrlimit", ["resource", "rlimit"], getrlimit),
   row(99, "sysinfo", ["address"], sysinfo),
-  row(102, "getuid", [], one((p) => p.uid)),
-  row(104, "getgid", [], one((p) => p.gid)),
+  row(
+    102,
+    "getuid",
+    [],
+    one((p) => p.uid),
+  ),
+  row(
+    104,
+    "getgid",
+    [],
+    one((p) => p.gid),
+  ),
   row(105, "setuid", ["int"], setId(1, users), "only to an id that the process has"),
   row(106, "setgid", ["int"], setId(1, groups), "only to an id that the process has"),
-  row(107, "geteuid", [], one((p) => p.euid)),
-  row(108, "getegid", [], one((p) => p.egid)),
-  row(110, "getppid", [], one((p) => p.ppid)),
-  row(111, "getpgrp", [], one((p) => p.pid)),
+  row(
+    107,
+    "geteuid",
+    [],
+    one((p) => p.euid),
+  ),
+  row(
+    108,
+    "getegid",
+    [],
+    one((p) => p.egid),
+  ),
+  row(
+    110,
+    "getppid",
+    [],
+    one((p) => p.ppid),
+  ),
+  row(
+    111,
+    "getpgrp",
+    [],
+    one((p) => p.pid),
+  ),
   row(112, "setsid", [], () => -errno.EPERM),
   row(113, "setreuid", ["int", "int"], setId(2, users), "only to ids that the process has"),
   row(114, "setregid", ["int", "int"], setId(2, groups), "only to ids that the process has"),
@@ -224,7 +271,13 @@ export const PROCESS_SYSCALLS = [
   }),
   row(140, "getpriority", ["int", "int"], getpriority),
   row(141, "setpriority", ["int", "int", "int"], () => 0, "without effect"),
-  row(157, "prctl", ["prctlOp", "hex", "hex", "hex", "hex"], prctl, "names and flags that change nothing; EINVAL otherwise"),
+  row(
+    157,
+    "prctl",
+    ["prctlOp", "hex", "hex", "hex", "hex"],
+    prctl,
+    "names and flags that change nothing; EINVAL otherwise",
+  ),
   row(158, "arch_prctl", ["archCode", "address"], archPrctl),
   row(160, "setrlimit", ["resource", "rlimit"], setrlimit),
   row(247, "waitid", ["int", "int", "address", "int", "address"], noChildren, "there are no child processes"),

@@ -79,7 +79,8 @@ export function futex(process: LinuxProcess, _thread: LinuxThread, args: Args): 
   const [address, op, value] = [args.address(0), args.i32(1), args.u32(2)];
   const command = op & ~(FUTEX.PRIVATE_FLAG | FUTEX.CLOCK_REALTIME);
   const { futexes, memory } = process;
-  if (command !== FUTEX.WAIT && command !== FUTEX.WAIT_BITSET && op & FUTEX.CLOCK_REALTIME) throw new SyscallError("ENOSYS");
+  if (command !== FUTEX.WAIT && command !== FUTEX.WAIT_BITSET && op & FUTEX.CLOCK_REALTIME)
+    throw new SyscallError("ENOSYS");
   if (address % 4 !== 0) throw new SyscallError("EINVAL");
   switch (command) {
     case FUTEX.WAIT:
@@ -151,7 +152,14 @@ function wakeOp(process: LinuxProcess, args: Args): SyscallResult {
   const results = [operand, old + operand, old | operand, old & ~operand, old ^ operand];
   if (op >= results.length) throw new SyscallError("ENOSYS");
   memory.writeU32(second, results[op] >>> 0);
-  const tests = [old === comparand, old !== comparand, old < comparand, old <= comparand, old > comparand, old >= comparand];
+  const tests = [
+    old === comparand,
+    old !== comparand,
+    old < comparand,
+    old <= comparand,
+    old > comparand,
+    old >= comparand,
+  ];
   if (comparison >= tests.length) throw new SyscallError("ENOSYS");
   let woken = futexes.wake(first, Math.max(1, args.i32(2)));
   if (tests[comparison]) woken += futexes.wake(second, Math.max(1, args.i32(3)));

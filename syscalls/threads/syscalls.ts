@@ -102,7 +102,9 @@ function schedSetaffinity(process: LinuxProcess, _thread: LinuxThread, args: Arg
   const [pid, length, address] = [args.i32(0), args.u32(1), args.address(2)];
   if (pid !== 0 && process.threadById(pid) === undefined) throw new SyscallError("ESRCH");
   const mask = process.memory.readBytes(address, Math.min(length, 128));
-  const usable = mask.some((byte, i) => [...Array(8).keys()].some((bit) => byte & (1 << bit) && i * 8 + bit < process.cpus));
+  const usable = mask.some((byte, i) =>
+    [...Array(8).keys()].some((bit) => byte & (1 << bit) && i * 8 + bit < process.cpus),
+  );
   if (!usable) throw new SyscallError("EINVAL");
   return 0;
 }
@@ -120,7 +122,13 @@ const getcpu = (process: LinuxProcess, _thread: LinuxThread, args: Args): Syscal
 
 export const THREAD_SYSCALLS = [
   row(24, "sched_yield", [], schedYield),
-  row(56, "clone", ["cloneFlags", "address", "address", "address", "address"], clone, "threads only: no fork, no vfork"),
+  row(
+    56,
+    "clone",
+    ["cloneFlags", "address", "address", "address", "address"],
+    clone,
+    "threads only: no fork, no vfork",
+  ),
   row(60, "exit", ["status"], exit),
   row(186, "gettid", [], (_process: LinuxProcess, thread: LinuxThread) => thread.tid),
   row(202, "futex", ["address", "futexOp", "uint", "timespec", "address", "hex"], futex, "no priority inheritance"),

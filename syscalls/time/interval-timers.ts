@@ -130,7 +130,13 @@ export class IntervalTimers {
     this.#set(this.itimer(which), first, interval);
   }
 
-  create(clock: ClockKind, notify: number, signal: number, value: bigint | undefined, thread: LinuxThread | undefined): number {
+  create(
+    clock: ClockKind,
+    notify: number,
+    signal: number,
+    value: bigint | undefined,
+    thread: LinuxThread | undefined,
+  ): number {
     const id = this.#nextId++;
     const posix: PosixTimer = {
       lastOverrun: 0,
@@ -203,7 +209,8 @@ const timerCreate: Handler = (process, thread, args) => {
   else {
     const signal = memory.readI32(event + 8);
     const notify = memory.readI32(event + 12);
-    if (notify !== SIGEV_SIGNAL && notify !== SIGEV_NONE && notify !== SIGEV_THREAD_ID) throw new SyscallError("EINVAL");
+    if (notify !== SIGEV_SIGNAL && notify !== SIGEV_NONE && notify !== SIGEV_THREAD_ID)
+      throw new SyscallError("EINVAL");
     if (notify !== SIGEV_NONE && (signal < 1 || signal > 64)) throw new SyscallError("EINVAL");
     const target = notify === SIGEV_THREAD_ID ? process.threadById(memory.readI32(event + 16)) : undefined;
     if (notify === SIGEV_THREAD_ID && target === undefined) throw new SyscallError("EINVAL");
@@ -249,6 +256,11 @@ export const INTERVAL_SYSCALLS = [
   row(222, "timer_create", ["clock", "address", "address"], timerCreate),
   row(223, "timer_settime", ["int", "int", "itimerspec", "itimerspec"], timerSettime),
   row(224, "timer_gettime", ["int", "itimerspec"], timerGettime),
-  row(225, "timer_getoverrun", ["int"], (process: LinuxProcess, _thread: LinuxThread, args) => process.timers.posix(args.i32(0)).lastOverrun),
+  row(
+    225,
+    "timer_getoverrun",
+    ["int"],
+    (process: LinuxProcess, _thread: LinuxThread, args) => process.timers.posix(args.i32(0)).lastOverrun,
+  ),
   row(226, "timer_delete", ["int"], timerDelete),
 ];

@@ -84,7 +84,8 @@ function times(process: LinuxProcess, _thread: LinuxThread, args: Args): Syscall
   const ticks = (ns: number): bigint => BigInt(Math.floor(ns / 1e7));
   const address = args.address(0);
   if (address !== 0) {
-    for (const [i, value] of [ticks(process.cpuTime), 0n, 0n, 0n].entries()) process.memory.writeU64(address + i * 8, value);
+    for (const [i, value] of [ticks(process.cpuTime), 0n, 0n, 0n].entries())
+      process.memory.writeU64(address + i * 8, value);
   }
   return ticks(process.clock.monotonicNs());
 }
