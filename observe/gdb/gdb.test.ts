@@ -17,6 +17,8 @@ async function start(...args: Parameters<typeof DebuggedGuest.start>): Promise<D
 }
 
 const WORK = "fixtures/bin/work";
+/** With one P, main waits by the time that a goroutine runs. */
+const ONE_P = ["--wait", "-E", "GOMAXPROCS=1"];
 const HELLO = /hello, world in goroutine \d\nhello, world in goroutine \d\nhello, world in goroutine main\n/;
 /** The script of a Go release for gdb; these are where distributions and Go's own installer put it. */
 const scripts = (release: string): string | undefined =>
@@ -74,7 +76,7 @@ describe.skipIf(!hasGdb)("gdb (skipped where gdb is not installed)", { timeout: 
   test.skipIf(!existsSync(newestScript))(
     "Go's own script lists goroutines and shows their stacks (newest release)",
     async () => {
-      const guest = await start(WORK);
+      const guest = await start(WORK, [], ONE_P);
       const output = await gdb(guest, WORK, [
         `source ${newestScript}`,
         "break main.work",
@@ -107,7 +109,7 @@ describe.skipIf(!hasGdb)("gdb (skipped where gdb is not installed)", { timeout: 
     );
     expect(built.stderr).toBe("");
     const path = relative(inRepository("."), program);
-    const guest = await start(path);
+    const guest = await start(path, [], ONE_P);
     const output = await gdb(guest, path, [
       `source ${scripts("1.19")}`,
       "break main.work",
