@@ -9,7 +9,8 @@ import { callIndirect, I32, type I32Expr, type I64Expr, i32, i64, select } from 
 import type { Label } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
-import { type Knowledge, RegionTranslator, RegisterUse, WAY } from "./region-translator.ts";
+import { ALL_REGISTERS, NOTHING_KNOWN, type RegisterFlow, registerFlow } from "./register-flow.ts";
+import { type BlockUse, type Knowledge, type RegisterMask, RegionTranslator, WAY } from "./region-translator.ts";
 
 /** Guest calls that may stand on V8's stack at a time; beyond it the stack is emptied. */
 const MAX_DEPTH = 200;
@@ -28,9 +29,11 @@ export interface CompileOptions {
  * @param id what the function stores as the exit's record, to tell who left
  */
 export function compileRegion(region: Region, slot: number, id: number, options: CompileOptions): Uint8Array {
-  // The first pass finds out which registers are used, the second makes the code.
-  const use = new RegisterUse();
-  new RegionEmitter(region, id, options, { slow: 0, helper: () => 0 }, use, undefined).emit(use);
+  // The first pass finds out what the blocks do to registers, the second makes the code.
+  const uses = new Map<RegionBlock, BlockUse>();
+  const nowhere = { slow: 0, helper: () => 0 };
+  new RegionEmitter(region, id, options, nowhere, NOTHING_KNOWN, ALL_REGISTERS).emit(uses);
+  const flow = registerFlow(region, uses);
   const module = new ModuleBuilder(WASM_PAGES);
   module.type({ params: HANDLER_PARAMS, results: [I32] });
   const slow = module.import("slowPlain", SLOW_SIGNATURE);
@@ -45,8 +48,8 @@ export function compileRegion(region: Region, slot: number, id: number, options:
     }
     return index;
   };
-  const emitter = new RegionEmitter(region, id, options, { slow, helper }, use, use);
-  emitter.emit(new RegisterUse());
+  const emitter = new RegionEmitter(region, id, options, { slow, helper }, flow, flow.used);
+  emitter.emit(new Map());
   module.place(slot, [module.add(emitter.translator, [I32])]);
   return module.finish();
 }
@@ -61,8 +64,8 @@ class RegionEmitter {
   readonly translator: RegionTranslator;
   readonly #region: Region;
   readonly #id: number;
-  /** Registers to load and store. */
-  readonly #use: RegisterUse;
+  readonly #flow: RegisterFlow;
+  #uses = new Map<RegionBlock, BlockUse>();
   readonly #callCell: (address: number) => number;
   readonly #merges: Map<RegionBlock, RegionBlock[]>;
   #scopes: Scope[] = [];
@@ -72,12 +75,12 @@ class RegionEmitter {
     id: number,
     options: CompileOptions,
     imports: { slow: number; helper: (name: string) => number },
-    use: RegisterUse,
-    known: RegisterUse | undefined,
+    flow: RegisterFlow,
+    known: RegisterMask,
   ) {
     this.#region = region;
     this.#id = id;
-    this.#use = use;
+    this.#flow = flow;
     this.#callCell = options.callCell;
     this.translator = new RegionTranslator({ ...imports, patient: options.patient }, known);
     this.#merges = new Map();
@@ -89,28 +92,25 @@ class RegionEmitter {
     }
   }
 
-  /** @param found takes the registers that came up */
-  emit(found: RegisterUse): void {
+  /** @param uses takes what each block does to registers */
+  emit(uses: Map<RegionBlock, BlockUse>): void {
     const t = this.translator;
-    t.loadRegisters(this.#use, this.#region.entry.flagsIn !== 0);
+    const { entry } = this.#region;
+    this.#uses = uses;
+    t.loadRegisters(this.#flow.liveIn(entry), entry.flagsIn !== 0);
     t.plainBlock((exit) => {
       t.exitLabel = exit;
-      this.#tree(this.#region.entry, freshKnowledge());
+      this.#tree(entry, freshKnowledge());
       t.unreachable();
     });
     this.#leave();
-    for (const number of t.use.gprRead) found.gprRead.add(number);
-    for (const number of t.use.gprWritten) found.gprWritten.add(number);
-    for (const number of t.use.vectorRead) found.vectorRead.add(number);
-    for (const number of t.use.vectorWritten) found.vectorWritten.add(number);
-    found.flagsWritten ||= t.use.flagsWritten;
   }
 
-  /** The common end: state back to memory, then on to wherever RIP is. */
+  /** The common end: on to wherever RIP is; the registers are in memory already. */
   #leave(): void {
     const t = this.translator;
     const cpu = t.stateAddress();
-    t.storeRegisters(this.#use);
+    t.storeInt(64, cpu, t.fuel, STATE.fuel);
     t.storeInt(64, cpu, t.rip, STATE.rip);
     t.storeI32(cpu, i32.const(this.#id), STATE.exitRecord);
     t.storeI32(cpu, i32.const(0), STATE.exitDetail);
@@ -161,9 +161,10 @@ class RegionEmitter {
 
   #block(block: RegionBlock, knowledge: Knowledge): void {
     const t = this.translator;
-    t.begin(knowledge);
+    t.begin(knowledge, this.#flow.dirtyIn(block));
+    this.#uses.set(block, t.use);
     if (block.isLoopHeader || block === this.#region.entry) {
-      t.plainIf(i64.ltS(t.fuel, i64.const(0)), () => t.exit(addressOf(block), WAY.branch, EXIT.branch));
+      t.plainIf(i64.ltS(t.fuel, i64.const(0)), () => t.exit(addressOf(block), WAY.branch, EXIT.branch, block.flagsIn !== 0));
     }
     const count = block.instructions.length;
     t.set(t.fuel, i64.sub(t.fuel, i64.const(count)));
@@ -204,12 +205,12 @@ class RegionEmitter {
         else if (isReturn(block)) this.#return(terminator.target);
         else {
           t.settleFlags();
-          t.exit(terminator.target, WAY.branch, EXIT.branch);
+          t.exit(terminator.target, WAY.branch, EXIT.branch, true);
         }
         return;
       case "leave":
         t.settleFlags();
-        t.exit(terminator.past ? t.nextAddress() : t.currentAddress(), WAY.exit, terminator.exit);
+        t.exit(terminator.past ? t.nextAddress() : t.currentAddress(), WAY.exit, terminator.exit, true);
     }
   }
 
@@ -217,13 +218,15 @@ class RegionEmitter {
   #return(target: I64Expr): void {
     const t = this.translator;
     const cpu = t.stateAddress();
-    if (!this.#region.flagsDieAtCalls) t.settleFlags();
+    const flags = !this.#region.flagsDieAtCalls;
+    if (flags) t.settleFlags();
     t.plainIf(i32.load(cpu, STATE.depth), () => {
-      t.storeRegisters(this.#use);
+      t.storeRegisters(flags);
+      t.storeInt(64, cpu, t.fuel, STATE.fuel);
       t.storeInt(64, cpu, target, STATE.rip);
       t.return(i32.const(EXIT.branch));
     });
-    t.exit(target, WAY.branch, EXIT.branch);
+    t.exit(target, WAY.branch, EXIT.branch, flags);
   }
 
   #branch(block: RegionBlock, condition: I32Expr): void {
@@ -248,7 +251,7 @@ class RegionEmitter {
     const to = from.successors.find((successor) => successor.address === address);
     if (to === undefined) {
       t.settleFlags();
-      t.exit(i64.const(BigInt(address as number)), WAY.branch, EXIT.branch);
+      t.exit(i64.const(BigInt(address as number)), WAY.branch, EXIT.branch, true);
       return;
     }
     const scope = this.#scopes.findLast((candidate) => candidate.block === to);
@@ -275,13 +278,15 @@ class RegionEmitter {
   #call(block: RegionBlock, target: I64Expr): void {
     const t = this.translator;
     const cpu = t.stateAddress();
-    if (!this.#region.flagsDieAtCalls) t.settleFlags();
+    const flags = !this.#region.flagsDieAtCalls;
+    if (flags) t.settleFlags();
     const pc = t.let(target);
     const region = pc.value === undefined ? this.#lookUp(pc) : t.let(i32.load(i32.const(this.#callCell(Number(pc.value)))));
     const depth = t.let(i32.load(cpu, STATE.depth));
     const busy = i32.or(i32.geU(depth, i32.const(MAX_DEPTH)), i64.ltS(t.fuel, i64.const(0)));
-    t.plainIf(i32.or(i32.eqz(region), busy), () => t.exit(pc, WAY.branch, EXIT.branch));
-    t.storeRegisters(this.#use);
+    t.plainIf(i32.or(i32.eqz(region), busy), () => t.exit(pc, WAY.branch, EXIT.branch, flags));
+    t.storeRegisters(flags);
+    t.storeInt(64, cpu, t.fuel, STATE.fuel);
     t.storeInt(64, cpu, pc, STATE.rip);
     t.storeI32(cpu, i32.add(depth, i32.const(1)), STATE.depth);
     const status = t.let(callIndirect(I32, 0, [cpu, i32.const(0)], region));
@@ -294,7 +299,8 @@ class RegionEmitter {
       t.return(status);
     });
     const next = block.successors.find(({ address }) => address === block.next);
-    t.loadRegisters(this.#use, next === undefined || next.flagsIn !== 0);
+    t.loadRegisters(next === undefined ? 0 : this.#flow.liveIn(next), next === undefined || next.flagsIn !== 0);
+    t.dirty = 0;
     t.knowledge = freshKnowledge();
     this.#go(block, block.next);
   }

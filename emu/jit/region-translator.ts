@@ -30,21 +30,19 @@ import { flagsBefore } from "./region.ts";
 
 const n = (value: number | bigint): I64Expr => i64.const(value);
 
-/** Registers that a region touches, by number; found in a first pass, used by the second. */
-export class RegisterUse {
-  readonly gprRead = new Set<number>();
-  readonly gprWritten = new Set<number>();
-  readonly vectorRead = new Set<number>();
-  readonly vectorWritten = new Set<number>();
-  flagsWritten = false;
+/** Registers as bits of a mask: general registers 0–15, XMM registers 16–31. */
+export type RegisterMask = number;
+const gprBit = (number: number): RegisterMask => 1 << number;
+const vectorBit = (number: number): RegisterMask => 1 << (16 + number);
 
-  get gprs(): number[] {
-    return [...new Set([...this.gprRead, ...this.gprWritten])];
-  }
-
-  get vectors(): number[] {
-    return [...new Set([...this.vectorRead, ...this.vectorWritten])];
-  }
+/** What a block does to registers; found in a first pass over the region, used by the second. */
+export interface BlockUse {
+  /** Read before the block itself has certainly written them. */
+  reads: RegisterMask;
+  /** Certainly written. */
+  defines: RegisterMask;
+  /** Possibly written, and not yet stored to the CPU state. */
+  dirties: RegisterMask;
 }
 
 /** Status flags that no code has written out yet: what they come from. */
@@ -55,6 +53,8 @@ type Pending =
   | { kind: "incdec"; width: Width; result: I64Expr; delta: 1 | -1; cf: I32Expr }
   | { kind: "result"; width: Width; result: I64Expr; cf: I32Expr; of: I32Expr; af: I32Expr | undefined }
   | { kind: "explicit"; values: Required<FlagValues> };
+
+const WORD_NAMES: readonly FlagWord[] = ["result", "carry", "width"];
 
 const WORDS: Pending = { kind: "words" };
 
@@ -104,7 +104,10 @@ export class RegionTranslator extends FlagTranslator {
   readonly #free = new Map<ValType, number[]>();
   #taken: { type: ValType; index: number }[] = [];
   instruction: Instruction = undefined as unknown as Instruction;
-  readonly use = new RegisterUse();
+  /** What the block under translation does to registers. */
+  use: BlockUse = { reads: 0, defines: 0, dirties: 0 };
+  /** Registers whose local is newer than the CPU state here, on some path at least. */
+  dirty: RegisterMask = 0;
   /** How the instruction just translated ends its block. */
   terminator: Terminator | undefined;
   knowledge: Knowledge = { pending: WORDS, origins: new Map(), checked: new Map() };
@@ -126,13 +129,12 @@ export class RegionTranslator extends FlagTranslator {
   /** Depth of control structures inside the current instruction. */
   #nesting = 0;
 
-  /** @param known the registers that the region uses, if that is known already: others get no local */
-  constructor(imports: RegionImports, known: RegisterUse | undefined) {
+  /** @param known the registers that the region uses: others get no local */
+  constructor(imports: RegionImports, known: RegisterMask) {
     super(HANDLER_PARAMS);
     this.#imports = imports;
-    const [gprs, vectors] = [new Set(known?.gprs), new Set(known?.vectors)];
-    for (let i = 0; i < 16; i++) if (known === undefined || gprs.has(i)) this.#gpr[i] = this.local(I64);
-    for (let i = 0; i < 16; i++) if (known === undefined || vectors.has(i)) this.#vector[i] = this.local(V128);
+    for (let i = 0; i < 16; i++) if (known & gprBit(i)) this.#gpr[i] = this.local(I64);
+    for (let i = 0; i < 16; i++) if (known & vectorBit(i)) this.#vector[i] = this.local(V128);
     this.#words = { result: this.local(I64), carry: this.local(I64), width: this.local(I64) };
     this.#pooling = true;
   }
@@ -162,8 +164,10 @@ export class RegionTranslator extends FlagTranslator {
   }
 
   /** Starts a block with what is known there. */
-  begin(knowledge: Knowledge): void {
+  begin(knowledge: Knowledge, dirty: RegisterMask): void {
     this.knowledge = knowledge;
+    this.use = { reads: 0, defines: 0, dirties: 0 };
+    this.dirty = dirty;
     // Another path may have given back what this one still needs.
     const needed = localsOf(knowledge.pending);
     for (const [type, list] of this.#free) {
@@ -190,8 +194,20 @@ export class RegionTranslator extends FlagTranslator {
 
   // Registers.
 
+  #noteRead(bit: RegisterMask): void {
+    this.use.reads |= bit & ~this.use.defines;
+  }
+
+  #noteWrite(bit: RegisterMask): void {
+    // Inside a control structure the old value may have to stay.
+    if (this.#nesting === 0) this.use.defines |= bit;
+    else this.#noteRead(bit);
+    this.use.dirties |= bit;
+    this.dirty |= bit;
+  }
+
   #read(number: number): LocalRef<typeof I64> {
-    this.use.gprRead.add(number);
+    this.#noteRead(gprBit(number));
     return this.#gpr[number];
   }
 
@@ -207,7 +223,7 @@ export class RegionTranslator extends FlagTranslator {
       const kept = i64.and(this.#read(number), i64.const(~maskOf(width)));
       this.set(this.#gpr[number], i64.or(kept, this.cut(value, width)));
     }
-    this.use.gprWritten.add(number);
+    this.#noteWrite(gprBit(number));
     if (origin === undefined) this.knowledge.origins.set(number, { root: {}, offset: 0n });
     else this.knowledge.origins.set(number, origin);
   }
@@ -245,7 +261,7 @@ export class RegionTranslator extends FlagTranslator {
   override readVectorPart(i: number, part: number): V128Expr {
     const operand = this.operand(i);
     if (!this.#inLocal(operand, part)) return v128.load(this.#cpu, operand.offset + part * 16);
-    this.use.vectorRead.add(operand.index);
+    this.#noteRead(vectorBit(operand.index));
     return this.#vector[operand.index];
   }
 
@@ -255,8 +271,8 @@ export class RegionTranslator extends FlagTranslator {
       this.storeV128(this.#cpu, value, operand.offset + part * 16);
       return;
     }
-    this.use.vectorWritten.add(operand.index);
     this.set(this.#vector[operand.index], value);
+    this.#noteWrite(vectorBit(operand.index));
   }
 
   override readLow64(i: number): F64Expr {
@@ -277,42 +293,36 @@ export class RegionTranslator extends FlagTranslator {
 
   override vectorByNumber(number: number, part: number): V128Expr {
     if (part > 0) return v128.load(this.#cpu, STATE.vector + number * VECTOR_STRIDE + part * 16);
-    this.use.vectorRead.add(number);
+    this.#noteRead(vectorBit(number));
     return this.#vector[number];
   }
 
   override setVectorByNumber(number: number, part: number, value: V128Expr): void {
     if (part > 0) this.storeV128(this.#cpu, value, STATE.vector + number * VECTOR_STRIDE + part * 16);
     else {
-      this.use.vectorWritten.add(number);
       this.set(this.#vector[number], value);
+      this.#noteWrite(vectorBit(number));
     }
   }
 
-  /** Loads registers that the region uses from the CPU state. @param flags whether somebody reads the flags there */
-  loadRegisters(use: RegisterUse, flags: boolean): void {
-    for (const number of use.gprs) this.set(this.#gpr[number], i64.load(this.#cpu, STATE.gpr + number * 8));
-    for (const number of use.vectors) {
-      this.set(this.#vector[number], v128.load(this.#cpu, STATE.vector + number * VECTOR_STRIDE));
+  /** Loads registers from the CPU state. @param flags whether somebody reads the flags there */
+  loadRegisters(mask: RegisterMask, flags: boolean): void {
+    for (let i = 0; i < 16; i++) {
+      if (mask & gprBit(i)) this.set(this.#gpr[i], i64.load(this.#cpu, STATE.gpr + i * 8));
+      const vector = STATE.vector + i * VECTOR_STRIDE;
+      if (mask & vectorBit(i)) this.set(this.#vector[i], v128.load(this.#cpu, vector));
     }
-    for (const word of flags ? (Object.keys(FLAG_WORD_OFFSETS) as FlagWord[]) : []) {
-      this.set(this.#words[word], i64.load(this.#cpu, FLAG_WORD_OFFSETS[word]));
-    }
+    for (const word of flags ? WORD_NAMES : []) this.set(this.#words[word], i64.load(this.#cpu, FLAG_WORD_OFFSETS[word]));
     this.set(this.fuel, i64.load(this.#cpu, STATE.fuel));
   }
 
-  /** Stores what the region may have changed. */
-  storeRegisters(use: RegisterUse): void {
-    for (const number of use.gprWritten) this.storeInt(64, this.#cpu, this.#gpr[number], STATE.gpr + number * 8);
-    for (const number of use.vectorWritten) {
-      this.storeV128(this.#cpu, this.#vector[number], STATE.vector + number * VECTOR_STRIDE);
+  /** Stores the registers that are newer than the CPU state, and the flag words if somebody may read them. */
+  storeRegisters(flags: boolean): void {
+    for (let i = 0; i < 16; i++) {
+      if (this.dirty & gprBit(i)) this.storeInt(64, this.#cpu, this.#gpr[i], STATE.gpr + i * 8);
+      if (this.dirty & vectorBit(i)) this.storeV128(this.#cpu, this.#vector[i], STATE.vector + i * VECTOR_STRIDE);
     }
-    if (use.flagsWritten) {
-      for (const word of Object.keys(FLAG_WORD_OFFSETS) as FlagWord[]) {
-        this.storeInt(64, this.#cpu, this.#words[word], FLAG_WORD_OFFSETS[word]);
-      }
-    }
-    this.storeInt(64, this.#cpu, this.fuel, STATE.fuel);
+    for (const word of flags ? WORD_NAMES : []) this.storeInt(64, this.#cpu, this.#words[word], FLAG_WORD_OFFSETS[word]);
   }
 
   // Operands.
@@ -459,13 +469,15 @@ export class RegionTranslator extends FlagTranslator {
   /** Leaves before the current instruction: the interpreter repeats it, and finds what is wrong. */
   sideExit(): void {
     const { pending } = this.knowledge;
-    if (flagsBefore(this.instruction, this.#liveAfter) !== 0) this.#write(pending);
+    const flags = flagsBefore(this.instruction, this.#liveAfter) !== 0;
+    if (flags) this.#write(pending);
     this.set(this.fuel, i64.add(this.fuel, n(this.#unspent)));
-    this.exit(this.currentAddress(), WAY.exit, EXIT.resume);
+    this.exit(this.currentAddress(), WAY.exit, EXIT.resume, flags);
   }
 
-  /** Goes to the region's common end. */
-  exit(rip: I64Expr, way: number, status: number): void {
+  /** Stores what is newer than the CPU state and goes to the region's common end. */
+  exit(rip: I64Expr, way: number, status: number, flags: boolean): void {
+    this.storeRegisters(flags);
     this.set(this.rip, rip);
     if (way !== WAY.branch) this.set(this.way, i32.const(way));
     if (status !== EXIT.branch) this.set(this.status, i32.const(status));
@@ -525,7 +537,6 @@ export class RegionTranslator extends FlagTranslator {
   }
 
   override setFlagWord(word: FlagWord, value: I64Expr): void {
-    this.use.flagsWritten = true;
     this.set(this.#words[word], value);
   }
 
