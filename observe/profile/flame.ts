@@ -69,7 +69,7 @@ export function flameGraph(stacks: readonly StackCount[], title: string, format:
     depth = Math.max(depth, level);
     const [x, width] = [(start / Math.max(root.total, 1)) * WIDTH, share * WIDTH];
     const text = `${node.name}: ${node.total.toLocaleString("en")} instructions, ${(share * 100).toFixed(2)} %`;
-    const shown = node.name.slice(0, Math.floor((width - 4) / CHARACTER));
+    const shown = node.name.slice(0, Math.max(0, Math.floor((width - 4) / CHARACTER)));
     const y = TOP + level * ROW;
     boxes.push(
       `<g class="f" data-x="${x.toFixed(3)}" data-w="${width.toFixed(3)}" data-n="${escapeHtml(node.name)}"><title>` +

@@ -59,13 +59,15 @@ interface LiveFrame {
   readonly entry: number;
   readonly caller: number;
   node: CallNode;
+  /** It began on another stack: the node is the one from there, and does not depend on what is below here. */
+  readonly linked: boolean;
+  /** The block that ran last in it: the one that calls. */
+  last: number;
 }
 
 interface CallStack {
   readonly frames: LiveFrame[];
   root: CallNode;
-  /** The block that ran last in the innermost frame. */
-  last: number;
 }
 
 /** Most instructions of a block (emu/interpreter/code-cache.ts); counts above come from repeated string instructions. */
@@ -95,11 +97,19 @@ export class Profiler {
   readonly #repeats = new Map<CallNode, Map<number, number>>();
   readonly #original: (cpu: CpuState, stops?: ReadonlySet<number>) => Stop;
   #nodes = 0;
+  /** The stack that each thread used last, by the address of its CPU state. */
+  readonly #lastStacks = new Map<number, CallStack>();
+  /** Entries of the functions that go over to g0's stack and come back (Go runtime/asm_amd64.s). */
+  readonly #switches: ReadonlySet<number>;
+  readonly #mcall: number | undefined;
 
   constructor(machine: Machine, options: ProfilerOptions = {}) {
     this.#machine = machine;
     this.#byGoroutine = options.byGoroutine ?? false;
     this.#go = openRuntime(machine);
+    const switches = ["runtime.systemstack", "runtime.morestack"].map((name) => machine.symbols.byName(name)?.address);
+    this.#mcall = machine.symbols.byName("runtime.mcall")?.address;
+    this.#switches = new Set(switches.filter((address) => address !== undefined));
     const { interpreter } = machine;
     // Blocks are counted one at a time: in the first tier.
     interpreter.jit = undefined;
@@ -123,9 +133,10 @@ export class Profiler {
   }
 
   #count(stack: CallStack, start: number, ran: number): void {
-    const node = stack.frames.at(-1)?.node ?? stack.root;
+    const frame = stack.frames.at(-1);
+    const node = frame?.node ?? stack.root;
     const key = blockKey(start, ran);
-    stack.last = key;
+    if (frame !== undefined) frame.last = key;
     node.blocks.set(key, (node.blocks.get(key) ?? 0) + 1);
     if (ran <= MAX_BLOCK) return;
     const repeats = this.#repeats.get(node) ?? new Map<number, number>();
@@ -154,16 +165,26 @@ export class Profiler {
     const fs = word(STATE.fsBase);
     const g = this.#go === undefined || fs === 0 ? 0 : this.#word(fs - 8);
     const high = g === 0 ? 0 : this.#word(g + 8);
-    // A signal handler on its own stack, before it has set g.
-    const isForeign = g !== 0 && (sp > high || sp < this.#word(g));
-    const key = g === 0 ? -cpu.address : isForeign ? -g : g;
-    let stack = this.#stacks.get(key);
-    if (stack === undefined) {
-      stack = { frames: [], root: this.#root, last: 0 };
-      this.#stacks.set(key, stack);
-    }
+    // A signal handler on its own stack, before it has set g; and the first thread before its stack is known.
+    const isForeign = high !== 0 && (sp > high || sp < this.#word(g));
+    const key = high === 0 ? -cpu.address : isForeign ? -g : g;
+    const stack = this.#stacks.get(key) ?? this.#newStack(key, cpu, high);
     if (this.#byGoroutine) this.#setRoot(stack, g);
-    this.#follow(stack, start, isForeign || g === 0 ? -sp : high - sp);
+    this.#follow(stack, start, isForeign ? -sp : high - sp, this.#lastStacks.get(cpu.address));
+    this.#lastStacks.set(cpu.address, stack);
+    return stack;
+  }
+
+  /** A stack that was not seen before; one whose bounds have only now become known keeps its frames. */
+  #newStack(key: number, cpu: CpuState, high: number): CallStack {
+    const stack: CallStack = { frames: [], root: this.#root };
+    const unnamed = this.#stacks.get(-cpu.address);
+    if (key > 0 && unnamed !== undefined && this.#lastStacks.get(cpu.address) === unnamed) {
+      for (const frame of unnamed.frames) stack.frames.push({ ...frame, depth: frame.depth + high });
+      this.#stacks.delete(-cpu.address);
+      this.#lastStacks.set(cpu.address, stack);
+    }
+    this.#stacks.set(key, stack);
     return stack;
   }
 
@@ -173,6 +194,7 @@ export class Profiler {
     stack.root = this.#child(this.#root, name, 0);
     let node = stack.root;
     for (const frame of stack.frames) {
+      if (frame.linked) break;
       node = this.#child(node, frame.entry, frame.caller);
       frame.node = node;
     }
@@ -189,9 +211,12 @@ export class Profiler {
     }
   }
 
-  #follow(stack: CallStack, start: number, depth: number): void {
+  #follow(stack: CallStack, start: number, depth: number, before: CallStack | undefined): void {
     const { frames } = stack;
-    while (frames.length > 0 && frames[frames.length - 1].depth > depth) frames.pop();
+    if (before !== undefined && before !== stack && this.#switchStack(stack, start, depth, before)) return;
+    /** The frame that was called from another stack, if the code is back from it. */
+    let left: LiveFrame | undefined;
+    while (frames.length > 0 && frames[frames.length - 1].depth > depth) left = frames.pop();
     const entry = this.#entryOf(start);
     const top = frames.at(-1);
     if (top?.entry === entry && (start !== entry || top.depth === depth)) return;
@@ -202,10 +227,48 @@ export class Profiler {
         frames.length = known + 1;
         return;
       }
-    } else if (top?.depth === depth) frames.pop();
-    const parent = frames.at(-1)?.node ?? stack.root;
-    const caller = frames.length === 0 ? 0 : stack.last;
-    frames.push({ depth, entry, caller, node: this.#child(parent, entry, caller) });
+      const caller = left?.linked && this.#switches.has(entry) ? left.node.parent : undefined;
+      if (caller !== undefined) {
+        frames.push({ depth, entry, caller: caller.caller, node: caller, linked: true, last: 0 });
+        return;
+      }
+    } else if (top !== undefined && top.depth === depth) {
+      // A jump instead of a call: it takes the place of what was called.
+      frames.pop();
+      const { caller, linked } = top;
+      const node = this.#child(top.node.parent ?? stack.root, entry, caller);
+      frames.push({ depth, entry, caller, node, linked, last: 0 });
+      return;
+    }
+    const parent = frames.at(-1);
+    const caller = parent?.last ?? 0;
+    const node = this.#child(parent?.node ?? stack.root, entry, caller);
+    frames.push({ depth, entry, caller, node, linked: false, last: 0 });
+  }
+
+  /**
+   * A function is entered on another stack than its caller's: systemstack and morestack call on g0's, mcall leaves the
+   * goroutine. What they called there before is over. Returns whether it was a call.
+   */
+  #switchStack(stack: CallStack, start: number, depth: number, before: CallStack): boolean {
+    const from = before.frames.at(-1);
+    const entry = this.#entryOf(start);
+    if (from === undefined) return false;
+    const isCall = this.#switches.has(from.entry);
+    // Back on the goroutine's stack; or what runs on g0's was not called from there.
+    if ((!isCall && from.entry !== this.#mcall) || (start !== entry && entry !== from.entry)) return false;
+    if (start !== entry && stack.frames.some((frame) => frame.entry === entry && !frame.linked)) return false;
+    const linked = stack.frames.findIndex((frame) => frame.linked);
+    if (linked >= 0) stack.frames.length = linked;
+    if (!isCall) return false;
+    if (start !== entry) {
+      // The function itself goes on there.
+      stack.frames.push({ ...from, depth, linked: true });
+      return true;
+    }
+    const node = this.#child(from.node, entry, from.last);
+    stack.frames.push({ depth, entry, caller: from.last, node, linked: true, last: 0 });
+    return true;
   }
 
   #child(parent: CallNode, entry: number | string, caller: number): CallNode {
@@ -244,8 +307,14 @@ export class Profiler {
       return node.parent.entry === "" ? [] : [{ name: node.parent.entry, file: undefined, line: undefined }];
     }
     if (node.caller === 0) return around;
-    const site = sourceOfBlock(this.#machine, blockAddress(node.caller), blockCount(node.caller)).at(-1);
-    return [...(site?.frames ?? []), ...around];
+    const site = sourceOfBlock(this.#machine, blockAddress(node.caller), blockCount(node.caller)).at(-1)?.frames ?? [];
+    // A wrapper between two calling conventions has its function's name: one of them is enough.
+    const isWrapper = site.length === 1 && site[0].file === "<autogenerated>" && site[0].name === this.#nameOf(node);
+    return isWrapper ? around : [...site, ...around];
+  }
+
+  #nameOf({ entry }: CallNode): string | undefined {
+    return typeof entry === "string" ? entry : this.#machine.symbols.lookup(entry)?.name;
   }
 
   #collect(node: CallNode, above: readonly SourceFrame[], counts: StackCount[]): void {
