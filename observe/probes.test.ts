@@ -105,6 +105,42 @@ describe("Probes", () => {
     expect(stdout()).toContain("goroutine main");
   });
 
+  it("sees every write to watched memory, with the instruction that did it", async () => {
+    const { machine, probes } = load("work");
+    const allglen = machine.symbols.symbolAddress("runtime.allglen") ?? 0;
+    const lengths: bigint[] = [];
+    const before: bigint[] = [];
+    const writers = new Set<string | undefined>();
+    probes.onMemoryWrite(allglen, 8, (_thread, access) => {
+      lengths.push(machine.memory.readU64(allglen));
+      before.push(new DataView(access.before.buffer).getBigUint64(0, true));
+      writers.add(machine.symbols.lookup(access.instruction)?.name);
+    });
+    let goroutines = 0;
+    probes.onFunctionEntry("runtime.allgadd", () => goroutines++);
+    await machine.run();
+    expect(goroutines).toBeGreaterThan(5);
+    expect(lengths).toEqual(Array.from({ length: goroutines }, (_, i) => BigInt(i + 1)));
+    expect(before).toEqual(Array.from({ length: goroutines }, (_, i) => BigInt(i)));
+    expect([...writers].every((name) => name?.includes("allgadd") || name?.includes("atomic"))).toBe(true);
+  });
+
+  it("sees every read of watched memory", async () => {
+    const { machine, probes } = load("work");
+    const ncpu =
+      machine.symbols.symbolAddress("runtime.ncpu") ?? machine.symbols.symbolAddress("runtime.numCPUStartup");
+    const readers = new Set<string | undefined>();
+    const probe = probes.onMemoryRead(ncpu ?? 0, 4, (_thread, { instruction, kind }) => {
+      expect(kind).toBe("read");
+      readers.add(machine.symbols.lookup(instruction)?.name);
+    });
+    await machine.run();
+    expect(readers.size).toBeGreaterThan(0);
+    expect(readers).not.toContain("runtime.osinit");
+    probe.remove();
+    expect(machine.interpreter.watch).toBeUndefined();
+  });
+
   it("names the nearest functions for one that is not there, and refuses addresses without code", () => {
     const { probes } = load("work");
     expect(() => probes.onFunctionEntry("main.wrok", () => {})).toThrow(/main\.work/);

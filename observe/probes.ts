@@ -1,5 +1,5 @@
 import { Decoder, DecoderOptions, FlowControl } from "iced-x86";
-import { PAGE_SIZE, PROT_EXEC } from "../emu/layout.ts";
+import { PAGE_SIZE, PROT_EXEC, PROT_READ } from "../emu/layout.ts";
 import type { Func } from "../loader/symbols/table.ts";
 import type { Args } from "../syscalls/args.ts";
 import type { ExitStatus, LinuxProcess } from "../syscalls/linux-process.ts";
@@ -8,6 +8,7 @@ import type { Machine } from "../syscalls/machine.ts";
 import type { SignalInfo } from "../syscalls/signals/info.ts";
 import type { SyscallRow } from "../syscalls/table.ts";
 import type { ProcessObserver, SyscallTracer } from "../syscalls/tracer.ts";
+import { MemoryWatches, type WatchCallback } from "./watch.ts";
 
 /** A probe that can't be set; the message says what to do. */
 export class ProbeError extends Error {
@@ -62,6 +63,7 @@ export class Probes implements ProcessObserver, SyscallTracer {
   readonly #exits = new Set<(status: ExitStatus) => void>();
   /** The tracer that was there first. */
   readonly #next: SyscallTracer | undefined;
+  readonly #watches: MemoryWatches;
 
   /** The probes of a machine: always the same object. */
   static of(machine: Machine): Probes {
@@ -77,6 +79,7 @@ export class Probes implements ProcessObserver, SyscallTracer {
     this.machine = machine;
     this.process = machine.process;
     this.#next = this.process.strace;
+    this.#watches = new MemoryWatches(this.process);
     this.process.observer = this;
   }
 
@@ -219,6 +222,30 @@ export class Probes implements ProcessObserver, SyscallTracer {
   #updateTracer(): void {
     const wanted = this.#syscalls.size + this.#signals.size + this.#exits.size > 0;
     this.process.strace = wanted ? this : this.#next;
+  }
+
+  // Memory.
+
+  /**
+   * Calls back after each instruction that writes to [address, address + length), whether or not it changes it. System
+   * calls that write there (read(2), …) are not instructions. Accesses to the pages concerned get slow, nothing else.
+   * @throws ProbeError if the range is not mapped or a debugger watches memory
+   */
+  onMemoryWrite(address: number, length: number, callback: WatchCallback): Probe {
+    return this.#watch(address, length, "write", callback);
+  }
+
+  /** Calls back after each instruction that reads from [address, address + length); else as onMemoryWrite. */
+  onMemoryRead(address: number, length: number, callback: WatchCallback): Probe {
+    return this.#watch(address, length, "read", callback);
+  }
+
+  #watch(address: number, length: number, kind: "read" | "write", callback: WatchCallback): Probe {
+    if (length < 1 || this.process.memory.accessible(address, length, PROT_READ) < length) {
+      throw new ProbeError(`no readable memory of ${length} bytes at 0x${address.toString(16)}`);
+    }
+    if (!this.#watches.available) throw new ProbeError("a debugger watches memory already");
+    return { remove: this.#watches.add({ address, length, kind, callback }) };
   }
 
   // What the process calls.

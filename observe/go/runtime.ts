@@ -1,4 +1,5 @@
-import { REG } from "../../emu/cpu/state.ts";
+import { REG, STATE } from "../../emu/cpu/state.ts";
+import { PROT_READ } from "../../emu/layout.ts";
 import { GuestFault, type GuestMemory } from "../../emu/memory/guest-memory.ts";
 import type { SourceLine, SymbolTable } from "../../loader/symbols/table.ts";
 import type { LinuxProcess } from "../../syscalls/linux-process.ts";
@@ -126,7 +127,27 @@ export class GoRuntime {
   }
 
   #pointer(base: number, field: Field): number {
-    return this.#memory.readPointer(base + this.#offset(field));
+    return this.#word(base + this.#offset(field));
+  }
+
+  /** An aligned word, without the detour over a bigint. */
+  #word(address: number): number {
+    const { view } = this.#memory;
+    if (address % 8 !== 0) return this.#memory.readPointer(address);
+    const at = this.#memory.physical(address, PROT_READ);
+    return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
+  }
+
+  /** What a thread runs: addresses of its M, its P and the goroutine that it runs code for; 0 for none. */
+  current(thread: LinuxThread): { m: number; p: number; g: number } {
+    try {
+      const g = this.currentG(thread);
+      const m = g === 0 ? 0 : this.#pointer(g, "g.m");
+      if (m !== 0) return { m, p: this.#pointer(m, "m.p"), g: this.#pointer(m, "m.curg") };
+    } catch (error) {
+      if (!(error instanceof GuestFault)) throw error;
+    }
+    return { m: 0, p: 0, g: 0 };
   }
 
   #u32(base: number, field: Field): number {
@@ -151,8 +172,15 @@ export class GoRuntime {
 
   /** Address of the g that a thread runs on, its g0 or gsignal included: the word at FS:-8. 0 before there is one. */
   currentG(thread: LinuxThread): number {
-    const { fsBase } = thread.cpu;
-    return fsBase === 0n ? 0 : this.#try(() => this.#memory.readPointer(Number(fsBase) - 8), 0);
+    const { view } = thread.cpu;
+    const base = view.getUint32(STATE.fsBase, true) + view.getUint32(STATE.fsBase + 4, true) * 2 ** 32;
+    if (base === 0) return 0;
+    try {
+      return this.#word(base - 8);
+    } catch (error) {
+      if (error instanceof GuestFault) return 0;
+      throw error;
+    }
   }
 
   /** Address of a thread's M; 0 before there is one. */
@@ -227,6 +255,11 @@ export class GoRuntime {
   /** The goroutine that a P runs next (p.runnext); 0 for none. */
   runNext(p: number): number {
     return this.#pointer(p, "p.runnext");
+  }
+
+  /** How many goroutines wait in a P's queue, beside the one that goes next. */
+  runQueueLength(p: number): number {
+    return (this.#u32(p, "p.runqtail") - this.#u32(p, "p.runqhead")) >>> 0;
   }
 
   waitReason(g: number): string {

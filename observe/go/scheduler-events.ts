@@ -162,9 +162,7 @@ export class SchedulerEvents {
 
   place(thread: LinuxThread): Place {
     const { go } = this;
-    const m = go.currentM(thread);
-    const p = go.currentP(thread);
-    const g = m === 0 ? 0 : go.userG(thread);
+    const { m, p, g } = go.current(thread);
     return {
       time: this.now,
       instructions: this.machine.process.instructions,
@@ -297,7 +295,7 @@ export class SchedulerEvents {
     const { go } = this;
     const [p, g, next] = [0, 1, 2].map((index) => this.argument(thread, index));
     const isNext = (next & 0xff) !== 0;
-    const isFull = !isNext && go.processor(p).runQueue.length >= RUNQ_SIZE;
+    const isFull = !isNext && go.runQueueLength(p) >= RUNQ_SIZE;
     const place: QueuePlace = isFull
       ? { kind: "global", p: undefined }
       : { kind: isNext ? "runnext" : "local", p: this.#number(this.#pids, p, (address) => go.pid(address)) };

@@ -122,8 +122,8 @@ export class Timeline {
   /** A goroutine stops running on a thread and its P. */
   #endSpell(place: Place, record: GoroutineRecord, why: string): void {
     const detail = { end: why, instructions: place.instructions - record.runInstructions };
-    this.#end(keyOf(threadLane(place.thread)), place.time, detail);
-    if (place.p !== undefined) this.#end(keyOf(processorLane(place.p)), place.time, detail);
+    this.#end(keyOf(threadLane(place.thread)), place.time);
+    if (place.p !== undefined) this.#end(keyOf(processorLane(place.p)), place.time);
     this.#end(keyOf(this.#goroutineLane(record)), place.time, detail);
   }
 
@@ -209,8 +209,8 @@ export class Timeline {
     const { time, thread, m, p } = place;
     const name = nameOf(run);
     const detail = { m, p, tid: thread.tid, instruction: place.instructions };
-    this.#begin(threadLane(thread), "running", time, name, detail);
-    if (p !== undefined) this.#begin(this.#lane(processorLane(p), `P${p}`), "running", time, name, detail);
+    this.#begin(threadLane(thread), "running", time, name, { m, p });
+    if (p !== undefined) this.#begin(this.#lane(processorLane(p), `P${p}`), "running", time, name, { m });
     const lane = this.#goroutineLane(run);
     this.#begin(lane, "running", time, `on M${m} P${p}`, detail);
     const flow = this.#flows.get(run.id);
