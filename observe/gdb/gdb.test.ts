@@ -196,10 +196,10 @@ describe.skipIf(!hasGdb)("gdb (skipped where gdb is not installed)", { timeout: 
       "detach",
     ]);
     expect(first).toMatch(/received signal SIGINT, Interrupt/);
-    expect(first).toMatch(/"bench-fib" \(main\.fib\)/);
+    expect(first).toMatch(/"bench-fib" \(M\d+ P\d+ goroutine 1 in main\.fib\)/);
     expect(first).toMatch(/\(process \d+\) detached/);
     const second = await gdb(guest, "fixtures/bin/bench-fib", ["info threads", "kill"]);
-    expect(second).toMatch(/"bench-fib" \(main\.fib\)/);
+    expect(second).toMatch(/"bench-fib" \(M\d+ P\d+ goroutine 1 in main\.fib\)/);
     expect(await guest.status()).toBe(137);
   });
 });
