@@ -300,10 +300,10 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     const instruction = decoder.next();
     decoder.free();
     if (typeof instruction === "string") throw new Error(`cannot decode a helper instruction at ${cpu.rip}`);
-    if (!runHelper(cpu, this, instruction)) {
-      const info = signalOfStop(this, thread, { kind: "exception", vector: 13, next: cpu.rip64 }, this.#options.report);
-      if (info !== undefined) this.signals.force(thread, info);
-    }
+    const fault = runHelper(cpu, this, this.memory, instruction);
+    if (fault === undefined) return;
+    const info = signalOfStop(this, thread, fault, this.#options.report);
+    if (info !== undefined) this.signals.force(thread, info);
   }
 
   #syscall(thread: LinuxThread): void {

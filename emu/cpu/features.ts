@@ -6,27 +6,74 @@ export type CpuidRegister = "eax" | "ebx" | "ecx" | "edx";
 
 export interface FeatureBit {
   readonly leaf: number;
+  /** Undefined for leaves that have none. */
+  readonly subleaf: number | undefined;
   readonly register: CpuidRegister;
   readonly bit: number;
 }
 
-const bits = (leaf: number, register: CpuidRegister, names: Record<string, number>): [string, FeatureBit][] =>
-  Object.entries(names).map(([name, bit]) => [name, { leaf, register, bit }]);
+const bits = (
+  leaf: number,
+  register: CpuidRegister,
+  names: Record<string, number>,
+  subleaf?: number,
+): [string, FeatureBit][] => Object.entries(names).map(([name, bit]) => [name, { leaf, subleaf, register, bit }]);
 
 export const FEATURES: ReadonlyMap<string, FeatureBit> = new Map([
   ...bits(1, "edx", {
-    fpu: 0, tsc: 4, cx8: 8, cmov: 15, clflush: 19, mmx: 23, fxsr: 24, sse: 25, sse2: 26,
+    fpu: 0,
+    tsc: 4,
+    cx8: 8,
+    cmov: 15,
+    clflush: 19,
+    mmx: 23,
+    fxsr: 24,
+    sse: 25,
+    sse2: 26,
   }),
   ...bits(1, "ecx", {
-    pni: 0, pclmulqdq: 1, ssse3: 9, fma: 12, cx16: 13, sse4_1: 19, sse4_2: 20, movbe: 22, popcnt: 23, aes: 25,
-    xsave: 26, osxsave: 27, avx: 28, f16c: 29, rdrand: 30,
+    pni: 0,
+    pclmulqdq: 1,
+    ssse3: 9,
+    fma: 12,
+    cx16: 13,
+    sse4_1: 19,
+    sse4_2: 20,
+    movbe: 22,
+    popcnt: 23,
+    aes: 25,
+    xsave: 26,
+    osxsave: 27,
+    avx: 28,
+    f16c: 29,
+    rdrand: 30,
   }),
-  ...bits(7, "ebx", {
-    fsgsbase: 0, bmi1: 3, avx2: 5, bmi2: 8, erms: 9, avx512f: 16, avx512dq: 17, rdseed: 18, adx: 19, clflushopt: 23,
-    clwb: 24, avx512cd: 28, sha_ni: 29, avx512bw: 30, avx512vl: 31,
-  }),
-  ...bits(7, "ecx", { avx512vbmi: 1, gfni: 8, vaes: 9, vpclmulqdq: 10, avx512_bitalg: 12, rdpid: 22 }),
-  ...bits(7, "edx", { fsrm: 4 }),
+  ...bits(
+    7,
+    "ebx",
+    {
+      fsgsbase: 0,
+      bmi1: 3,
+      avx2: 5,
+      bmi2: 8,
+      erms: 9,
+      avx512f: 16,
+      avx512dq: 17,
+      rdseed: 18,
+      adx: 19,
+      clflushopt: 23,
+      clwb: 24,
+      avx512cd: 28,
+      sha_ni: 29,
+      avx512bw: 30,
+      avx512vl: 31,
+    },
+    0,
+  ),
+  ...bits(7, "ecx", { avx512vbmi: 1, gfni: 8, vaes: 9, vpclmulqdq: 10, avx512_bitalg: 12, rdpid: 22 }, 0),
+  ...bits(7, "edx", { fsrm: 4 }, 0),
+  ...bits(7, "eax", { avx_vnni: 4 }, 1),
+  ...bits(0xd, "eax", { xsaveopt: 0, xsavec: 1, xgetbv1: 2 }, 1),
   ...bits(0x8000_0001, "ecx", { lahf_lm: 0, abm: 5, "3dnowprefetch": 8 }),
   ...bits(0x8000_0001, "edx", { syscall: 11, nx: 20, rdtscp: 27, lm: 29 }),
 ]);
@@ -34,13 +81,44 @@ export const FEATURES: ReadonlyMap<string, FeatureBit> = new Map([
 const V1 = ["fpu", "tsc", "cx8", "cmov", "clflush", "mmx", "fxsr", "sse", "sse2", "syscall", "nx", "lm", "rdtscp"];
 const V2 = [...V1, "pni", "ssse3", "cx16", "sse4_1", "sse4_2", "popcnt", "lahf_lm"];
 const V3 = [
-  ...V2, "fma", "movbe", "xsave", "osxsave", "avx", "f16c", "bmi1", "avx2", "bmi2", "abm",
-  "pclmulqdq", "aes", "sha_ni", "adx", "rdrand", "rdseed", "fsgsbase", "rdpid", "erms", "clflushopt", "clwb",
-  "3dnowprefetch", "gfni", "vaes", "vpclmulqdq",
+  ...V2,
+  "fma",
+  "movbe",
+  "xsave",
+  "osxsave",
+  "avx",
+  "f16c",
+  "bmi1",
+  "avx2",
+  "bmi2",
+  "abm",
+  "pclmulqdq",
+  "aes",
+  "sha_ni",
+  "adx",
+  "rdrand",
+  "rdseed",
+  "fsgsbase",
+  "rdpid",
+  "erms",
+  "clflushopt",
+  "clwb",
+  "3dnowprefetch",
+  "gfni",
+  "vaes",
+  "vpclmulqdq",
+  "avx_vnni",
+  "xsaveopt",
+  "xsavec",
+  "xgetbv1",
 ];
 
 /** Microarchitecture levels of the x86-64 psABI, each with what usually comes along on such processors. */
-export const LEVELS: Readonly<Record<string, readonly string[]>> = { "x86-64-v1": V1, "x86-64-v2": V2, "x86-64-v3": V3 };
+export const LEVELS: Readonly<Record<string, readonly string[]>> = {
+  "x86-64-v1": V1,
+  "x86-64-v2": V2,
+  "x86-64-v3": V3,
+};
 
 /** The level that is wholly implemented: what CPUID reports if nothing else is asked for. */
 export const DEFAULT_LEVEL = "x86-64-v2";

@@ -1,7 +1,12 @@
 import { Mnemonic } from "iced-x86";
 import type { Instruction } from "../decode/instruction.ts";
+import type { GuestMemory } from "../memory/guest-memory.ts";
+import { VECTOR } from "./exits.ts";
 import { BRAND, FEATURES, VENDOR } from "./features.ts";
+import { type HelperFault, HelperFaultError } from "./guest-operand.ts";
 import { type CpuState, REG } from "./state.ts";
+import { runX87 } from "./x87/execute.ts";
+import { componentsInUse, runSave, XSAVE_BYTES } from "./xsave.ts";
 
 /** What the helpers need from the world: all of it non-deterministic, so all of it injected. */
 export interface CpuEnvironment {
@@ -14,6 +19,7 @@ export interface CpuEnvironment {
 
 /** Highest leaves that CPUID answers. */
 const MAX_LEAF = 0xd;
+const MAX_LEAF_7 = 1;
 const MAX_EXTENDED = 0x8000_0008;
 /** Family 6, model 0x9e, stepping 9: a plain desktop part, as the version information needs one. */
 const VERSION = 0x0009_06e9;
@@ -34,16 +40,20 @@ const ascii = (text: string, at: number): number =>
 export function cpuid(env: CpuEnvironment, leaf: number, subleaf: number): Leaf {
   const answer: Leaf = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
   for (const [name, bit] of FEATURES) {
-    if (bit.leaf === leaf && (leaf !== 7 || subleaf === 0) && env.features.has(name)) answer[bit.register] |= 1 << bit.bit;
+    const here = bit.leaf === leaf && (bit.subleaf === undefined || bit.subleaf === subleaf);
+    if (here && env.features.has(name)) answer[bit.register] |= 1 << bit.bit;
   }
+  // EAX of leaf 7 also says how many subleaves there are.
+  if (leaf === 7 && subleaf === 0) answer.eax = MAX_LEAF_7;
   if (leaf === 0) return { eax: MAX_LEAF, ebx: ascii(VENDOR, 0), edx: ascii(VENDOR, 4), ecx: ascii(VENDOR, 8) };
   if (leaf === 1) {
     answer.eax = VERSION;
     // CLFLUSH line of 8 × 8 bytes, number of logical processors.
     answer.ebx = (8 << 8) | (Math.min(env.cpus, 255) << 16);
   } else if (leaf === 0xd && env.features.has("xsave")) {
-    const size = xcr0(env) & 4 ? 832 : 576;
+    const size = xcr0(env) & 4 ? XSAVE_BYTES : 576;
     if (subleaf === 0) return { eax: xcr0(env), ebx: size, ecx: size, edx: 0 };
+    if (subleaf === 1 && answer.eax !== 0) answer.ebx = size;
     if (subleaf === 2 && xcr0(env) & 4) return { eax: 256, ebx: 576, ecx: 0, edx: 0 };
   } else if (leaf === 0x8000_0000) answer.eax = MAX_EXTENDED;
   else if (leaf >= 0x8000_0002 && leaf <= 0x8000_0004) {
@@ -106,8 +116,8 @@ const HELPERS = new Map<Mnemonic, Helper>([
     Mnemonic.Xgetbv,
     (cpu, env) => {
       const index = cpu.gpr[REG.RCX] & 0xffff_ffffn;
-      if (index !== 0n) return false;
-      setPair(cpu, BigInt(xcr0(env)));
+      if (index > (env.features.has("xgetbv1") ? 1n : 0n)) return false;
+      setPair(cpu, BigInt(index === 0n ? xcr0(env) : xcr0(env) & componentsInUse(cpu)));
       return true;
     },
   ],
@@ -124,12 +134,26 @@ const HELPERS = new Map<Mnemonic, Helper>([
 
 /**
  * Carries out an instruction that leaves to TypeScript, and moves RIP past it.
- * @returns false if it raises #GP
+ * @returns the fault that it ended with instead, nothing having changed; RIP is at the instruction
  */
-export function runHelper(cpu: CpuState, env: CpuEnvironment, instruction: Instruction): boolean {
-  const helper = HELPERS.get(instruction.mnemonic);
-  if (helper === undefined) throw new Error(`no helper for mnemonic ${instruction.mnemonic}`);
-  if (!helper(cpu, env, instruction)) return false;
-  cpu.rip += instruction.length;
-  return true;
+export function runHelper(
+  cpu: CpuState,
+  env: CpuEnvironment,
+  memory: GuestMemory,
+  instruction: Instruction,
+): HelperFault | undefined {
+  const next = BigInt(instruction.address + instruction.length);
+  try {
+    const helper = HELPERS.get(instruction.mnemonic);
+    if (helper !== undefined) {
+      if (!helper(cpu, env, instruction)) return { kind: "exception", vector: VECTOR.GP, next };
+    } else if (!runX87(cpu, memory, instruction) && !runSave(cpu, memory, instruction, xcr0(env))) {
+      throw new Error(`no helper for mnemonic ${instruction.mnemonic}`);
+    }
+  } catch (error) {
+    if (error instanceof HelperFaultError) return error.fault;
+    throw error;
+  }
+  cpu.rip64 = next;
+  return undefined;
 }

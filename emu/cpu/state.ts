@@ -29,7 +29,10 @@ export const STATE = {
   otherFlags: 216,
   /** Regions on the stack below the current one that wait for a return; i32. */
   depth: 220,
-  /** x87, MMX and the MXCSR mask in FXSAVE's layout (SDM Vol. 1, 10.5.1), bytes 0–159. */
+  /**
+   * x87 and MMX in FXSAVE's layout (SDM Vol. 1, 10.5.1), bytes 0–159, but with the registers in physical order: R0 and
+   * MM0 first, wherever TOP points (x87/registers.ts). Bytes 24–31 are not used.
+   */
   x87: 256,
   /** Scratch for helpers. */
   scratch: 512,

@@ -35,7 +35,7 @@ range(Register.XMM0, 32, 128, "vector", vector);
 range(Register.YMM0, 32, 256, "vector", vector);
 range(Register.ZMM0, 32, 512, "vector", vector);
 range(Register.K0, 8, 64, "opmask", (i) => STATE.opmask + i * 8);
-// FXSAVE's layout: ST(i)/MMi in 16-byte slots from byte 32. ST(i) is relative to TOP.
+// MMi in 16-byte slots. ST(i) is relative to TOP: its offset holds where TOP is 0 only, its number counts.
 range(Register.MM0, 8, 64, "mmx", (i) => STATE.x87 + 32 + i * 16);
 range(Register.ST0, 8, 80, "x87", (i) => STATE.x87 + 32 + i * 16);
 range(Register.ES, 6, 16, "segment", () => STATE.zero);

@@ -35,6 +35,7 @@ import type { Translator } from "./translator.ts";
 import {
   enterMmx,
   isMmx,
+  raisePending,
   lastImmediate,
   readPart,
   readParts,
@@ -241,6 +242,7 @@ const lowHalf = (a: V128Expr): V128Expr => shuffleLanes(64, a, a, [0, 0]);
 
 define("Cvtpi2ps", "Vol. 2A, CVTPI2PS", (e) => {
   const source = readPart(e, 1);
+  if (isMmx(e, 1)) raisePending(e);
   const result = dwordsToSingles(e, source, 2);
   finishExceptions(e);
   if (isMmx(e, 1)) enterMmx(e);

@@ -7,5 +7,6 @@ import "./move.ts";
 import "./shift.ts";
 import "./string.ts";
 import "./vector.ts";
+import "./x87.ts";
 
 export { type InstructionRow, implementedMnemonics, rowOf } from "./table.ts";

@@ -9,10 +9,12 @@ import {
   binaryParts,
   enterMmx,
   isMmx,
+  raisePending,
   readPart,
   readParts,
   shuffleLanes,
   unaryParts,
+  usesMmx,
   withVex,
   writeParts,
   ZERO,
@@ -31,6 +33,7 @@ define(withVex("Movups", "Movupd", "Movdqu", "Lddqu"), "Vol. 2B, MOVUPS", (e) =>
 );
 define("Movntq", "Vol. 2B, MOVNTQ", (e) => {
   const source = readPart(e, 1);
+  raisePending(e);
   writeParts(e, 0, [source]);
   enterMmx(e);
 });
@@ -47,10 +50,14 @@ define(withVex("Movd", "Movq"), "Vol. 2B, MOVD/MOVQ; MOVQ", (e) => {
     return;
   }
   const value = e.let(i64x2.extract(e.readVectorPart(1, 0), 0));
+  if (usesMmx(e)) raisePending(e);
   e.write(0, e.cut(value, e.width(0)));
   enterMmx(e);
 });
-define("Emms", "Vol. 2A, EMMS", (e) => e.setState(STATE.x87 + 4, i64.const(0), 8));
+define("Emms", "Vol. 2A, EMMS", (e) => {
+  raisePending(e);
+  e.setState(STATE.x87 + 4, i64.const(0), 8);
+});
 define("Movq2dq", "Vol. 2B, MOVQ2DQ", (e) => {
   const value = e.let(i64x2.extract(e.readVectorPart(1, 0), 0));
   enterMmx(e);
@@ -118,6 +125,7 @@ define([...withVex("Maskmovdqu"), "Maskmovq"], "Vol. 2B, MASKMOVDQU", (e) => {
   const width: Width = e.instruction.stringAddress === 32 ? 32 : 64;
   const start = e.let(i64.add(e.segmentBase(), e.gpr(REG.RDI, width)));
   const count = isMmx(e, 1) ? 8 : 16;
+  if (isMmx(e, 1)) raisePending(e);
   // All bytes are checked before the first is stored.
   for (const stores of [false, true]) {
     const index = e.local(I32);

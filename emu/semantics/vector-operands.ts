@@ -1,4 +1,5 @@
 import { Mnemonic } from "iced-x86";
+import { VECTOR } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import { PROT_READ, PROT_WRITE } from "../layout.ts";
 import { type I32Expr, i64, type V128Expr } from "../wasm/expr.ts";
@@ -129,11 +130,20 @@ function writeMmx(e: Translator, i: number, value: V128Expr): void {
   e.writeVectorPart(i, 0, i64x2.replace(value, 1, i64.const(0xffff)));
 }
 
-/** Enters MMX state: TOP 0 and every register valid (SDM Vol. 1, 9.5.1). */
+/**
+ * Enters MMX state: TOP 0 and every register valid (SDM Vol. 1, 9.5.1); #MF first if an x87 exception is pending
+ * (9.6.3). The x87 registers lie in physical order in the CPU state, so that MMi needs no look at TOP.
+ */
 export function enterMmx(e: Translator): void {
   if (!usesMmx(e)) return;
+  raisePending(e);
   e.setState(STATE.x87 + 2, i64.and(e.state(STATE.x87 + 2, 16), i64.const(0xc7ff)), 16);
   e.setState(STATE.x87 + 4, i64.const(0xff), 8);
+}
+
+/** #MF if an x87 exception is pending: ES is set in the status word (SDM Vol. 1, 8.7.1). */
+export function raisePending(e: Translator): void {
+  e.raiseIf(i64.ne(i64.and(e.state(STATE.x87 + 2, 16), i64.const(0x80)), i64.const(0)), VECTOR.MF);
 }
 
 /** Operand numbers of the sources of a two-source instruction: legacy ones read their destination. */

@@ -109,13 +109,19 @@ const X87_CONTROL: readonly [string, number, number][] = [
 
 const image = (cpu: CpuState): Uint8Array => cpu.u8.subarray(STATE.x87, STATE.x87 + 160);
 
+/** ST(i): in the CPU state the registers lie in physical order, whatever TOP is. */
+function stackRegister(cpu: CpuState, i: number): Uint8Array {
+  const bytes = image(cpu);
+  const physical = (((bytes[3] >> 3) & 7) + i) & 7;
+  return bytes.subarray(32 + physical * 16, 42 + physical * 16);
+}
+
 /** The tag word with two bits a register, from FXSAVE's one bit (SDM Vol. 2A, FXSAVE, "x87 FPU Tag Word"). */
 function fullTagWord(cpu: CpuState): bigint {
   const bytes = image(cpu);
-  const top = (bytes[3] >> 3) & 7;
   let word = 0;
   for (let physical = 0; physical < 8; physical++) {
-    const st = bytes.subarray(32 + ((physical - top + 8) % 8) * 16, 42 + ((physical - top + 8) % 8) * 16);
+    const st = bytes.subarray(32 + physical * 16, 42 + physical * 16);
     word |= tagOf(st, ((bytes[4] >> physical) & 1) === 1) << (physical * 2);
   }
   return BigInt(word);
@@ -172,9 +178,7 @@ export const REGISTERS: readonly Register[] = [
     },
   ),
   ...Object.entries(SELECTORS).map(([name, value]) => whole(name, 32, "int32", "core", () => BigInt(value), nothing)),
-  ...numbers(8).map((i) =>
-    part(`st${i}`, 80, "i387_ext", "core", (cpu) => image(cpu).subarray(32 + i * 16, 42 + i * 16)),
-  ),
+  ...numbers(8).map((i) => part(`st${i}`, 80, "i387_ext", "core", (cpu) => stackRegister(cpu, i))),
   ...X87_CONTROL.map(x87Control),
   ...numbers(16).map((i) => part(`xmm${i}`, 128, "vec128", "sse", (cpu) => cpu.vector(i).subarray(0, 16))),
   whole(

@@ -1,4 +1,5 @@
-import { OTHER_FLAGS, REG, STATE } from "../../emu/cpu/state.ts";
+import { OTHER_FLAGS, REG } from "../../emu/cpu/state.ts";
+import { fxsaveImage, setFxsaveImage } from "../../emu/cpu/x87/state.ts";
 import { SA_ONSTACK, SIGNAL, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK } from "../abi/signals.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
@@ -121,7 +122,7 @@ function saveFloatingPoint(thread: LinuxThread): Uint8Array {
   const bytes = new Uint8Array(XSAVE_SIZE + 4);
   const view = new DataView(bytes.buffer);
   const { cpu } = thread;
-  bytes.set(cpu.u8.subarray(STATE.x87, STATE.x87 + 160));
+  bytes.set(fxsaveImage(cpu));
   view.setUint32(24, cpu.mxcsr, true);
   view.setUint32(28, MXCSR_MASK, true);
   for (let i = 0; i < 16; i++) {
@@ -142,7 +143,7 @@ function restoreFloatingPoint(process: LinuxProcess, thread: LinuxThread, addres
   const { cpu } = thread;
   const image = process.memory.readBytes(address, FXSAVE_SIZE);
   const view = new DataView(image.buffer);
-  cpu.u8.set(image.subarray(0, 160), STATE.x87);
+  setFxsaveImage(cpu, image);
   cpu.mxcsr = view.getUint32(24, true) & MXCSR_MASK;
   for (let i = 0; i < 16; i++) cpu.vector(i).set(image.subarray(160 + i * 16, 176 + i * 16));
   const extended = view.getUint32(SW_BYTES, true) === MAGIC1 && view.getUint32(SW_BYTES + 16, true) === XSAVE_SIZE;
