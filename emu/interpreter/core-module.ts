@@ -13,8 +13,6 @@ import {
   WINDOW_END,
 } from "../layout.ts";
 import { MIDDLE_SHIFT, TABLE_ENTRIES, TOP_SHIFT } from "../memory/pages.ts";
-import type { HelperCall } from "../semantics/helpers/helper.ts";
-import { HELPERS } from "../semantics/helpers/index.ts";
 import { call, I32, type I32Expr, I64, i32, i64 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
@@ -25,8 +23,7 @@ export const SLOW_SIGNATURE = { params: [I32, I64, I32, I32], results: [I32] } a
 export const COMMIT_SIGNATURE = { params: [], results: [] } as const;
 
 /**
- * The functions that handlers share: the entry from TypeScript, the memory access that is not plain, and the helpers of
- * the semantics. Imports env.access (TypeScript's last resort) beside memory and table.
+ * The functions that handlers share: the entry from TypeScript and the memory access that is not plain. Imports env.access (TypeScript's last resort) beside memory and table.
  */
 export function buildCoreModule(): Uint8Array {
   const module = new ModuleBuilder(WASM_PAGES);
@@ -37,14 +34,6 @@ export function buildCoreModule(): Uint8Array {
   module.add(buildSlow(undefined), [I32], "slowPlain");
   // Slot 0 of the table is the handler of records that were dropped: it leaves at once.
   module.place(0, [module.add(buildStale(), [I32])]);
-  // Helpers call each other; they follow each other in HELPERS' order.
-  const indices = new Map(HELPERS.map(({ name }, i) => [name, module.functionCount + i]));
-  const callHelper: HelperCall = (name, result, args) => call(result, indices.get(name)!, args);
-  for (const helper of HELPERS) {
-    const builder = new FunctionBuilder(helper.params);
-    helper.build(builder, callHelper);
-    module.add(builder, [helper.result], helper.name);
-  }
   return module.finish();
 }
 

@@ -1,10 +1,10 @@
 import type { Instruction } from "../decode/instruction.ts";
 import { WASM_PAGES } from "../layout.ts";
-import { HELPERS } from "../semantics/helpers/index.ts";
 import type { InstructionRow } from "../semantics/index.ts";
 import { I32 } from "../wasm/expr.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { COMMIT_SIGNATURE, SLOW_SIGNATURE } from "./core-module.ts";
+import type { HelperLibrary } from "./helper-library.ts";
 import { HANDLER_PARAMS, RecordTranslator } from "./record-translator.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
@@ -22,13 +22,15 @@ const NEXT_KEY = -1;
  */
 export class Handlers {
   readonly #imports: WebAssembly.ModuleImports;
+  readonly #helpers: HelperLibrary;
   readonly #indices = new Map<number, number>();
   #wanted: { index: number; instruction: Instruction | undefined; row: InstructionRow | undefined }[] = [];
   #next = FIRST_FORM;
 
-  /** @param imports memory, table, slow, commit and the helpers, for the modules' env */
-  constructor(imports: WebAssembly.ModuleImports) {
+  /** @param imports memory, table, slow and commit, for the modules' env; helpers come to it */
+  constructor(imports: WebAssembly.ModuleImports, helpers: HelperLibrary) {
     this.#imports = imports;
+    this.#helpers = helpers;
   }
 
   /** Number of forms so far. */
@@ -65,7 +67,7 @@ export class Handlers {
     const commit = module.import("commit", COMMIT_SIGNATURE);
     const helperIndices = new Map<string, number>();
     const helper = (name: string): number => {
-      const known = helperIndices.get(name) ?? importHelper(module, name);
+      const known = helperIndices.get(name) ?? this.#helpers.importInto(module, name);
       helperIndices.set(name, known);
       return known;
     };
@@ -81,12 +83,6 @@ export class Handlers {
     this.#wanted = [];
     new WebAssembly.Instance(new WebAssembly.Module(module.finish() as Uint8Array<ArrayBuffer>), { env: this.#imports });
   }
-}
-
-function importHelper(module: ModuleBuilder, name: string): number {
-  const helper = HELPERS.find((candidate) => candidate.name === name);
-  if (helper === undefined) throw new Error(`no helper ${name}`);
-  return module.import(name, { params: helper.params, results: [helper.result] });
 }
 
 const NO_INSTRUCTION: Instruction = {

@@ -9,6 +9,7 @@ import { TABLES } from "../semantics/helpers/index.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
 import { Handlers, TABLE_SLOTS } from "./handlers.ts";
+import { HelperLibrary } from "./helper-library.ts";
 import { Jit } from "../jit/tier.ts";
 import { RECORD } from "./record.ts";
 
@@ -84,7 +85,8 @@ export class Interpreter {
   /** Tier 1, if there is to be one. */
   jit: Jit | undefined;
   readonly #table: WebAssembly.Table;
-  readonly #regionImports: WebAssembly.ModuleImports;
+  readonly #imports: WebAssembly.ModuleImports;
+  readonly #helpers: HelperLibrary;
   #piece = SHORT_PIECE;
   readonly #enter: (cpu: number, record: number) => number;
   readonly #view: DataView;
@@ -106,15 +108,17 @@ export class Interpreter {
     const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
     this.#enter = exports.enter;
     this.#table = table;
-    this.#regionImports = { ...env, ...exports };
-    this.handlers = new Handlers({ ...env, ...exports, commit: () => this.#commit() });
+    const imports: WebAssembly.ModuleImports = { ...env, ...exports, commit: () => this.#commit() };
+    this.#imports = imports;
+    this.#helpers = new HelperLibrary(imports);
+    this.handlers = new Handlers(imports, this.#helpers);
     this.code = new CodeCache(memory, this.handlers);
     memory.space.onCodeChange = (page) => this.code.invalidate(page);
   }
 
   /** Adds the second tier. */
   enableJit(): Jit {
-    this.jit = new Jit(this.code, this.#view, this.#table, this.#regionImports);
+    this.jit = new Jit(this.code, this.#view, this.#table, this.#imports, this.#helpers);
     return this.jit;
   }
 

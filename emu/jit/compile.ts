@@ -1,10 +1,10 @@
 import { EXIT } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import { SLOW_SIGNATURE } from "../interpreter/core-module.ts";
+import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { RECORD } from "../interpreter/record.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE, WASM_PAGES } from "../layout.ts";
-import { HELPERS } from "../semantics/helpers/index.ts";
 import { callIndirect, I32, type I32Expr, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
@@ -20,6 +20,7 @@ const SLOT_MASK = (1 << LOOKUP_BITS) - 1;
 export interface CompileOptions {
   /** Accesses that the fast check refuses go through the shared slow path instead of leaving the region. */
   readonly patient: boolean;
+  readonly helpers: HelperLibrary;
   /** Address of the word that holds the table slot of the region at a guest address, or 0. */
   readonly callCell: (address: number) => number;
 }
@@ -41,9 +42,7 @@ export function compileRegion(region: Region, slot: number, id: number, options:
   const helper = (name: string): number => {
     let index = helpers.get(name);
     if (index === undefined) {
-      const found = HELPERS.find((candidate) => candidate.name === name);
-      if (found === undefined) throw new Error(`no helper ${name}`);
-      index = module.import(name, { params: found.params, results: [found.result] });
+      index = options.helpers.importInto(module, name);
       helpers.set(name, index);
     }
     return index;

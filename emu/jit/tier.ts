@@ -1,5 +1,6 @@
 import type { Instruction } from "../decode/instruction.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
+import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { TABLE_SLOTS } from "../interpreter/handlers.ts";
 import { CALL_CELLS, CALL_CELLS_END } from "../layout.ts";
 import { compileRegion } from "./compile.ts";
@@ -40,6 +41,7 @@ export interface JitStatistics {
 /** Tier 1: decides what is compiled, and keeps track of what was. */
 export class Jit {
   readonly #code: CodeCache;
+  readonly #helpers: HelperLibrary;
   readonly #imports: WebAssembly.ModuleImports;
   readonly #table: WebAssembly.Table;
   readonly #regions = new Map<number, CompiledRegion>();
@@ -66,7 +68,14 @@ export class Jit {
   /** A clock in ms, for statistics. */
   now: () => number = () => 0;
 
-  constructor(code: CodeCache, view: DataView, table: WebAssembly.Table, imports: WebAssembly.ModuleImports) {
+  constructor(
+    code: CodeCache,
+    view: DataView,
+    table: WebAssembly.Table,
+    imports: WebAssembly.ModuleImports,
+    helpers: HelperLibrary,
+  ) {
+    this.#helpers = helpers;
     this.#code = code;
     this.#view = view;
     this.#table = table;
@@ -135,7 +144,7 @@ export class Jit {
     }
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
     if (slot >= TABLE_SLOTS) throw new Error("no table slot for a region");
-    const bytes = compileRegion(region, slot, slot, { patient, callCell: (address) => this.#callCell(address) });
+    const bytes = compileRegion(region, slot, slot, { patient, helpers: this.#helpers, callCell: (address) => this.#callCell(address) });
     new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
     const compiled: CompiledRegion = { entry, slot, pages: pagesOf(region), patient, helpExits: 0 };
     this.#regions.set(entry, compiled);

@@ -5,6 +5,7 @@ import type { SyscallResult } from "../block.ts";
 import { bytesToPath } from "../files/path.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
+import { OS_RELEASE, OS_VERSION } from "../proc/system-files.ts";
 import { row } from "../table.ts";
 import { RLIM_INFINITY, RLIMIT } from "./limits.ts";
 
@@ -72,16 +73,12 @@ const prctl: Handler = (process, thread, args) => {
 
 /** struct utsname: six fields of 65 bytes. */
 const uname: Handler = (process, _thread, args) => {
-  const fields = ["Linux", process.host.hostName(), KERNEL_RELEASE, KERNEL_VERSION, "x86_64", "(none)"];
+  const fields = ["Linux", process.host.hostName(), OS_RELEASE, OS_VERSION, "x86_64", "(none)"];
   const bytes = new Uint8Array(65 * fields.length);
   for (const [i, text] of fields.entries()) bytes.set(new TextEncoder().encode(text).subarray(0, 64), i * 65);
   process.memory.writeBytes(args.address(0), bytes);
   return 0;
 };
-
-/** The kernel whose interface goemu offers. */
-export const KERNEL_RELEASE = "6.1.0-goemu";
-export const KERNEL_VERSION = "#1 SMP goemu";
 
 const getrlimit: Handler = (process, _thread, args) => {
   const limit = process.limits.get(args.u32(0));

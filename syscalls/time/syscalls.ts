@@ -103,13 +103,13 @@ function getrusage(process: LinuxProcess, thread: LinuxThread, args: Args): Sysc
 }
 
 export const TIME_SYSCALLS = [
-  row(35, "nanosleep", ["timespec", "address"], nanosleep),
+  row(35, "nanosleep", ["timespec", "timespec"], nanosleep),
   row(96, "gettimeofday", ["address", "address"], gettimeofday),
   row(98, "getrusage", ["int", "address"], getrusage),
   row(100, "times", ["address"], times),
   row(201, "time", ["address"], time),
-  row(228, "clock_gettime", ["clock", "address"], clockGettime),
-  row(229, "clock_getres", ["clock", "address"], clockGetres),
-  row(230, "clock_nanosleep", ["clock", "int", "timespec", "address"], clockNanosleep),
+  row(228, "clock_gettime", ["clock", "timespec"], clockGettime),
+  row(229, "clock_getres", ["clock", "timespec"], clockGetres),
+  row(230, "clock_nanosleep", ["clock", "int", "timespec", "timespec"], clockNanosleep),
   ...INTERVAL_SYSCALLS,
 ];
