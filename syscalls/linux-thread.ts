@@ -3,7 +3,7 @@ import type { GuestThread } from "../emu/threads/scheduler.ts";
 import type { Timer } from "../emu/threads/timer-queue.ts";
 import { SS_DISABLE } from "./abi/signals.ts";
 import type { Block } from "./block.ts";
-import type { SignalInfo } from "./signals/info.ts";
+import { SignalQueue } from "./signals/queue.ts";
 import type { Thread } from "./thread.ts";
 
 /** A system call under way that waits. */
@@ -36,7 +36,7 @@ export class LinuxThread implements Thread, GuestThread {
   /** Mask to go back to once the signal that ended a sigsuspend, ppoll, … has been dealt with. */
   savedMask: bigint | undefined;
   /** Signals sent to this thread that wait for delivery. */
-  pending: SignalInfo[] = [];
+  readonly pending = new SignalQueue();
   alternateStack: AlternateStack = { address: 0, size: 0, flags: SS_DISABLE };
   /** Where to store 0 and wake a futex at exit (CLONE_CHILD_CLEARTID, set_tid_address(2)). */
   clearChildTid = 0;

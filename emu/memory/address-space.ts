@@ -47,6 +47,9 @@ export interface MapRequest {
   name?: string;
 }
 
+/** Most mappings that a process may have (Linux: vm.max_map_count). */
+const MAX_MAPPINGS = 65_530;
+
 const alignUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_SIZE;
 
 /** Frames for pages outside the window are cut from the window in pieces of this many bytes. */
@@ -83,6 +86,7 @@ export class AddressSpace {
     const length = alignUp(request.length);
     if (length <= 0 || !Number.isFinite(length)) throw new MemoryError(request.length === 0 ? "EINVAL" : "ENOMEM");
     if (length > TASK_SIZE) throw new MemoryError("ENOMEM");
+    this.#checkCount();
     const start = this.#place(request, length);
     const end = start + length;
     if (request.prot !== 0 && this.accessibleBytes + length > this.limit) throw new MemoryError("ENOMEM");
@@ -134,7 +138,13 @@ export class AddressSpace {
   unmap(address: number, length: number): void {
     const size = alignUp(length);
     if (address % PAGE_SIZE !== 0 || size <= 0 || address + size > TASK_SIZE) throw new MemoryError("EINVAL");
+    const inside = this.vmas.at(address);
+    if (inside !== undefined && inside.start < address && inside.end > address + size) this.#checkCount();
     this.#release(address, address + size);
+  }
+
+  #checkCount(): void {
+    if (this.vmas.length >= MAX_MAPPINGS) throw new MemoryError("ENOMEM");
   }
 
   /** Takes mappings, frames and bytes of [start, end) away. Afterwards the pages are inaccessible and zero. */
@@ -192,6 +202,7 @@ export class AddressSpace {
     if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
     if (end === address) return;
     if (end > TASK_SIZE || !this.vmas.covers(address, end)) throw new MemoryError("ENOMEM");
+    this.#checkCount();
     if (prot !== 0 && this.accessibleBytes + this.#inaccessible(address, end) > this.limit)
       throw new MemoryError("ENOMEM");
     this.vmas.split(address);

@@ -12,6 +12,7 @@ export const RLIMIT = {
   NOFILE: 7,
   MEMLOCK: 8,
   AS: 9,
+  SIGPENDING: 11,
 } as const;
 const RESOURCES = 16;
 
@@ -25,12 +26,13 @@ export interface Limit {
 /** Size of the main thread's stack in bytes. */
 export const STACK_SIZE = 8 * 2 ** 20;
 
-/** Resource limits as a login session has them. Those on descriptors and the stack are enforced. */
+/** Resource limits as a login session has them. Those on descriptors, queued signals and the stack are enforced. */
 export class Limits {
   readonly #limits = new Map<number, Limit>([
     [RLIMIT.STACK, { soft: BigInt(STACK_SIZE), hard: RLIM_INFINITY }],
     [RLIMIT.CORE, { soft: 0n, hard: RLIM_INFINITY }],
     [RLIMIT.NOFILE, { soft: 1024n, hard: 1_048_576n }],
+    [RLIMIT.SIGPENDING, { soft: 16_384n, hard: 16_384n }],
     [RLIMIT.MEMLOCK, { soft: 8_388_608n, hard: 8_388_608n }],
   ]);
 

@@ -8,14 +8,18 @@ import {
   SA_RESTART,
   SEGV_MAPERR,
   SI_KERNEL,
+  SI_TIMER,
   SIG_DFL,
   SIG_IGN,
   SIGNAL,
 } from "../abi/signals.ts";
+import { PartialBlock } from "../files/blocking.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
+import { RLIMIT } from "../process/limits.ts";
 import { enterHandler, UNBLOCKABLE } from "./frame.ts";
 import type { SignalInfo } from "./info.ts";
+import { bitOf, SignalQueue } from "./queue.ts";
 
 /** What sigaction(2) sets. Handler and restorer are addresses; SIG_DFL is 0, SIG_IGN 1. */
 export interface SignalAction {
@@ -26,14 +30,13 @@ export interface SignalAction {
 }
 
 const DEFAULT_ACTION: SignalAction = { handler: 0n, flags: 0, restorer: 0n, mask: 0n };
-export const bitOf = (signal: number): bigint => 1n << BigInt(signal - 1);
 
 /** A process's signal handlers and pending signals, and how signals are delivered (Linux: kernel/signal.c). */
 export class Signals {
   readonly #process: LinuxProcess;
   readonly #actions: SignalAction[] = [];
   /** Signals for the process as a whole: any thread that doesn't block them takes them. */
-  pending: SignalInfo[] = [];
+  readonly pending = new SignalQueue();
 
   constructor(process: LinuxProcess) {
     this.#process = process;
@@ -47,9 +50,8 @@ export class Signals {
   setAction(signal: number, action: SignalAction): void {
     this.#actions[signal] = action;
     if (!this.#ignored(signal)) return;
-    const keep = (info: SignalInfo): boolean => info.signal !== signal;
-    this.pending = this.pending.filter(keep);
-    for (const thread of this.#process.threads) thread.pending = thread.pending.filter(keep);
+    this.pending.drop(signal);
+    for (const thread of this.#process.threads) thread.pending.drop(signal);
   }
 
   /** Has the signal no effect at all? */
@@ -60,21 +62,23 @@ export class Signals {
     return handler === BigInt(SIG_DFL) && (action === "ignore" || action === "continue");
   }
 
-  /** Sends a signal to the process. */
-  send(info: SignalInfo): void {
+  /** Sends a signal to the process; false if too many are queued already (EAGAIN to a sender that can be told). */
+  send(info: SignalInfo): boolean {
     const takers = [...this.#process.threads].filter((thread) => !(thread.signalMask & bitOf(info.signal)));
-    if (takers.length > 0 && this.#ignored(info.signal)) return;
-    if (this.#duplicate(this.pending, info)) return;
+    if (takers.length > 0 && this.#ignored(info.signal)) return true;
+    if (this.#duplicate(this.pending, info)) return true;
+    if (this.#full(info)) return false;
     this.pending.push(info);
     const current = this.#process.scheduler.current;
     const taker =
       takers.find((thread) => thread === current) ?? takers.find((thread) => thread.state === "runnable") ?? takers[0];
     if (taker !== undefined) this.#wake(taker);
+    return true;
   }
 
-  /** Sends a signal to one thread (tgkill(2), faults, SIGPIPE). */
-  sendToThread(thread: LinuxThread, info: SignalInfo): void {
-    if (thread.state === "exited") return;
+  /** Sends a signal to one thread (tgkill(2), faults, SIGPIPE); false as for `send`. */
+  sendToThread(thread: LinuxThread, info: SignalInfo): boolean {
+    if (thread.state === "exited") return true;
     const blocked = (thread.signalMask & bitOf(info.signal)) !== 0n;
     if (info.forced) {
       // force_sig_fault: a blocked or ignored one takes the default action after all.
@@ -83,17 +87,28 @@ export class Signals {
         thread.signalMask &= ~bitOf(info.signal);
       }
       thread.pending.unshift(info);
-      return;
+      return true;
     }
-    if (!blocked && this.#ignored(info.signal)) return;
-    if (this.#duplicate(thread.pending, info)) return;
+    if (!blocked && this.#ignored(info.signal)) return true;
+    if (this.#duplicate(thread.pending, info)) return true;
+    if (this.#full(info)) return false;
     thread.pending.push(info);
     if (!blocked) this.#wake(thread);
+    return true;
   }
 
-  /** Standard signals are pending once at most; real-time signals queue up. */
-  #duplicate(pending: SignalInfo[], info: SignalInfo): boolean {
-    return info.signal < 32 && pending.some((other) => other.signal === info.signal);
+  /** Standard signals are pending once at most, and so is each timer's; other real-time signals queue up. */
+  #duplicate(pending: SignalQueue, info: SignalInfo): boolean {
+    if (info.signal < 32) return pending.has(info.signal);
+    return info.code === SI_TIMER && info.timerId !== undefined && pending.hasTimer(info.timerId);
+  }
+
+  /** Are as many signals queued as may be (RLIMIT_SIGPENDING)? Standard ones always find room. */
+  #full(info: SignalInfo): boolean {
+    if (info.signal < 32) return false;
+    let queued = this.pending.length;
+    for (const { pending } of this.#process.threads) queued += pending.length;
+    return BigInt(queued) >= this.#process.limits.get(RLIMIT.SIGPENDING).soft;
   }
 
   #wake(thread: LinuxThread): void {
@@ -103,30 +118,17 @@ export class Signals {
 
   /** Signals that a thread would take now. */
   deliverable(thread: LinuxThread): boolean {
-    if (thread.pending.length === 0 && this.pending.length === 0) return false;
-    const open = (info: SignalInfo): boolean => info.forced === true || !(thread.signalMask & bitOf(info.signal));
-    return thread.pending.some(open) || this.pending.some(open);
+    return thread.pending.deliverable(thread.signalMask) || this.pending.deliverable(thread.signalMask);
   }
 
   /** All signals pending for a thread, as a mask (sigpending(2)). */
   pendingMask(thread: LinuxThread): bigint {
-    return [...thread.pending, ...this.pending].reduce((mask, info) => mask | bitOf(info.signal), 0n);
+    return thread.pending.mask | this.pending.mask;
   }
 
   /** Takes the next signal out of the queues: the thread's own first, faults before others, then by number. */
   take(thread: LinuxThread, allowed: (signal: number) => boolean): SignalInfo | undefined {
-    for (const queue of [thread.pending, this.pending]) {
-      let best = -1;
-      for (const [i, info] of queue.entries()) {
-        if (info.forced) {
-          best = i;
-          break;
-        }
-        if (allowed(info.signal) && (best < 0 || info.signal < queue[best].signal)) best = i;
-      }
-      if (best >= 0) return queue.splice(best, 1)[0];
-    }
-    return undefined;
+    return thread.pending.take(allowed) ?? this.pending.take(allowed);
   }
 
   /**
@@ -181,6 +183,11 @@ export class Signals {
     if (block === undefined) return;
     thread.interrupted = undefined;
     const { cpu } = thread;
+    if (block instanceof PartialBlock && block.transferred > 0) {
+      // What was moved can't be moved again: the call returns how much it was (signal(7)).
+      cpu.gpr[REG.RAX] = BigInt(block.transferred);
+      return;
+    }
     if (noHandler || (restart && block.onSignal === "restart")) {
       cpu.rip64 -= 2n;
       cpu.gpr[REG.RAX] = BigInt(thread.syscall);

@@ -19,7 +19,7 @@ import { row } from "../table.ts";
 import { deadlineAt, readTimespec } from "../time/timespec.ts";
 import { onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
 import { SIGINFO_SIZE, writeSigInfo } from "./info.ts";
-import { bitOf } from "./state.ts";
+import { bitOf } from "./queue.ts";
 
 /** sigset_t has 64 bits for the kernel; another size is EINVAL. */
 const SIGSET_SIZE = 8;
@@ -122,7 +122,8 @@ function sendToTid(process: LinuxProcess, tid: number, signal: number): SyscallR
   const target = process.threadById(tid);
   if (target === undefined) throw new SyscallError("ESRCH");
   if (signal !== 0) {
-    process.signals.sendToThread(target, { signal, code: SI_TKILL, pid: process.pid, uid: process.uid });
+    const info = { signal, code: SI_TKILL, pid: process.pid, uid: process.uid };
+    if (!process.signals.sendToThread(target, info)) return -errno.EAGAIN;
   }
   return 0;
 }
@@ -145,9 +146,8 @@ function queueInfo(process: LinuxProcess, tid: number | undefined, signal: numbe
   if (signal === 0) return 0;
   new DataView(raw.buffer).setInt32(0, signal, true);
   const info = { signal, code: new DataView(raw.buffer).getInt32(8, true), raw };
-  if (target === undefined) process.signals.send(info);
-  else process.signals.sendToThread(target, info);
-  return 0;
+  const sent = target === undefined ? process.signals.send(info) : process.signals.sendToThread(target, info);
+  return sent ? 0 : -errno.EAGAIN;
 }
 
 function rtSigpending(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {

@@ -5,6 +5,7 @@ import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
+import { RLIMIT } from "../process/limits.ts";
 import { row } from "../table.ts";
 import { type ClockKind, clockOf, readClock } from "./clocks.ts";
 import { readTimespec, readTimeval, writeTimespec, writeTimeval } from "./timespec.ts";
@@ -137,6 +138,8 @@ export class IntervalTimers {
     value: bigint | undefined,
     thread: LinuxThread | undefined,
   ): number {
+    // Each timer keeps room for its signal (kernel/time/posix-timers.c, do_timer_create).
+    if (BigInt(this.#posix.size) >= this.#process.limits.get(RLIMIT.SIGPENDING).soft) throw new SyscallError("EAGAIN");
     const id = this.#nextId++;
     const posix: PosixTimer = {
       lastOverrun: 0,
