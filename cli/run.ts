@@ -7,7 +7,7 @@ import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals
 import { describeCode } from "../syscalls/exceptions.ts";
 import { NodeHost } from "../syscalls/host/node-host.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
-import { type AddressSpaceLayout, Machine } from "../syscalls/machine.ts";
+import { type AddressSpaceLayout, Machine, type Tier } from "../syscalls/machine.ts";
 import { Strace } from "../syscalls/strace/strace.ts";
 import { buildEnvironment, parseChoice, parseCount, parseSize, rawArguments } from "./arguments.ts";
 import { CliError } from "./failure.ts";
@@ -49,7 +49,7 @@ export async function run(
   options: RunOptions,
   attach?: Attach,
 ): Promise<number> {
-  parseChoice("--tier", options.tier, ["auto", "interpreter"]);
+  const tier = parseChoice<Tier>("--tier", options.tier, ["auto", "interpreter", "jit"]);
   const statistics =
     options.stats === undefined ? undefined : parseChoice("--stats", options.stats || "text", ["text", "json"]);
   const program = readProgram(file);
@@ -66,6 +66,7 @@ export async function run(
     cpu: options.cpu,
     memoryLimit: options.memory === undefined ? undefined : parseSize(options.memory),
     addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
+    tier,
     tracer: trace === undefined ? undefined : new Strace(trace.write),
     report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`)),
     ids: {

@@ -6,13 +6,16 @@ const MEBI = 2 ** 20;
 export function formatStatistics(statistics: Statistics, format: "text" | "json"): string {
   const mips = statistics.seconds > 0 ? statistics.instructions / statistics.seconds / 1e6 : 0;
   if (format === "json") {
-    return `${JSON.stringify({ version: 1, ...statistics, mips, tiers: { interpreter: statistics.instructions } })}\n`;
+    return `${JSON.stringify({ version: 1, ...statistics, mips })}\n`;
   }
   const rows: [string, string][] = [
     ["instructions", statistics.instructions.toLocaleString("en")],
     ["time", `${statistics.seconds.toFixed(3)} s`],
     ["speed", `${mips.toFixed(1)} million instructions/s`],
-    ["tiers", "interpreter 100 %"],
+    [
+      "regions",
+      `${statistics.regions} of ${statistics.compiledInstructions} instructions, ${statistics.regionBytes} bytes, ${statistics.compileMilliseconds.toFixed(0)} ms`,
+    ],
     ["decoded", `${statistics.decodedInstructions} instructions in ${statistics.blocks} blocks`],
     ["handlers", String(statistics.handlers)],
     ["system calls", String(statistics.syscalls)],

@@ -1,6 +1,6 @@
 import { DEFAULT_LEVEL, LEVELS, parseCpuModel } from "../emu/cpu/features.ts";
-import { instructionsWith } from "../emu/cpu/instruction-features.ts";
 import { cpuid } from "../emu/cpu/helpers.ts";
+import { instructionsWith } from "../emu/cpu/instruction-features.ts";
 import { REG } from "../emu/cpu/state.ts";
 import { Interpreter } from "../emu/interpreter/interpreter.ts";
 import { PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
@@ -24,6 +24,12 @@ import type { SyscallTracer } from "./tracer.ts";
 
 export type AddressSpaceLayout = "compact" | "linux";
 
+/**
+ * How code is run: `interpreter` alone; `jit` compiles hot code to regions as well. `auto` is what is best on the whole:
+ * for now the interpreter, until the second tier has been through as many tests (docs/performance.md).
+ */
+export type Tier = "auto" | "interpreter" | "jit";
+
 export interface MachineOptions {
   /** The ELF file's bytes. */
   readonly program: Uint8Array;
@@ -42,6 +48,7 @@ export interface MachineOptions {
   /** Most bytes of accessible guest memory. */
   readonly memoryLimit?: number;
   readonly addressSpace?: AddressSpaceLayout;
+  readonly tier?: Tier;
   readonly tracer?: SyscallTracer;
   /** Receives a line about what goemu can't do for the guest. */
   readonly report?: (message: string) => void;
@@ -63,6 +70,11 @@ export interface Statistics {
   readonly blocks: number;
   readonly decodedInstructions: number;
   readonly handlers: number;
+  /** Regions that the second tier compiled: how many, their instructions, their size in bytes of WebAssembly, the time. */
+  readonly regions: number;
+  readonly compiledInstructions: number;
+  readonly regionBytes: number;
+  readonly compileMilliseconds: number;
   /** Most bytes that were mapped accessible at one time. */
   readonly peakGuestMemory: number;
 }
@@ -103,6 +115,7 @@ export class Machine {
     this.interpreter = new Interpreter(this.memory);
     this.interpreter.code.allows = instructionsWith(this.features);
     const { host } = options;
+    if (options.tier === "jit") this.#enableJit(layout, host);
     const ids = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };
     const argv = (options.args ?? [options.path]).map(bytesOf);
     const envp = (options.env ?? []).map(bytesOf);
@@ -128,6 +141,28 @@ export class Machine {
     this.mainThread = this.process.createThread(this.process.exePath.slice(this.process.exePath.lastIndexOf("/") + 1));
     this.#prepareStack(plan, layout, options.path, argv, envp);
     this.process.startThread(this.mainThread);
+  }
+
+  #enableJit(layout: AddressSpaceLayout, host: Host): void {
+    const jit = this.interpreter.enableJit();
+    jit.now = () => host.monotonicNs() / 1e6;
+    jit.patientFromStart = layout === "linux";
+    jit.functionRange = (address) => {
+      const symbol = this.#symbolAt(address);
+      if (symbol === undefined) return undefined;
+      const { address: start, size, source } = symbol;
+      return { start, end: start + size, goAbi: source === "pclntab" };
+    };
+  }
+
+  /** The function at an address; undefined too where the symbols are damaged. */
+  #symbolAt(address: number): ReturnType<SymbolTable["lookup"]> {
+    try {
+      return this.symbols.lookup(address);
+    } catch (error) {
+      if (error instanceof SymbolError) return undefined;
+      throw error;
+    }
   }
 
   /** The level that the program was built for; 1 if it does not say, or says it in a damaged table. */
@@ -167,7 +202,11 @@ export class Machine {
       for (const { address, length, prot } of plan.protections) space.protect(address, length, prot);
     } catch (error) {
       if (!(error instanceof MemoryError)) throw error;
-      throw new LoadError("segments", "its segments don't fit into guest memory", "link it at a lower address, or raise --memory");
+      throw new LoadError(
+        "segments",
+        "its segments don't fit into guest memory",
+        "link it at a lower address, or raise --memory",
+      );
     }
   }
 
@@ -198,7 +237,15 @@ export class Machine {
     });
     const random = new Uint8Array(16);
     process.host.randomBytes(random);
-    const stack = buildInitialStack({ argv, envp, auxv, execfn: bytesOf(path), platform: "x86_64", random, stackTop: top });
+    const stack = buildInitialStack({
+      argv,
+      envp,
+      auxv,
+      execfn: bytesOf(path),
+      platform: "x86_64",
+      random,
+      stackTop: top,
+    });
     this.memory.poke(stack.address, stack.bytes);
     process.auxv = auxvBytes(this.memory, stack.sp, argv.length, envp.length, auxv.length);
     const { cpu } = this.mainThread;
@@ -226,6 +273,7 @@ export class Machine {
 
   statistics(): Statistics {
     const { process, interpreter } = this;
+    const jit = interpreter.jit?.statistics;
     return {
       instructions: process.instructions,
       seconds: this.#seconds,
@@ -236,6 +284,10 @@ export class Machine {
       blocks: interpreter.code.blocks,
       decodedInstructions: interpreter.code.instructions,
       handlers: interpreter.handlers.count,
+      regions: jit?.regions ?? 0,
+      compiledInstructions: jit?.compiledInstructions ?? 0,
+      regionBytes: jit?.bytes ?? 0,
+      compileMilliseconds: jit?.milliseconds ?? 0,
       peakGuestMemory: this.memory.space.peakAccessibleBytes,
     };
   }

@@ -9,7 +9,15 @@ import {
   Register,
 } from "iced-x86";
 import { STATE } from "../cpu/state.ts";
-import { ADDRESS_FORM, ALL_FLAGS, type Instruction, type MemoryOperand, type Operand, PREFIX, SEGMENT } from "./instruction.ts";
+import {
+  ADDRESS_FORM,
+  ALL_FLAGS,
+  type Instruction,
+  type MemoryOperand,
+  type Operand,
+  PREFIX,
+  SEGMENT,
+} from "./instruction.ts";
 import { registerInfo } from "./registers.ts";
 
 /** Longest instruction in bytes (SDM Vol. 2A, 2.3.11). */
@@ -89,8 +97,10 @@ function convert(iced: IcedInstruction, address: number): Instruction {
     const kind = iced.opKind(i);
     operands.push(operandOf(iced, i, kind));
     if (kind === OpKind.Memory) memory = memoryOf(iced);
-    else if (kind === OpKind.MemorySegRSI || kind === OpKind.MemorySegRDI || kind === OpKind.MemoryESRDI) stringAddress = 64;
-    else if (kind === OpKind.MemorySegESI || kind === OpKind.MemorySegEDI || kind === OpKind.MemoryESEDI) stringAddress = 32;
+    else if (kind === OpKind.MemorySegRSI || kind === OpKind.MemorySegRDI || kind === OpKind.MemoryESRDI)
+      stringAddress = 64;
+    else if (kind === OpKind.MemorySegESI || kind === OpKind.MemorySegEDI || kind === OpKind.MemoryESEDI)
+      stringAddress = 32;
   }
   const encoding = iced.encoding;
   let prefixes = 0;
@@ -123,7 +133,8 @@ function operandOf(iced: IcedInstruction, i: number, kind: OpKind): Operand {
   if (kind === OpKind.Register) {
     const register = iced.opRegister(i);
     const info = registerInfo(register);
-    if (info !== undefined) return { kind: "register", ...shape(info.width, info.kind, info.index, info.offset), value: 0n };
+    if (info !== undefined)
+      return { kind: "register", ...shape(info.width, info.kind, info.index, info.offset), value: 0n };
     return { kind: "register", ...shape(0, "other", register, STATE.zero), value: 0n };
   }
   if (kind === OpKind.NearBranch16 || kind === OpKind.NearBranch32 || kind === OpKind.NearBranch64) {

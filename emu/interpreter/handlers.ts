@@ -81,7 +81,9 @@ export class Handlers {
     const functions = translators.map((translator) => module.add(translator, [I32]));
     module.place(this.#wanted[0].index, functions);
     this.#wanted = [];
-    new WebAssembly.Instance(new WebAssembly.Module(module.finish() as Uint8Array<ArrayBuffer>), { env: this.#imports });
+    new WebAssembly.Instance(new WebAssembly.Module(module.finish() as Uint8Array<ArrayBuffer>), {
+      env: this.#imports,
+    });
   }
 }
 

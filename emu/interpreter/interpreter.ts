@@ -3,6 +3,7 @@ import { EXIT, VECTOR } from "../cpu/exits.ts";
 import { type CpuState, REG, STATE } from "../cpu/state.ts";
 import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
+import { Jit } from "../jit/tier.ts";
 import { BOUNCE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { TABLES } from "../semantics/helpers/index.ts";
@@ -10,7 +11,6 @@ import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
 import { Handlers, TABLE_SLOTS } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
-import { Jit } from "../jit/tier.ts";
 import { RECORD } from "./record.ts";
 
 /** Why `run` returned. RIP is at the instruction concerned, or at the next for `syscall` and `yield`. */

@@ -84,8 +84,7 @@ export class RecordWriter {
         lastImmediate = raw.immediate(i);
         if (immediates++ === 0) view.setBigUint64(record + RECORD.immediate, lastImmediate, true);
         else view.setInt32(record + RECORD.immediate2, Number(BigInt.asIntN(32, lastImmediate)), true);
-      }
-      else form = segmentOf(raw.segmentPrefix) * 4 + (NARROW_STRINGS.has(kind) ? 16 : 0);
+      } else form = segmentOf(raw.segmentPrefix) * 4 + (NARROW_STRINGS.has(kind) ? 16 : 0);
     }
     let handler: number | undefined;
     if (info.general) handler = this.#handlers.indexOf(decoder.current(), row);
@@ -141,4 +140,3 @@ function writeAddress(view: DataView, at: number, address: number): void {
   view.setUint32(at, address >>> 0, true);
   view.setUint32(at + 4, Math.floor(address / 2 ** 32), true);
 }
-

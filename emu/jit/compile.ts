@@ -2,15 +2,15 @@ import { EXIT } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import { SLOW_SIGNATURE } from "../interpreter/core-module.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
-import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { RECORD } from "../interpreter/record.ts";
+import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE, WASM_PAGES } from "../layout.ts";
 import { callIndirect, I32, type I32Expr, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
+import { type BlockUse, type Knowledge, RegionTranslator, type RegisterMask, WAY } from "./region-translator.ts";
 import { ALL_REGISTERS, NOTHING_KNOWN, type RegisterFlow, registerFlow } from "./register-flow.ts";
-import { type BlockUse, type Knowledge, type RegisterMask, RegionTranslator, WAY } from "./region-translator.ts";
 
 /** Guest calls that may stand on V8's stack at a time; beyond it the stack is emptied. */
 const MAX_DEPTH = 200;
@@ -163,7 +163,9 @@ class RegionEmitter {
     t.begin(knowledge, this.#flow.dirtyIn(block));
     this.#uses.set(block, t.use);
     if (block.isLoopHeader || block === this.#region.entry) {
-      t.plainIf(i64.ltS(t.fuel, i64.const(0)), () => t.exit(addressOf(block), WAY.branch, EXIT.branch, block.flagsIn !== 0));
+      t.plainIf(i64.ltS(t.fuel, i64.const(0)), () =>
+        t.exit(addressOf(block), WAY.branch, EXIT.branch, block.flagsIn !== 0),
+      );
     }
     const count = block.instructions.length;
     t.set(t.fuel, i64.sub(t.fuel, i64.const(count)));
@@ -280,7 +282,8 @@ class RegionEmitter {
     const flags = !this.#region.flagsDieAtCalls;
     if (flags) t.settleFlags();
     const pc = t.let(target);
-    const region = pc.value === undefined ? this.#lookUp(pc) : t.let(i32.load(i32.const(this.#callCell(Number(pc.value)))));
+    const region =
+      pc.value === undefined ? this.#lookUp(pc) : t.let(i32.load(i32.const(this.#callCell(Number(pc.value)))));
     const depth = t.let(i32.load(cpu, STATE.depth));
     const busy = i32.or(i32.geU(depth, i32.const(MAX_DEPTH)), i64.ltS(t.fuel, i64.const(0)));
     t.plainIf(i32.or(i32.eqz(region), busy), () => t.exit(pc, WAY.branch, EXIT.branch, flags));
@@ -305,8 +308,7 @@ class RegionEmitter {
   }
 }
 
-const slotOf = (address: I64Expr): I32Expr =>
-  i32.shl(i32.and(i32.wrap(address), i32.const(SLOT_MASK)), i32.const(4));
+const slotOf = (address: I64Expr): I32Expr => i32.shl(i32.and(i32.wrap(address), i32.const(SLOT_MASK)), i32.const(4));
 
 const addressOf = ({ address }: { address: number }): I64Expr => i64.const(BigInt(address));
 

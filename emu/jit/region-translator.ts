@@ -2,6 +2,7 @@ import { Mnemonic } from "iced-x86";
 import { EXIT } from "../cpu/exits.ts";
 import { STATE, VECTOR_STRIDE } from "../cpu/state.ts";
 import { ADDRESS_FORM, type Instruction, type Operand, SEGMENT } from "../decode/instruction.ts";
+import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PERM_MAP, PERM_READ_SPAN, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE } from "../layout.ts";
 import { FLAG_WORD_OFFSETS, FlagTranslator, type FlagWord } from "../semantics/flag-words.ts";
 import { CC, type FlagValues, loadInt, maskOf, type Width } from "../semantics/translator.ts";
@@ -18,14 +19,12 @@ import {
   i64,
   LocalRef,
   Sum,
-
   V128,
   type V128Expr,
   type ValType,
 } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
-import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { flagsBefore } from "./region.ts";
 
 const n = (value: number | bigint): I64Expr => i64.const(value);
@@ -312,7 +311,8 @@ export class RegionTranslator extends FlagTranslator {
       const vector = STATE.vector + i * VECTOR_STRIDE;
       if (mask & vectorBit(i)) this.set(this.#vector[i], v128.load(this.#cpu, vector));
     }
-    for (const word of flags ? WORD_NAMES : []) this.set(this.#words[word], i64.load(this.#cpu, FLAG_WORD_OFFSETS[word]));
+    for (const word of flags ? WORD_NAMES : [])
+      this.set(this.#words[word], i64.load(this.#cpu, FLAG_WORD_OFFSETS[word]));
     this.set(this.fuel, i64.load(this.#cpu, STATE.fuel));
   }
 
@@ -322,7 +322,8 @@ export class RegionTranslator extends FlagTranslator {
       if (this.dirty & gprBit(i)) this.storeInt(64, this.#cpu, this.#gpr[i], STATE.gpr + i * 8);
       if (this.dirty & vectorBit(i)) this.storeV128(this.#cpu, this.#vector[i], STATE.vector + i * VECTOR_STRIDE);
     }
-    for (const word of flags ? WORD_NAMES : []) this.storeInt(64, this.#cpu, this.#words[word], FLAG_WORD_OFFSETS[word]);
+    for (const word of flags ? WORD_NAMES : [])
+      this.storeInt(64, this.#cpu, this.#words[word], FLAG_WORD_OFFSETS[word]);
   }
 
   // Operands.
@@ -447,7 +448,8 @@ export class RegionTranslator extends FlagTranslator {
   #isChecked({ root, offset }: Origin, bytes: number, need: number): boolean {
     const list = this.knowledge.checked.get(root) ?? [];
     return list.some(
-      (known) => (known.need & need) === need && offset >= known.low && offset + BigInt(bytes) <= known.low + BigInt(PAGE_SIZE),
+      (known) =>
+        (known.need & need) === need && offset >= known.low && offset + BigInt(bytes) <= known.low + BigInt(PAGE_SIZE),
     );
   }
 
@@ -757,4 +759,3 @@ function explicitCondition(values: Required<FlagValues>, kind: number): I32Expr 
   const less = i32.xor(sf, of);
   return [of, cf, zf, i32.or(cf, zf), sf, pf, less, i32.or(less, zf)][kind];
 }
-

@@ -90,7 +90,8 @@ export function discoverRegion(entry: number, source: CodeSource): Region | unde
   }
   if (!instructions.has(entry)) return undefined;
   const blocks = new Map<number, RegionBlock>();
-  for (const address of leaders) if (instructions.has(address)) blocks.set(address, makeBlock(address, instructions, leaders));
+  for (const address of leaders)
+    if (instructions.has(address)) blocks.set(address, makeBlock(address, instructions, leaders));
   return order(blocks.get(entry) as RegionBlock, blocks, instructions.size, source.flagsDieAtCalls);
 }
 
@@ -136,7 +137,12 @@ function makeBlock(
 }
 
 /** Numbers the blocks, finds dominators, loops and merges; edges that no structured code can have are cut. */
-function order(entry: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>, instructionCount: number, flagsDieAtCalls: boolean): Region {
+function order(
+  entry: RegionBlock,
+  blocks: ReadonlyMap<number, RegionBlock>,
+  instructionCount: number,
+  flagsDieAtCalls: boolean,
+): Region {
   const postorder: RegionBlock[] = [];
   const seen = new Set<RegionBlock>();
   const edges = (block: RegionBlock): RegionBlock[] => {
@@ -219,7 +225,8 @@ export function flagsOut(block: RegionBlock, dieAtCalls: boolean): number {
   if (dieAtCalls && (block.end === "call" || block.instructions[block.instructions.length - 1].row.returns)) return 0;
   const inside = new Set(block.successors.map(({ address }) => address));
   const places = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];
-  const leaves = block.end === "leave" || block.end === "call" || places.some((at) => at !== undefined && !inside.has(at));
+  const leaves =
+    block.end === "leave" || block.end === "call" || places.some((at) => at !== undefined && !inside.has(at));
   return leaves ? ALL_FLAGS : block.successors.reduce((mask, successor) => mask | successor.flagsIn, 0);
 }
 
@@ -246,7 +253,8 @@ function findLiveFlags(ordered: readonly RegionBlock[], dieAtCalls: boolean): vo
     for (let i = ordered.length - 1; i >= 0; i--) {
       const block = ordered[i];
       let live = flagsOut(block, dieAtCalls);
-      for (let k = block.instructions.length - 1; k >= 0; k--) live = flagsBefore(block.instructions[k].instruction, live);
+      for (let k = block.instructions.length - 1; k >= 0; k--)
+        live = flagsBefore(block.instructions[k].instruction, live);
       if (live !== block.flagsIn) {
         block.flagsIn = live;
         changed = true;

@@ -1,7 +1,7 @@
 import type { Instruction } from "../decode/instruction.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
-import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { TABLE_SLOTS } from "../interpreter/handlers.ts";
+import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { CALL_CELLS, CALL_CELLS_END } from "../layout.ts";
 import { compileRegion } from "./compile.ts";
 import { discoverRegion, type Region } from "./region.ts";
@@ -144,7 +144,11 @@ export class Jit {
     }
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
     if (slot >= TABLE_SLOTS) throw new Error("no table slot for a region");
-    const bytes = compileRegion(region, slot, slot, { patient, helpers: this.#helpers, callCell: (address) => this.#callCell(address) });
+    const bytes = compileRegion(region, slot, slot, {
+      patient,
+      helpers: this.#helpers,
+      callCell: (address) => this.#callCell(address),
+    });
     new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
     const compiled: CompiledRegion = { entry, slot, pages: pagesOf(region), patient, helpExits: 0 };
     this.#regions.set(entry, compiled);

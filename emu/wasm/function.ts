@@ -194,4 +194,3 @@ export class FunctionBuilder {
 
 /** A local that is written once: it may be read anywhere after. */
 class PinnedRef<T extends ValType> extends LocalRef<T> {}
-
