@@ -5,6 +5,39 @@ export { GuestFault, GuestMemory } from "./emu/memory/guest-memory.ts";
 export type { EventLoop } from "./emu/threads/scheduler.ts";
 export { type Executable, LoadError, readExecutable } from "./loader/elf.ts";
 export { SymbolTable } from "./loader/symbols/table.ts";
+export { GoRuntimeError } from "./observe/go/layout.ts";
+export {
+  type GoProcessor,
+  GoRuntime,
+  type Goroutine,
+  type GoScheduler,
+  type GoThread,
+} from "./observe/go/runtime.ts";
+export {
+  type GoroutineRecord,
+  type Place,
+  type SchedulerEvent,
+  SchedulerEvents,
+} from "./observe/go/scheduler-events.ts";
+export { type Frame, formatStack } from "./observe/go/stack.ts";
+export { HtmlPage } from "./observe/html/page.ts";
+export {
+  type AddressCallback,
+  type Probe,
+  ProbeError,
+  Probes,
+  type SyscallCallbacks,
+  type SyscallEntry,
+  type ThreadCallbacks,
+} from "./observe/probes.ts";
+export { flameGraph, foldedStacks } from "./observe/profile/flame.ts";
+export { pprofProfile } from "./observe/profile/pprof.ts";
+export { Profiler, type ProfilerOptions, type StackCount } from "./observe/profile/profiler.ts";
+export { printRoad, type RoadFilter, roadJson } from "./observe/road/print.ts";
+export { Road, type RoadNode } from "./observe/road/road.ts";
+export { ChromeTrace } from "./observe/trace/chrome.ts";
+export { type Lane, type SliceKind, Timeline, type TimelineSink } from "./observe/trace/timeline.ts";
+export type { WatchAccess, WatchCallback } from "./observe/watch.ts";
 export { SyscallError } from "./syscalls/abi/errno.ts";
 export { JsEventLoop } from "./syscalls/host/event-loop.ts";
 export type { Host, HostFile, HostFileSystem, HostInput, HostOutput } from "./syscalls/host/host.ts";

@@ -236,9 +236,8 @@ export class GoRuntime {
   startName(startPc: number): string | undefined {
     if (!this.#startNames.has(startPc)) {
       const func = this.symbols.lookup(startPc);
-      const isWrapper = func !== undefined && /(\.gowrap|·dwrap·)\d+$/.test(func.name);
-      const name = isWrapper ? (wrapped(this.#memory, this.symbols, func) ?? func.name) : func?.name;
-      this.#startNames.set(startPc, name);
+      const target = func === undefined ? undefined : wrapped(this.#memory, this.symbols, func, this.layout.minor);
+      this.#startNames.set(startPc, target ?? func?.name);
     }
     return this.#startNames.get(startPc);
   }

@@ -68,7 +68,7 @@ export class Timeline {
           };
           this.#calls.set(thread, slice);
         },
-        leave: (thread, result) => this.#endCall(thread, Number(result)),
+        leave: (thread, result) => this.#endCall(thread, Number(result), this.scheduler.now),
       }),
       probes.onSignal((thread, info) => {
         this.#sink.instant(threadLane(thread), this.scheduler.now, `signal ${info.signal}`, { code: info.code });
@@ -80,17 +80,17 @@ export class Timeline {
   /** Ends what is open. */
   close(): void {
     const { now } = this.scheduler;
-    for (const thread of [...this.#calls.keys()]) this.#endCall(thread, undefined);
+    for (const thread of [...this.#calls.keys()]) this.#endCall(thread, undefined, now);
     for (const key of [...this.#open.keys()]) this.#end(key, now);
     for (const probe of this.#probes) probe.remove();
   }
 
-  #endCall(thread: LinuxThread, result: number | undefined): void {
+  #endCall(thread: LinuxThread, result: number | undefined, time: number): void {
     const call = this.#calls.get(thread);
     if (call === undefined) return;
     this.#calls.delete(thread);
     const detail = result === undefined ? {} : { result };
-    this.#sink.slice(call.lane, call.kind, call.start, this.scheduler.now, call.name, detail);
+    this.#sink.slice(call.lane, call.kind, call.start, time, call.name, detail);
   }
 
   #lane(lane: Lane, name: string): Lane {
