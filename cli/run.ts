@@ -1,9 +1,10 @@
-import { closeSync, openSync, realpathSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, realpathSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import { disassembleOne } from "../loader/disassemble.ts";
 import { printable } from "../loader/identify.ts";
 import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
+import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import { describeCode } from "../syscalls/exceptions.ts";
 import { NodeHost } from "../syscalls/host/node-host.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
@@ -67,6 +68,7 @@ export async function run(
     memoryLimit: options.memory === undefined ? undefined : parseSize(options.memory),
     addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
     tier,
+    handlerPack: readHandlerPack(),
     tracer: trace === undefined ? undefined : new Strace(trace.write),
     report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`)),
     ids: {
@@ -94,6 +96,17 @@ export async function run(
     stopForwarding();
     trace?.close();
     host.close();
+  }
+}
+
+/** The handlers that the build made ahead of time; undefined when goemu runs from its sources. */
+function readHandlerPack(): HandlerPack | undefined {
+  try {
+    const { keys, helpers } = JSON.parse(readFileSync(new URL("./handlers.json", import.meta.url), "utf8"));
+    return { keys, helpers, module: readFileSync(new URL("./handlers.wasm", import.meta.url)) };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
   }
 }
 

@@ -50,6 +50,7 @@ for (const name of readdirSync("dist")) {
   if (name.endsWith(".js") && !(`dist/${name}` in metafile.outputs)) rmSync(`dist/${name}`);
 }
 copyFileSync("node_modules/iced-x86/iced_x86_bg.wasm", "dist/iced_x86_bg.wasm");
+execFileSync(process.execPath, ["scripts/pack-handlers.mjs"], { stdio: "inherit" });
 const licences = [
   ["iced-x86", "LICENSE.txt"],
   ["commander", "LICENSE"],

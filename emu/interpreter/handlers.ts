@@ -15,6 +15,20 @@ export const TABLE_SLOTS = 65536;
 /** What is not an instruction of its own: the record that ends a block which was cut. */
 const NEXT_KEY = -1;
 
+/** What a handler is made from: an instruction of the form and its row; neither for the end of a cut block. */
+export interface Form {
+  readonly key: number;
+  readonly instruction: Instruction | undefined;
+  readonly row: InstructionRow | undefined;
+}
+
+/** Handlers made when goemu was built (scripts/pack-handlers.mjs). */
+export interface HandlerPack {
+  readonly keys: readonly number[];
+  readonly helpers: readonly string[];
+  readonly module: Uint8Array;
+}
+
 /**
  * The handlers of instruction forms. A form is what a handler is made for: the opcode (iced's Code), the kind of
  * address, the prefixes that matter. Forms are made when a block first needs them, those of one block together in a
@@ -24,13 +38,38 @@ export class Handlers {
   readonly #imports: WebAssembly.ModuleImports;
   readonly #helpers: HelperLibrary;
   readonly #indices = new Map<number, number>();
-  #wanted: { index: number; instruction: Instruction | undefined; row: InstructionRow | undefined }[] = [];
+  #wanted: (Form & { index: number })[] = [];
+  readonly #forms = new Map<number, Form>();
   #next = FIRST_FORM;
 
   /** @param imports memory, table, slow and commit, for the modules' env; helpers come to it */
   constructor(imports: WebAssembly.ModuleImports, helpers: HelperLibrary) {
     this.#imports = imports;
     this.#helpers = helpers;
+  }
+
+  /** Forms made ahead of time, in one module: most of what programs start with. */
+  loadPack(pack: HandlerPack): void {
+    const usable = this.#next === FIRST_FORM && pack.keys.length > 0;
+    if (!usable) return;
+    for (const key of pack.keys) this.#indices.set(key, this.#next++);
+    for (const name of pack.helpers) this.#helpers.require(name);
+    new WebAssembly.Instance(new WebAssembly.Module(pack.module as Uint8Array<ArrayBuffer>), { env: this.#imports });
+  }
+
+  /** The forms that came up so far, to be made ahead of time. */
+  get forms(): readonly Form[] {
+    return [...this.#forms.values()];
+  }
+
+  /** Makes a pack of forms; it fits the semantics that made it, and no others. */
+  static makePack(forms: readonly Form[], helpers: HelperLibrary): HandlerPack {
+    const used = new Set<string>();
+    const module = buildModule(forms, FIRST_FORM, (target, name) => {
+      used.add(name);
+      return helpers.importInto(target, name);
+    });
+    return { keys: forms.map(({ key }) => key), helpers: [...used], module };
   }
 
   /** Number of forms so far. */
@@ -53,7 +92,9 @@ export class Handlers {
     if (index === undefined) {
       index = this.#next++;
       this.#indices.set(key, index);
-      this.#wanted.push({ index, instruction, row });
+      const form = { key, index, instruction, row };
+      this.#wanted.push(form);
+      this.#forms.set(key, form);
     }
     return index;
   }
@@ -61,30 +102,41 @@ export class Handlers {
   /** Makes the handlers that were asked for since the last time. */
   make(): void {
     if (this.#wanted.length === 0) return;
-    const module = new ModuleBuilder(WASM_PAGES);
-    module.type({ params: HANDLER_PARAMS, results: [I32] });
-    const slow = module.import("slow", SLOW_SIGNATURE);
-    const commit = module.import("commit", COMMIT_SIGNATURE);
-    const helperIndices = new Map<string, number>();
-    const helper = (name: string): number => {
-      const known = helperIndices.get(name) ?? this.#helpers.importInto(module, name);
-      helperIndices.set(name, known);
-      return known;
-    };
-    const translators = this.#wanted.map(({ instruction, row }) => {
-      const translator = new RecordTranslator(instruction ?? NO_INSTRUCTION, { slow, commit, helper });
-      if (row === undefined) translator.jumpNext();
-      else row.emit(translator);
-      translator.end();
-      return translator;
-    });
-    const functions = translators.map((translator) => module.add(translator, [I32]));
-    module.place(this.#wanted[0].index, functions);
+    const importHelper = (module: ModuleBuilder, name: string): number => this.#helpers.importInto(module, name);
+    const bytes = buildModule(this.#wanted, this.#wanted[0].index, importHelper);
     this.#wanted = [];
-    new WebAssembly.Instance(new WebAssembly.Module(module.finish() as Uint8Array<ArrayBuffer>), {
-      env: this.#imports,
-    });
+    new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
   }
+}
+
+/** One module with the handlers of forms, in consecutive table slots. */
+function buildModule(
+  forms: readonly Form[],
+  firstSlot: number,
+  importHelper: (module: ModuleBuilder, name: string) => number,
+): Uint8Array {
+  const module = new ModuleBuilder(WASM_PAGES);
+  module.type({ params: HANDLER_PARAMS, results: [I32] });
+  const slow = module.import("slow", SLOW_SIGNATURE);
+  const commit = module.import("commit", COMMIT_SIGNATURE);
+  const helpers = new Map<string, number>();
+  const helper = (name: string): number => {
+    const index = helpers.get(name) ?? importHelper(module, name);
+    helpers.set(name, index);
+    return index;
+  };
+  const translators = forms.map(({ instruction, row }) => {
+    const translator = new RecordTranslator(instruction ?? NO_INSTRUCTION, { slow, commit, helper });
+    if (row === undefined) translator.jumpNext();
+    else row.emit(translator);
+    translator.end();
+    return translator;
+  });
+  module.place(
+    firstSlot,
+    translators.map((translator) => module.add(translator, [I32])),
+  );
+  return module.finish();
 }
 
 const NO_INSTRUCTION: Instruction = {

@@ -33,6 +33,11 @@ export class HelperLibrary {
     return module.import(name, { params, results: [result] });
   }
 
+  /** Makes sure that a helper is there. */
+  require(name: string): void {
+    this.#make(name);
+  }
+
   #make(name: string): void {
     if (this.#made.has(name)) return;
     const wanted = new Map<string, Helper>();

@@ -9,7 +9,7 @@ import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { TABLES } from "../semantics/helpers/index.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
-import { Handlers, TABLE_SLOTS } from "./handlers.ts";
+import { type Form, type HandlerPack, Handlers, TABLE_SLOTS } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { RECORD } from "./record.ts";
 
@@ -114,6 +114,11 @@ export class Interpreter {
     this.handlers = new Handlers(imports, this.#helpers);
     this.code = new CodeCache(memory, this.handlers);
     memory.space.onCodeChange = (page) => this.code.invalidate(page);
+  }
+
+  /** A pack of forms for later runs. */
+  packForms(forms: readonly Form[]): HandlerPack {
+    return Handlers.makePack(forms, this.#helpers);
   }
 
   /** Adds the second tier. */
