@@ -2,8 +2,10 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { fixturePath } from "../../fixtures/programs.ts";
 import { readExecutable } from "../../loader/elf.ts";
+import { SymbolError } from "../../loader/errors.ts";
 import { loadFixture } from "../testing.ts";
 import { findAddresses } from "./addresses.ts";
+import { debugSection, structOffsets } from "./dwarf.ts";
 import { GoRuntimeError, layoutOf, minorOf, offsetsFromDwarf, offsetsFromTable, waitReasonsOf } from "./layout.ts";
 import { RELEASES } from "./releases.ts";
 import { GoRuntime } from "./runtime.ts";
@@ -31,6 +33,48 @@ describe("layouts", () => {
     expect(() => layoutOf(stripped, "go1.99.1")).toThrow(GoRuntimeError);
     expect(() => layoutOf(stripped, "go1.99.1")).toThrow(/go1\.99\.1 is not known \(goemu knows Go 1\.9 to 1\.27/);
     expect(() => layoutOf(stripped, undefined)).toThrow(/no Go version/);
+  });
+
+  it("come from the table where the DWARF is damaged, and a release that is not there is named with the damage", () => {
+    const path = fixturePath("bin/work");
+    const bytes = new Uint8Array(readFileSync(path));
+    const section = readExecutable(bytes, path).sections.find(({ name }) => name === ".debug_info");
+    bytes.fill(0xff, (section?.offset ?? 0) + 24, (section?.offset ?? 0) + 200);
+    const damaged = readExecutable(bytes, path);
+    expect(layoutOf(damaged, "go1.27.4").source).toBe("table");
+    expect(() => layoutOf(damaged, "go1.99")).toThrow(
+      /go1\.99 is not known .*; its DWARF: \.debug_info does not unpack/,
+    );
+  });
+
+  it("are not read from DWARF that says nonsense", () => {
+    // Each unpacked byte changed in turn: an answer or a SymbolError, never a hang or a crash.
+    const executable = executableOf("work");
+    const info = debugSection(executable, "info") as Uint8Array;
+    const abbrev = debugSection(executable, "abbrev") as Uint8Array;
+    const raw = (data: Uint8Array, abbreviations: Uint8Array) => ({
+      ...executable,
+      bytes: new Uint8Array([...abbreviations, ...data]),
+      sections: [
+        { ...executable.sections[0], name: ".debug_abbrev", flags: 0, offset: 0, size: abbreviations.length },
+        { ...executable.sections[0], name: ".debug_info", flags: 0, offset: abbreviations.length, size: data.length },
+      ],
+    });
+    const small = info.subarray(0, 3000);
+    let refused = 0;
+    for (let at = 0; at < 600; at++) {
+      const data = small.slice();
+      const abbreviations = abbrev.slice();
+      if (at % 2 === 0) data[at / 2] ^= 0xff;
+      else abbreviations[(at - 1) / 2] ^= 0x5a;
+      try {
+        structOffsets(raw(data, abbreviations), ["runtime.g"]);
+      } catch (error) {
+        expect(error).toBeInstanceOf(SymbolError);
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(100);
   });
 
   it("know each release's wait reasons", () => {

@@ -130,11 +130,22 @@ export class SchedulerEvents {
     return this.#byName.keys();
   }
 
-  /** Calls back at a function's entry, if the program has it. Returns whether it has. */
+  /**
+   * Calls back at a function's entry, if the program has it; a callback that reads memory that is not there is left.
+   * Returns whether the program has the function.
+   */
   onEntry(name: string, callback: (thread: LinuxThread) => void): boolean {
     const func = this.#byName.get(name);
     if (func === undefined) return false;
-    this.#set.push(this.probes.onAddress(func.address, callback));
+    const guarded = (thread: LinuxThread): void => {
+      try {
+        callback(thread);
+      } catch (error) {
+        // The runtime's memory is not as it should be: the guest is broken, and what was to be told is lost.
+        if (!(error instanceof GuestFault)) throw error;
+      }
+    };
+    this.#set.push(this.probes.onAddress(func.address, guarded));
     return true;
   }
 
@@ -222,17 +233,6 @@ export class SchedulerEvents {
     this.#tell(event, this.place(thread));
   }
 
-  #on(name: string, callback: (thread: LinuxThread) => void): boolean {
-    return this.onEntry(name, (thread) => {
-      try {
-        callback(thread);
-      } catch (error) {
-        // The runtime's memory is not as it should be: the guest is broken, and this event is lost.
-        if (!(error instanceof GuestFault)) throw error;
-      }
-    });
-  }
-
   #setProbes(): void {
     const { go } = this;
     this.#set.push(
@@ -241,53 +241,55 @@ export class SchedulerEvents {
         exit: (thread) => this.#emit(thread, { kind: "thread-exit" }),
       }),
     );
-    this.#on("runtime.runqput", (thread) => this.#runqput(thread));
-    this.#on("runtime.ready", (thread) => this.#ready(thread, this.argument(thread, 0), "goroutine"));
-    this.#on("runtime.injectglist", (thread) => {
+    this.onEntry("runtime.runqput", (thread) => this.#runqput(thread));
+    this.onEntry("runtime.ready", (thread) => this.#ready(thread, this.argument(thread, 0), "goroutine"));
+    this.onEntry("runtime.injectglist", (thread) => {
       const list = this.argument(thread, 0);
       let g = go.layout.minor < GLIST_POINTER || list === 0 ? list : this.machine.memory.readPointer(list);
       for (; g !== 0; g = go.scheduledNext(g)) this.#ready(thread, g, "runtime");
     });
-    this.#on("runtime.execute", (thread) => this.#execute(thread));
-    this.#on("runtime.park_m", (thread) => {
+    this.onEntry("runtime.execute", (thread) => this.#execute(thread));
+    this.onEntry("runtime.park_m", (thread) => {
       const parked = this.goroutine(this.argument(thread, 0));
       const reason = go.waitReason(parked.address);
       parked.waitReason = reason;
       this.#emit(thread, { kind: "park", parked, reason });
       parked.state = "waiting";
     });
-    this.#on("runtime.gosched_m", (thread) => this.#causes.set(thread, "Gosched"));
-    this.#on("runtime.goschedguarded_m", (thread) => this.#causes.set(thread, "GC guard"));
-    this.#on("runtime.goschedImpl", (thread) => {
+    this.onEntry("runtime.gosched_m", (thread) => this.#causes.set(thread, "Gosched"));
+    this.onEntry("runtime.goschedguarded_m", (thread) => this.#causes.set(thread, "GC guard"));
+    this.onEntry("runtime.goschedImpl", (thread) => {
       this.#yield(thread, this.#causes.get(thread) ?? "preempted");
       const yielded = this.goroutine(this.argument(thread, 0));
       yielded.queue = { kind: "global", p: undefined };
     });
-    this.#on("runtime.goyield_m", (thread) => this.#yield(thread, "goyield"));
-    this.#on("runtime.preemptPark", (thread) => this.#yield(thread, "stopped for preemption"));
-    this.#on("runtime.goexit0", (thread) => {
+    this.onEntry("runtime.goyield_m", (thread) => this.#yield(thread, "goyield"));
+    this.onEntry("runtime.preemptPark", (thread) => this.#yield(thread, "stopped for preemption"));
+    this.onEntry("runtime.goexit0", (thread) => {
       const exited = this.goroutine(this.argument(thread, 0));
       this.#emit(thread, { kind: "exit", exited });
       exited.state = "exited";
       this.#goroutines.delete(exited.address);
     });
-    this.#on("runtime.preemptone", (thread) => this.#preemptRequest(thread));
-    this.#on("runtime.handoffp", (thread) => {
+    this.onEntry("runtime.preemptone", (thread) => this.#preemptRequest(thread));
+    this.onEntry("runtime.handoffp", (thread) => {
       this.#emit(thread, { kind: "handoff", processor: go.pid(this.argument(thread, 0)) });
     });
     for (const name of ["runtime.exitsyscall0", "runtime.exitsyscallNoP"]) {
-      this.#on(name, (thread) => {
+      this.onEntry(name, (thread) => {
         const returned = this.goroutine(this.argument(thread, 0));
         this.#emit(thread, { kind: "syscall-no-p", returned });
         returned.queue = { kind: "global", p: undefined };
         returned.state = "runnable";
       });
     }
-    this.#on("runtime.stopTheWorldWithSema", (thread) => this.#emit(thread, { kind: "stop-the-world" }));
-    this.#on("runtime.startTheWorldWithSema", (thread) => this.#emit(thread, { kind: "start-the-world" }));
-    this.#on("runtime.gcStart", (thread) => this.#emit(thread, { kind: "gc", phase: "start" }));
-    this.#on("runtime.gcMarkTermination", (thread) => this.#emit(thread, { kind: "gc", phase: "mark termination" }));
-    this.#on("runtime.gcSweep", (thread) => this.#emit(thread, { kind: "gc", phase: "sweep" }));
+    this.onEntry("runtime.stopTheWorldWithSema", (thread) => this.#emit(thread, { kind: "stop-the-world" }));
+    this.onEntry("runtime.startTheWorldWithSema", (thread) => this.#emit(thread, { kind: "start-the-world" }));
+    this.onEntry("runtime.gcStart", (thread) => this.#emit(thread, { kind: "gc", phase: "start" }));
+    this.onEntry("runtime.gcMarkTermination", (thread) =>
+      this.#emit(thread, { kind: "gc", phase: "mark termination" }),
+    );
+    this.onEntry("runtime.gcSweep", (thread) => this.#emit(thread, { kind: "gc", phase: "sweep" }));
   }
 
   /** runqput(pp *p, gp *g, next bool): a new goroutine, or one that may run again. */

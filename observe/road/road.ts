@@ -188,7 +188,7 @@ export class Road {
     const subject = subjectOf(event);
     switch (event.kind) {
       case "create": {
-        this.goroutines.push(event.created);
+        if (this.goroutines.length < NODE_LIMIT) this.goroutines.push(event.created);
         const call = state.calls.findLast(({ node }) => node.kind === "go");
         if (call === undefined) break;
         // newproc has its line; now it is known whom it made.
