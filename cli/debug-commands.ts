@@ -5,9 +5,10 @@ import type { Command } from "commander";
 import { DebugConsole } from "../observe/debug/console.ts";
 import { GdbServer, ListenError } from "../observe/gdb/server.ts";
 import { SyscallError } from "../syscalls/abi/errno.ts";
-import { AT_FDCWD, O_RDONLY } from "../syscalls/abi/fcntl.ts";
+import { AT_FDCWD, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY } from "../syscalls/abi/fcntl.ts";
 import { openPath } from "../syscalls/files/open.ts";
 import { textToPath } from "../syscalls/files/path.ts";
+import { StreamDescription } from "../syscalls/files/stream.ts";
 import type { LinuxProcess } from "../syscalls/linux-process.ts";
 import { CliError } from "./failure.ts";
 import { type RunOptions, run } from "./run.ts";
@@ -22,7 +23,15 @@ interface DebugOptions extends RunOptions {
   readonly stdin: string;
 }
 
-/** Adds the commands that debug a program: `gdb` and `debug`. They take the options of `run` too. */
+interface DebugServerOptions extends RunOptions {
+  readonly reverseConnect: string;
+  readonly stdinPath?: string;
+  readonly stdoutPath?: string;
+  readonly stderrPath?: string;
+  readonly stdioPath?: string;
+}
+
+/** Adds the commands that debug a program: `gdb`, `debug` and `debugserver`. They take the options of `run` too. */
 export function addDebugCommands(program: Command, about: { file?: string }): void {
   withRunOptions(program, program.command("gdb"))
     .description("run a program with a debug server for gdb, on 127.0.0.1")
@@ -47,6 +56,24 @@ export function addDebugCommands(program: Command, about: { file?: string }): vo
     .action(async (file: string, args: string[], options: DebugOptions) => {
       about.file = file;
       process.exitCode = await debug(file, args, options);
+    });
+  withRunOptions(program, program.command("debugserver"))
+    .description("stand in for lldb's debugserver, for Delve (DELVE_DEBUGSERVER_PATH)")
+    .argument("<program>", "a static Linux/amd64 executable")
+    .argument("[args...]", "the program's own arguments")
+    .passThroughOptions()
+    .exitOverride()
+    .requiredOption("-R, --reverse-connect <HOST:PORT>", "where the client listens")
+    .option("-F, --forward-env", "accepted: the environment is passed on anyway")
+    .option("-D, --disable-aslr", "accepted: addresses are the same each time")
+    .option("--unmask-signals", "accepted: the program's signal mask is empty")
+    .option("--stdin-path <FILE>", "the program's standard input")
+    .option("--stdout-path <FILE>", "the program's standard output, instead of the client")
+    .option("--stderr-path <FILE>", "the program's standard error, instead of the client")
+    .option("--stdio-path <FILE>", "all three")
+    .action(async (file: string, args: string[], options: DebugServerOptions) => {
+      about.file = file;
+      process.exitCode = await debugServer(file, args, options);
     });
 }
 
@@ -89,10 +116,44 @@ function parsePort(text: string): number {
   return port;
 }
 
+/** Runs a program for a client that listens; returns the exit status for the shell. */
+async function debugServer(file: string, args: readonly string[], options: DebugServerOptions): Promise<number> {
+  const [, host, port] = /^(.+):(\d{1,5})$/.exec(options.reverseConnect) ?? [];
+  if (host === undefined) throw new CliError(`-R: "${options.reverseConnect}" is not HOST:PORT`);
+  const paths = [options.stdinPath, options.stdoutPath, options.stderrPath].map((path) => path ?? options.stdioPath);
+  return run(file, args, options, async (machine) => {
+    const server = await listen(() => GdbServer.connect(machine, host, Number(port)));
+    for (const [fd, path] of paths.entries()) {
+      if (path !== undefined) replaceDescriptor(machine.process, fd, path, `--std${["in", "out", "err"][fd]}-path`);
+      else if (fd > 0) printToClient(machine.process, fd, server);
+    }
+    return (status) => server.finish(status);
+  });
+}
+
+/** The guest's descriptor `fd` becomes a stream to the debugger's client. */
+function printToClient(guest: LinuxProcess, fd: number, server: GdbServer): void {
+  const before = guest.files.table.get(fd);
+  const ends = {
+    path: before.path,
+    stat: () => before.stat(),
+    source: undefined,
+    sink: (bytes: Uint8Array): number => {
+      server.print(bytes);
+      return bytes.length;
+    },
+    isTerminal: false,
+    windowSize: () => undefined,
+    wakeUp: () => guest.wakeUp(),
+  };
+  before.acquire();
+  guest.files.table.replace(fd, new StreamDescription(ends, O_WRONLY), false);
+}
+
 /** Runs a program in the console; returns the exit status for the shell. */
 async function debug(file: string, args: readonly string[], options: DebugOptions): Promise<number> {
   return run(file, args, options, async (machine) => {
-    replaceStandardInput(machine.process, options.stdin);
+    replaceDescriptor(machine.process, 0, options.stdin, "--stdin");
     const terminal = process.stdin.isTTY === true;
     const console = new DebugConsole(machine, (line) => writeLine(line));
     const lines = createInterface({
@@ -146,15 +207,14 @@ async function converse(console: DebugConsole, lines: Interface, terminal: boole
   lines.close();
 }
 
-/** The console reads standard input itself: the guest gets a file in its place. */
-function replaceStandardInput(guest: LinuxProcess, path: string): void {
+/** The guest's descriptor `fd` becomes a file. @throws CliError, with the option's name, if it can't be opened */
+function replaceDescriptor(guest: LinuxProcess, fd: number, path: string, option: string): void {
   try {
-    const description = openPath(guest, AT_FDCWD, textToPath(path), O_RDONLY, 0);
-    guest.files.table.close(0);
-    guest.files.table.install(description, false);
+    const flags = fd === 0 ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC;
+    guest.files.table.replace(fd, openPath(guest, AT_FDCWD, textToPath(path), flags, 0o666), false);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    throw new CliError(`--stdin: cannot read ${path}: ${error.message} (name another file)`);
+    throw new CliError(`${option}: cannot open ${path}: ${error.message} (name another file)`);
   }
 }
 

@@ -1,5 +1,4 @@
 import type { Action } from "../debugger/events.ts";
-import { linuxSignal } from "./signals.ts";
 
 /** Thread that a packet is about: a number, or all or any of them. */
 export type ThreadSelector = number | "all" | "any";
@@ -21,12 +20,12 @@ export interface Resumption {
   readonly threads: ThreadSelector;
 }
 
-/** The actions of a vCont packet without its name; undefined if it is malformed or asks for what is not offered. */
-export function parseVCont(text: string): Resumption[] | undefined {
+/** The actions of a vCont packet without its name, signals as `signalOf` reads their numbers; undefined if it is malformed or asks for what is not offered. */
+export function parseVCont(text: string, signalOf: (number: number) => number | undefined): Resumption[] | undefined {
   const resumptions: Resumption[] = [];
   for (const piece of text.split(";")) {
     const colon = piece.indexOf(":");
-    const action = parseAction(colon < 0 ? piece : piece.slice(0, colon));
+    const action = parseAction(colon < 0 ? piece : piece.slice(0, colon), signalOf);
     const threads = colon < 0 ? "all" : parseThreadId(piece.slice(colon + 1));
     if (action === undefined || threads === undefined) return undefined;
     resumptions.push({ action, threads });
@@ -34,7 +33,7 @@ export function parseVCont(text: string): Resumption[] | undefined {
   return resumptions;
 }
 
-function parseAction(text: string): Action | undefined {
+function parseAction(text: string, signalOf: (number: number) => number | undefined): Action | undefined {
   const match = /^(?:([cst])|([CS])([0-9a-f]{2})|r([0-9a-f]{1,16}),([0-9a-f]{1,16}))$/i.exec(text);
   if (match === null) return undefined;
   const [, plain, withSignal, signalText, start, end] = match;
@@ -42,8 +41,8 @@ function parseAction(text: string): Action | undefined {
     return { kind: "step", range: { start: Number.parseInt(start, 16), end: Number.parseInt(end, 16) } };
   }
   if (withSignal !== undefined) {
-    const gdb = Number.parseInt(signalText, 16);
-    const signal = gdb === 0 ? 0 : linuxSignal(gdb);
+    const number = Number.parseInt(signalText, 16);
+    const signal = number === 0 ? 0 : signalOf(number);
     if (signal === undefined) return undefined;
     return { kind: withSignal === "C" ? "continue" : "step", signal };
   }

@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import type { ExitStatus } from "../../syscalls/linux-process.ts";
 import type { Machine } from "../../syscalls/machine.ts";
 import { Debugger } from "../debugger/debugger.ts";
@@ -67,6 +67,29 @@ export class GdbServer {
     return typeof address === "object" && address !== null ? address.port : this.#options.port;
   }
 
+  /**
+   * Connects to a client that listens, as lldb's debugserver does with -R; to be called before `machine.run()`. The guest
+   * waits for the client. What it prints goes to the client.
+   * @throws ListenError if nobody listens there
+   */
+  static async connect(machine: Machine, host: string, port: number): Promise<GdbServer> {
+    const server = new GdbServer(machine, { port, wait: true });
+    const socket = connect(port, host);
+    await new Promise<void>((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("error", ({ message }) => reject(new ListenError(`no client at ${host}:${port}: ${message}`)));
+    });
+    socket.removeAllListeners("error");
+    machine.process.scheduler.pause();
+    server.#accept(socket);
+    return server;
+  }
+
+  /** Passes on what the guest prints to a client that takes it. */
+  print(bytes: Uint8Array): void {
+    this.#session?.print(bytes);
+  }
+
   #accept(socket: Socket): void {
     if (this.#session !== undefined || this.#machine.process.finished) {
       socket.destroy();
@@ -113,7 +136,7 @@ export class GdbServer {
 
   /** Tells the client how the guest ended, and closes the port. To be called after `machine.run()`. */
   async finish(status: ExitStatus): Promise<void> {
-    this.#server.close();
+    if (this.#server.listening) this.#server.close();
     const socket = this.#socket;
     if (socket === undefined || socket.destroyed) return;
     this.#debug?.exited(status);

@@ -10,6 +10,7 @@ import { REGISTERS, registerNumber } from "../debugger/registers.ts";
 import { MAX_WATCH_LENGTH } from "../debugger/watchpoints.ts";
 import { ProbeError } from "../probes.ts";
 import { RemoteFiles } from "./files.ts";
+import { processInfo, QUIET_SIGNALS, registerInfo, splitThreadSuffix } from "./lldb.ts";
 import {
   bytesOf,
   escapeBinary,
@@ -65,6 +66,9 @@ const WATCH_KINDS: readonly WatchKind[] = ["write", "read", "access"];
 /** Registers that come along with each stop. */
 const EXPEDITED = ["rbp", "rsp", "rip"].map(registerNumber);
 
+/** A query's name and arguments. Two of lldb's have no separator between them. */
+const QUERY = /^((?:RegisterInfo|ThreadStopInfo)(?=[0-9a-f])|[A-Za-z]+)[:,;]?(.*)$/s;
+
 const hex = (value: number | bigint): string => value.toString(16);
 
 /** One client of the debug server: gdb's remote serial protocol (gdb manual, "Remote Protocol"). */
@@ -86,6 +90,9 @@ export class Session {
   #lastSent: Uint8Array = new Uint8Array();
   /** Addresses of Z1 breakpoints. */
   readonly #hardware = new Map<number, number>();
+  /** The client speaks lldb's dialect (QThreadSuffixSupported): Linux's signal numbers, threads named in packets. */
+  #lldb = false;
+  #listThreads = false;
   #closed = false;
   /** Has the client let go of the guest (D)? */
   detached = false;
@@ -147,7 +154,8 @@ export class Session {
 
   /** The reply to a packet; undefined if it comes later, or never. */
   #reply(data: Uint8Array): string | Uint8Array | undefined {
-    const text = textOf(data);
+    const { text, thread } = this.#lldb ? splitThreadSuffix(textOf(data)) : { text: textOf(data), thread: undefined };
+    if (thread !== undefined && this.#selectThread(`g${thread}`) !== OK) return E_NO_THREAD;
     try {
       return this.#dispatch(text, data);
     } catch (error) {
@@ -208,6 +216,13 @@ export class Session {
 
   #id(id: number): string {
     return this.#multiprocess ? `p${hex(this.#debug.process.pid)}.${hex(id)}` : hex(id);
+  }
+
+  #threadIds(): string {
+    return this.#threads
+      .list()
+      .map(({ id }) => this.#id(id))
+      .join(",");
   }
 
   get #threads(): ThreadModel {
@@ -290,9 +305,11 @@ export class Session {
   #readMemory(text: string, binary: boolean): string | Uint8Array {
     const [address, length] = text.split(",").map(parseHex);
     if (address === undefined || length === undefined) return E_INVALID;
+    if (binary && this.#lldb && length === 0) return OK;
     const bytes = peek(this.#debug.process.memory, address, Math.min(length, PACKET_SIZE / 2 - 16));
     if (bytes.length === 0 && length > 0) return E_FAULT;
-    return binary ? prefixed("b", escapeBinary(bytes)) : toHex(bytes);
+    if (binary) return this.#lldb ? escapeBinary(bytes) : prefixed("b", escapeBinary(bytes));
+    return toHex(bytes);
   }
 
   #writeMemory(text: string, bytes: Uint8Array | undefined): string {
@@ -343,7 +360,7 @@ export class Session {
     const [signalText, addressText] = withSignal ? text.split(";") : ["00", text];
     const address = addressText ? parseHex(addressText) : undefined;
     const gdb = parseHex(signalText);
-    const signal = gdb === undefined ? undefined : gdb === 0 ? 0 : linuxSignal(gdb);
+    const signal = gdb === undefined ? undefined : gdb === 0 ? 0 : this.#signalFrom(gdb);
     const thread = this.#resumed === undefined ? this.#current() : this.#threads.find(this.#resumed);
     if (signal === undefined || (addressText && address === undefined)) return E_INVALID;
     if (thread === undefined) return E_NO_THREAD;
@@ -373,7 +390,7 @@ export class Session {
     if (event.kind === "exited") {
       const { status } = event;
       if (status.kind === "exited") return `W${byteHex(status.status)}${process}`;
-      return `X${byteHex(gdbSignal(status.signal))}${process}`;
+      return `X${byteHex(this.#signalTo(status.signal))}${process}`;
     }
     if (event.kind === "noResumed") {
       if (this.#noResumed) return "N";
@@ -385,7 +402,7 @@ export class Session {
       case "interrupt":
         return this.#trap(GDB_SIGINT, "", thread);
       case "signal":
-        return this.#trap(gdbSignal(event.info.signal), "", thread);
+        return this.#trap(this.#signalTo(event.info.signal), "", thread);
       case "breakpoint":
         return this.#trap(GDB_SIGTRAP, this.#breakReason(event.address), thread);
       case "watchpoint":
@@ -399,14 +416,25 @@ export class Session {
     }
   }
 
+  /** The client's number for a Linux signal, and back. */
+  #signalTo(signal: number): number {
+    return this.#lldb ? signal : gdbSignal(signal);
+  }
+
+  readonly #signalFrom = (number: number): number | undefined => {
+    return this.#lldb ? number : linuxSignal(number);
+  };
+
   #breakReason(address: number): string {
+    if (this.#lldb) return "reason:breakpoint;";
     if (!this.#swbreak) return "";
     return (this.#hardware.get(address) ?? 0) > 0 ? "hwbreak:;" : "swbreak:;";
   }
 
   #trap(signal: number, reason: string, thread: DebugThread): string {
     const registers = EXPEDITED.map((number) => `${byteHex(number)}:${this.#registerHex(thread, number)};`).join("");
-    return `T${byteHex(signal)}${reason}thread:${this.#id(thread.id)};${registers}`;
+    const threads = this.#listThreads ? `threads:${this.#threadIds()};` : "";
+    return `T${byteHex(signal)}${reason}thread:${this.#id(thread.id)};${threads}${registers}`;
   }
 
   #detach(): undefined {
@@ -430,7 +458,7 @@ export class Session {
   #verbose(text: string): string | Uint8Array | undefined {
     if (text === "Cont?") return "vCont;c;C;s;S;t;r";
     if (text.startsWith("Cont;")) {
-      const resumptions = parseVCont(text.slice(5));
+      const resumptions = parseVCont(text.slice(5), this.#signalFrom);
       if (resumptions === undefined) return E_INVALID;
       return this.#resume(resumptions);
     }
@@ -450,7 +478,7 @@ export class Session {
   // q packets.
 
   #query(text: string): string | Uint8Array | undefined {
-    const [, name, rest] = /^([A-Za-z]+)[:,;]?(.*)$/s.exec(text) ?? ["", "", ""];
+    const [, name, rest] = QUERY.exec(text) ?? ["", "", ""];
     const { process } = this.#debug;
     switch (name) {
       case "Supported":
@@ -462,12 +490,15 @@ export class Session {
       case "Attached":
         return this.#options.attached ? "1" : "0";
       case "fThreadInfo":
-        return `m${this.#threads
-          .list()
-          .map(({ id }) => this.#id(id))
-          .join(",")}`;
+        return `m${this.#threadIds()}`;
       case "sThreadInfo":
         return "l";
+      case "ThreadStopInfo":
+        return this.#threadStopInfo(rest);
+      case "RegisterInfo":
+        return registerInfo(parseHex(rest)) ?? E_INVALID;
+      case "ProcessInfo":
+        return processInfo(process);
       case "ThreadExtraInfo": {
         const thread = this.#find(rest);
         return thread === undefined ? E_NO_THREAD : toHex(utf8.encode(thread.description || thread.name));
@@ -487,6 +518,20 @@ export class Session {
       default:
         return UNSUPPORTED;
     }
+  }
+
+  /** Why one thread stands still (lldb, "qThreadStopInfo"). */
+  #threadStopInfo(id: string): string {
+    const thread = this.#find(id);
+    if (thread === undefined) return E_NO_THREAD;
+    const event = this.#debug.lastEvent;
+    const stopped = event !== undefined && "thread" in event && this.#threads.of(event.thread).id === thread.id;
+    return stopped && this.#lastStop !== undefined ? this.#lastStop : this.#trap(0, "", thread);
+  }
+
+  /** Passes on what the guest prints (O), while the client waits for it to stop. */
+  print(bytes: Uint8Array): void {
+    if (this.#stopAwaited && bytes.length > 0) this.#send(`O${toHex(bytes)}`);
   }
 
   #supported(text: string): string {
@@ -561,6 +606,14 @@ export class Session {
       case "StartNoAckMode":
         // The reply is still acknowledged; nothing after it is.
         this.#acknowledge = false;
+        return OK;
+      case "ThreadSuffixSupported":
+        this.#lldb = true;
+        // lldb's clients have no QPassSignals: what they would only pass on is not shown to them.
+        this.#debug.passSignals = QUIET_SIGNALS;
+        return OK;
+      case "ListThreadsInStopReply":
+        this.#listThreads = true;
         return OK;
       case "PassSignals":
         this.#debug.passSignals = new Set(parseList(rest).flatMap((gdb) => linuxSignal(gdb) ?? []));
