@@ -120,8 +120,8 @@ export const LEVELS: Readonly<Record<string, readonly string[]>> = {
   "x86-64-v3": V3,
 };
 
-/** The level that is wholly implemented: what CPUID reports if nothing else is asked for. */
-export const DEFAULT_LEVEL = "x86-64-v2";
+/** What CPUID reports if nothing else is asked for: the highest level that is wholly implemented. */
+export const DEFAULT_LEVEL = "x86-64-v3";
 
 /** A `--cpu` value that names no CPU. */
 export class CpuModelError extends Error {}

@@ -56,6 +56,7 @@ define(withVex("Movd", "Movq"), "Vol. 2B, MOVD/MOVQ; MOVQ", (e) => {
 });
 define("Emms", "Vol. 2A, EMMS", (e) => {
   raisePending(e);
+  e.setState(STATE.x87 + 2, i64.and(e.state(STATE.x87 + 2, 16), i64.const(0xc7ff)), 16);
   e.setState(STATE.x87 + 4, i64.const(0), 8);
 });
 define("Movq2dq", "Vol. 2B, MOVQ2DQ", (e) => {

@@ -73,6 +73,7 @@ export interface ReadOptions {
 
 /** Place in wasm memory of the memory operand, after the checks that `options` and the encoding ask for. */
 export function vectorAccess(e: Translator, bytes: number, need: number, options: ReadOptions = {}): I32Expr {
+  if (usesMmx(e)) raisePending(e);
   const address = e.let(e.linearAddress());
   const aligned = options.aligned ?? (!e.instruction.vex && bytes === 16 && !options.unaligned);
   if (aligned) e.requireAligned(address, bytes);

@@ -1,5 +1,6 @@
-import { OTHER_FLAGS, REG } from "../../emu/cpu/state.ts";
+import { MXCSR_DEFAULT, OTHER_FLAGS, REG } from "../../emu/cpu/state.ts";
 import { fxsaveImage, setFxsaveImage } from "../../emu/cpu/x87/state.ts";
+import { COMPONENT, initialX87 } from "../../emu/cpu/xsave.ts";
 import { SA_ONSTACK, SIGNAL, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK } from "../abi/signals.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
@@ -139,22 +140,33 @@ function saveFloatingPoint(thread: LinuxThread): Uint8Array {
   return bytes;
 }
 
+/** State components (SDM Vol. 1, 13.1). */
+const { x87: X87, sse: SSE, avx: AVX } = COMPONENT;
+
+/** Linux: fpu__restore_sig. A component that the image says is not there becomes its initial configuration. */
 function restoreFloatingPoint(process: LinuxProcess, thread: LinuxThread, address: number): void {
   const { cpu } = thread;
   const image = process.memory.readBytes(address, FXSAVE_SIZE);
   const view = new DataView(image.buffer);
-  setFxsaveImage(cpu, image);
+  const marked = view.getUint32(SW_BYTES, true) === MAGIC1 && view.getUint32(SW_BYTES + 16, true) === XSAVE_SIZE;
+  const extended = marked && process.memory.readU32(address + XSAVE_SIZE) === MAGIC2;
+  const present = extended ? Number(process.memory.readU64(address + FXSAVE_SIZE) & 7n) : X87 | SSE;
+  const upper = extended ? process.memory.readBytes(address + XSAVE_AVX, 256) : undefined;
+  setFxsaveImage(cpu, present & X87 ? image : initialX87());
   cpu.mxcsr = view.getUint32(24, true) & MXCSR_MASK;
-  for (let i = 0; i < 16; i++) cpu.vector(i).set(image.subarray(160 + i * 16, 176 + i * 16));
-  const extended = view.getUint32(SW_BYTES, true) === MAGIC1 && view.getUint32(SW_BYTES + 16, true) === XSAVE_SIZE;
-  if (!extended || process.memory.readU32(address + XSAVE_SIZE) !== MAGIC2) return;
-  const present = process.memory.readU64(address + FXSAVE_SIZE);
-  const upper = process.memory.readBytes(address + XSAVE_AVX, 256);
   for (let i = 0; i < 16; i++) {
-    const half = cpu.vector(i).subarray(16, 32);
-    if (present & 4n) half.set(upper.subarray(i * 16, i * 16 + 16));
-    else half.fill(0);
+    const vector = cpu.vector(i);
+    vector.fill(0, 0, 32);
+    if (present & SSE) vector.set(image.subarray(160 + i * 16, 176 + i * 16));
+    if (upper !== undefined && present & AVX) vector.set(upper.subarray(i * 16, i * 16 + 16), 16);
   }
+}
+
+/** A frame without floating-point state: all of it is as at the start of a program (Linux: fpu__clear_user_states). */
+function resetFloatingPoint({ cpu }: LinuxThread): void {
+  setFxsaveImage(cpu, initialX87());
+  cpu.mxcsr = MXCSR_DEFAULT;
+  for (let i = 0; i < 16; i++) cpu.vector(i).fill(0);
 }
 
 /**
@@ -169,6 +181,7 @@ export function returnFromHandler(process: LinuxProcess, thread: LinuxThread): v
   const get = (offset: number): bigint => view.getBigUint64(offset, true);
   const fpstate = Number(get(SIGCONTEXT + CTX.fpstate));
   if (fpstate !== 0) restoreFloatingPoint(process, thread, fpstate);
+  else resetFloatingPoint(thread);
   for (const [i, register] of CONTEXT_ORDER.entries()) cpu.gpr[register] = get(SIGCONTEXT + i * 8);
   cpu.rip64 = get(SIGCONTEXT + CTX.rip);
   cpu.rflags = get(SIGCONTEXT + CTX.eflags) & (0xcd5n | OTHER_FLAGS);

@@ -132,9 +132,11 @@ export interface Remainder {
 export function remainder(op: Operation, a: Float80, b: Float80, nearest: boolean): Remainder {
   const whole = (value: Float80): Remainder => ({ value, quotient: 0, complete: true });
   const none = (value: Float80): Remainder => ({ value, quotient: undefined, complete: true });
+  const [classA, classB] = [classify(a), classify(b)];
+  // By zero: #I comes before #D.
+  if (classA === "denormal" && classB === "zero") return none(op.invalid());
   const nan = op.checkOperands(a, b);
   if (nan !== undefined) return none(nan);
-  const [classA, classB] = [classify(a), classify(b)];
   if (classA === "infinity" || classB === "zero") return none(op.invalid());
   if (classA === "zero" || classB === "infinity") {
     return whole(classA === "denormal" ? op.round(a.sign, magnitudeOf(a).m, magnitudeOf(a).e) : a);

@@ -189,9 +189,10 @@ function partialRemainder(nearest: boolean): Handler {
     const op = new Operation(registers.control);
     const { value, quotient, complete } = arithmetic.remainder(op, registers.get(0), registers.get(1), nearest);
     registers.finish(op);
+    registers.setCondition(0, CONDITION.C2);
     if (op.aborted) return;
     registers.set(0, value);
-    if (quotient === undefined) return registers.setCondition(0, CONDITION.C2);
+    if (quotient === undefined) return;
     const bits =
       (quotient & 4 ? CONDITION.C0 : 0) | (quotient & 2 ? CONDITION.C3 : 0) | (quotient & 1 ? CONDITION.C1 : 0);
     registers.setCondition(bits | (complete ? 0 : CONDITION.C2));
@@ -366,7 +367,8 @@ function loading(load: (step: X87Step) => (op: Operation) => Float80): Handler {
     const op = new Operation(registers.control);
     const value = convert(op);
     registers.finish(op);
-    if (!op.aborted) registers.push(value);
+    // An unmasked #D comes with the value loaded, as hardware does it.
+    if (!op.aborted || op.flags === X87_FLAG.DE) registers.push(value);
   };
 }
 
@@ -516,9 +518,13 @@ for (const [name, holds] of CONDITIONS) {
   }
 }
 
-define("Ffree", (step) => step.registers.free(register(step, 0)));
-define("Ffreep", (step) => {
+function free(step: X87Step): void {
+  step.registers.setCondition(0, CONDITION.C1);
   step.registers.free(register(step, 0));
+}
+define("Ffree", free);
+define("Ffreep", (step) => {
+  free(step);
   step.registers.pop();
 });
 define("Fincstp", ({ registers }) => {

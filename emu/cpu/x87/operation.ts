@@ -154,12 +154,17 @@ export class Operation {
     return { infinite: false, m: cut.m, e };
   }
 
-  /** The response to an unmasked #O or #U; undefined if it is masked, or the adjusted exponent is out of range too. */
+  /** The response to an unmasked #O or #U: the exponent adjusted (SDM Vol. 1, 8.5.4); undefined if it is masked. */
   #adjusted(cut: Cut, e: number, exponent: number, flag: number, format: Format, by: number): Rounded | undefined {
     if (this.isMasked(flag)) return undefined;
     this.raise(flag);
     if (by === 0) return { infinite: false, m: cut.m, e };
-    if (exponent + by > format.max || exponent + by < format.min) return undefined;
+    if (exponent + by > format.max || exponent + by < format.min) {
+      // Still out of range, which FSCALE alone can bring about (SDM Vol. 2A, FSCALE).
+      this.raise(X87_FLAG.PE);
+      this.roundedUp = flag === X87_FLAG.OE;
+      return { infinite: this.roundedUp, m: 0n, e: 0 };
+    }
     return this.#done(cut, e + by);
   }
 
