@@ -232,15 +232,15 @@ class RegionEmitter {
 
   #branch(block: RegionBlock, condition: I32Expr): void {
     const t = this.translator;
-    const { knowledge } = t;
+    const { knowledge, dirty } = t;
     t.plainIf(
       condition,
       () => {
-        t.knowledge = copyOf(knowledge);
+        t.restore(copyOf(knowledge), dirty);
         this.#go(block, block.target);
       },
       () => {
-        t.knowledge = copyOf(knowledge);
+        t.restore(copyOf(knowledge), dirty);
         this.#go(block, block.next);
       },
     );

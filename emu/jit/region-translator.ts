@@ -164,10 +164,15 @@ export class RegionTranslator extends FlagTranslator {
 
   /** Starts a block with what is known there. */
   begin(knowledge: Knowledge, dirty: RegisterMask): void {
-    this.knowledge = knowledge;
     this.use = { reads: 0, defines: 0, dirties: 0 };
+    this.restore(knowledge, dirty);
+  }
+
+  /** Goes back to a point of the code from which another path has been written meanwhile. */
+  restore(knowledge: Knowledge, dirty: RegisterMask): void {
+    this.knowledge = knowledge;
     this.dirty = dirty;
-    // Another path may have given back what this one still needs.
+    // The other path may have given back locals that this one still needs.
     const needed = localsOf(knowledge.pending);
     for (const [type, list] of this.#free) {
       for (const index of list) if (needed.has(index)) this.#taken.push({ type, index });
