@@ -14,6 +14,7 @@ import { Profiler } from "../observe/profile/profiler.ts";
 import { printRoad, type RoadFilter, roadJson } from "../observe/road/print.ts";
 import { Road } from "../observe/road/road.ts";
 import { ChromeTrace } from "../observe/trace/chrome.ts";
+import { GoTrace } from "../observe/trace/go-trace.ts";
 import { Timeline } from "../observe/trace/timeline.ts";
 import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
 import { describeCode } from "../syscalls/exceptions.ts";
@@ -63,7 +64,7 @@ export function addObserveCommands(program: Command, about: { file?: string }): 
       .option("-E, --env <NAME=VALUE>", "set a variable of the guest's environment (may be repeated)", collect, [])
       .option("--clear-env", "start from an empty environment instead of the host's")
       .option("--cpus <N>", "CPUs that the guest sees (default: the host's)")
-      .option("--cpu <MODEL>", "x86-64-v1 to v3, or features to drop, like -sse4_2 (default: x86-64-v2)")
+      .option("--cpu <MODEL>", "x86-64-v1 to v3, or features to drop, like -sse4_2 (default: x86-64-v3)")
       .option("--memory <SIZE>", "guest memory limit, like 512M or 2G")
       .option("--address-space <LAYOUT>", "compact, or linux: the addresses that Linux would give; slower", "compact");
   const act = <T extends MachineOptions>(
@@ -87,7 +88,7 @@ export function addObserveCommands(program: Command, about: { file?: string }): 
   act<MachineOptions>(
     observe("trace", "run a Go program and write a timeline of its threads, Ps and goroutines").requiredOption(
       "-o, --output <FILE>",
-      "out.json for Perfetto and chrome://tracing, out.html for a page of its own",
+      "out.json for Perfetto and chrome://tracing, out.html for a page of its own, out.trace for `go tool trace`",
     ),
     trace,
   );
@@ -225,14 +226,25 @@ async function road(file: string, args: string[], options: RoadOptions): Promise
 /** `goemu trace`. */
 async function trace(file: string, args: string[], options: MachineOptions): Promise<number> {
   const path = options.output as string;
-  const isPage = /\.html?$/i.test(path);
-  if (!isPage && !/\.json$/i.test(path))
-    throw new CliError(`-o: ${path} is neither .json nor .html (name it by what it is to be)`);
+  const kind = /\.(html|json|trace)$/i.exec(path)?.[1].toLowerCase();
+  if (kind === undefined) {
+    throw new CliError(`-o: ${path} is neither .json, .html nor .trace (name it by what it is to be)`);
+  }
   const { machine, host } = createMachine(file, args, options);
   const scheduler = new SchedulerEvents(machine);
   const output = openOutput(path);
   const write = (text: string): void => output.write(text);
-  const sink = isPage ? new HtmlPage(write, `goemu trace ${[file, ...args].join(" ")}`) : new ChromeTrace(write);
+  if (kind === "trace") {
+    const recorded = new GoTrace(scheduler, (bytes) => output.writeBytes(bytes));
+    try {
+      return await runMachine(file, machine, host);
+    } finally {
+      recorded.close();
+      output.close();
+    }
+  }
+  const sink =
+    kind === "html" ? new HtmlPage(write, `goemu trace ${[file, ...args].join(" ")}`) : new ChromeTrace(write);
   const timeline = new Timeline(scheduler, sink);
   try {
     return await runMachine(file, machine, host);
