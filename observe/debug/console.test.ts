@@ -40,8 +40,8 @@ describe("goemu debug", { timeout: 90_000 }, () => {
       "goroutine 1",
       "sched",
       "threads",
-      "finish",
       "delete",
+      "finish",
       "continue",
     ]);
     expect(stderr).toBe("");

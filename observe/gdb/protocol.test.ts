@@ -131,6 +131,7 @@ test("a client that goes away leaves the guest as it was before", { timeout: 60_
 test("the exit status and the signal of the end are told", { timeout: 60_000 }, async () => {
   const [guest, client] = await start("fixtures/bin/args-env-exit");
   await client.ask("qSupported:multiprocess+");
+  expect(await client.ask("QPassSignals:10")).toBe("OK");
   expect(await client.ask("vCont;c")).toMatch(/^W03;process:[0-9a-f]+$/);
   expect(await guest.status()).toBe(3);
   const [killed, killer] = await start(WORK);
