@@ -1,48 +1,68 @@
-import { i32, i64, type I64Expr, select } from "../wasm/expr.ts";
-import { REG } from "../cpu/state.ts";
 import { VECTOR } from "../cpu/exits.ts";
+import { REG } from "../cpu/state.ts";
 import { PROT_WRITE } from "../layout.ts";
+import { type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import { define } from "./table.ts";
 import { CC, loadInt, type Translator, type Width } from "./translator.ts";
 
 /** CF as an i64 0 or 1. */
 const carry = (e: Translator): I64Expr => i64.extendI32U(e.condition(CC.B));
 
-define("Add", "Vol. 2A, ADD", (e) => {
-  const width = e.width(0);
-  const b = e.read(1);
-  const { old, set } = e.update(0);
-  const result = e.let(e.cut(i64.add(old, b), width));
-  set(result);
-  e.flagsAdd(width, old, b, result);
-}, { lockable: true });
+define(
+  "Add",
+  "Vol. 2A, ADD",
+  (e) => {
+    const width = e.width(0);
+    const b = e.read(1);
+    const { old, set } = e.update(0);
+    const result = e.let(e.cut(i64.add(old, b), width));
+    set(result);
+    e.flagsAdd(width, old, b, result);
+  },
+  { lockable: true },
+);
 
-define("Adc", "Vol. 2A, ADC", (e) => {
-  const width = e.width(0);
-  const b = e.read(1);
-  const { old, set } = e.update(0);
-  const result = e.let(e.cut(i64.add(i64.add(old, b), carry(e)), width));
-  set(result);
-  e.flagsAdd(width, old, b, result);
-}, { lockable: true });
+define(
+  "Adc",
+  "Vol. 2A, ADC",
+  (e) => {
+    const width = e.width(0);
+    const b = e.read(1);
+    const { old, set } = e.update(0);
+    const result = e.let(e.cut(i64.add(i64.add(old, b), carry(e)), width));
+    set(result);
+    e.flagsAdd(width, old, b, result);
+  },
+  { lockable: true },
+);
 
-define("Sub", "Vol. 2B, SUB", (e) => {
-  const width = e.width(0);
-  const b = e.read(1);
-  const { old, set } = e.update(0);
-  const result = e.let(e.cut(i64.sub(old, b), width));
-  set(result);
-  e.flagsSub(width, old, b, result);
-}, { lockable: true });
+define(
+  "Sub",
+  "Vol. 2B, SUB",
+  (e) => {
+    const width = e.width(0);
+    const b = e.read(1);
+    const { old, set } = e.update(0);
+    const result = e.let(e.cut(i64.sub(old, b), width));
+    set(result);
+    e.flagsSub(width, old, b, result);
+  },
+  { lockable: true },
+);
 
-define("Sbb", "Vol. 2B, SBB", (e) => {
-  const width = e.width(0);
-  const b = e.read(1);
-  const { old, set } = e.update(0);
-  const result = e.let(e.cut(i64.sub(i64.sub(old, b), carry(e)), width));
-  set(result);
-  e.flagsSub(width, old, b, result);
-}, { lockable: true });
+define(
+  "Sbb",
+  "Vol. 2B, SBB",
+  (e) => {
+    const width = e.width(0);
+    const b = e.read(1);
+    const { old, set } = e.update(0);
+    const result = e.let(e.cut(i64.sub(i64.sub(old, b), carry(e)), width));
+    set(result);
+    e.flagsSub(width, old, b, result);
+  },
+  { lockable: true },
+);
 
 define("Cmp", "Vol. 2A, CMP", (e) => {
   const width = e.width(0);
@@ -51,13 +71,18 @@ define("Cmp", "Vol. 2A, CMP", (e) => {
   e.flagsSub(width, a, b, e.let(e.cut(i64.sub(a, b), width)));
 });
 
-define("Neg", "Vol. 2B, NEG", (e) => {
-  const width = e.width(0);
-  const { old, set } = e.update(0);
-  const result = e.let(e.cut(i64.sub(i64.const(0), old), width));
-  set(result);
-  e.flagsSub(width, i64.const(0), old, result);
-}, { lockable: true });
+define(
+  "Neg",
+  "Vol. 2B, NEG",
+  (e) => {
+    const width = e.width(0);
+    const { old, set } = e.update(0);
+    const result = e.let(e.cut(i64.sub(i64.const(0), old), width));
+    set(result);
+    e.flagsSub(width, i64.const(0), old, result);
+  },
+  { lockable: true },
+);
 
 define("Inc", "Vol. 2A, INC", (e) => incDec(e, 1), { lockable: true });
 define("Dec", "Vol. 2A, DEC", (e) => incDec(e, -1), { lockable: true });
@@ -70,44 +95,57 @@ function incDec(e: Translator, delta: 1 | -1): void {
   e.flagsIncDec(width, result, delta);
 }
 
-define("Xadd", "Vol. 2C, XADD", (e) => {
-  const width = e.width(0);
-  const b = e.read(1);
-  const { old, set } = e.update(0);
-  const result = e.let(e.cut(i64.add(old, b), width));
-  // With one register as both operands the sum wins, so that it is written last; memory must come first.
-  if (e.isMemory(0)) set(result);
-  e.write(1, old);
-  if (!e.isMemory(0)) set(result);
-  e.flagsAdd(width, old, b, result);
-}, { lockable: true });
+define(
+  "Xadd",
+  "Vol. 2C, XADD",
+  (e) => {
+    const width = e.width(0);
+    const b = e.read(1);
+    const { old, set } = e.update(0);
+    const result = e.let(e.cut(i64.add(old, b), width));
+    // With one register as both operands the sum wins, so that it is written last; memory must come first.
+    if (e.isMemory(0)) set(result);
+    e.write(1, old);
+    if (!e.isMemory(0)) set(result);
+    e.flagsAdd(width, old, b, result);
+  },
+  { lockable: true },
+);
 
-define("Cmpxchg", "Vol. 2A, CMPXCHG", (e) => {
-  const width = e.width(0);
-  const replacement = e.read(1);
-  const expected = e.let(e.gpr(REG.RAX, width));
-  const { old, set } = e.update(0);
-  const equal = e.let(i64.eq(old, expected));
-  if (e.isMemory(0)) set(select(equal, replacement, old));
-  else e.if(equal, () => set(replacement));
-  // The accumulator is written only on a mismatch: a 32-bit write would clear its upper half.
-  e.if(i32.eqz(equal), () => e.setGpr(REG.RAX, old, width));
-  e.flagsSub(width, expected, old, e.let(e.cut(i64.sub(expected, old), width)));
-}, { lockable: true });
+define(
+  "Cmpxchg",
+  "Vol. 2A, CMPXCHG",
+  (e) => {
+    const width = e.width(0);
+    const replacement = e.read(1);
+    const expected = e.let(e.gpr(REG.RAX, width));
+    const { old, set } = e.update(0);
+    const equal = e.let(i64.eq(old, expected));
+    if (e.isMemory(0)) set(select(equal, replacement, old));
+    else e.if(equal, () => set(replacement));
+    // The accumulator is written only on a mismatch: a 32-bit write would clear its upper half.
+    e.if(i32.eqz(equal), () => e.setGpr(REG.RAX, old, width));
+    e.flagsSub(width, expected, old, e.let(e.cut(i64.sub(expected, old), width)));
+  },
+  { lockable: true },
+);
 
 define("Cmpxchg8b", "Vol. 2A, CMPXCHG8B/CMPXCHG16B", (e) => cmpxchgPair(e, 32), { lockable: true });
-define("Cmpxchg16b", "Vol. 2A, CMPXCHG8B/CMPXCHG16B", (e) => {
-  e.requireAligned(e.let(e.linearAddress()), 16);
-  cmpxchgPair(e, 64);
-}, { lockable: true });
+define(
+  "Cmpxchg16b",
+  "Vol. 2A, CMPXCHG8B/CMPXCHG16B",
+  (e) => {
+    e.requireAligned(e.let(e.linearAddress()), 16);
+    cmpxchgPair(e, 64);
+  },
+  { lockable: true },
+);
 
 function cmpxchgPair(e: Translator, half: Width): void {
   const host = e.access(e.linearAddress(), half / 4, PROT_WRITE);
   const low = e.let(loadInt(half, host));
   const high = e.let(loadInt(half, host, half / 8));
-  const equal = e.let(
-    i32.and(i64.eq(low, e.gpr(REG.RAX, half)), i64.eq(high, e.gpr(REG.RDX, half))),
-  );
+  const equal = e.let(i32.and(i64.eq(low, e.gpr(REG.RAX, half)), i64.eq(high, e.gpr(REG.RDX, half))));
   e.if(
     equal,
     () => {

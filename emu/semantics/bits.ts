@@ -1,5 +1,5 @@
-import { I64, type I32Expr, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import { REG } from "../cpu/state.ts";
+import { type I32Expr, I64, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import { define } from "./table.ts";
 import type { Translator, Width } from "./translator.ts";
 
@@ -52,11 +52,11 @@ function countZeros(e: Translator, count: (value: I64Expr, width: Width) => I64E
   e.write(0, result);
   e.flagsExplicit({ cf: i64.eqz(value), zf: i64.eqz(result) });
 }
-define("Lzcnt", "Vol. 2A, LZCNT", (e) =>
-  countZeros(e, (value, width) => i64.sub(i64.clz(value), n(64 - width))),
-);
+define("Lzcnt", "Vol. 2A, LZCNT", (e) => countZeros(e, (value, width) => i64.sub(i64.clz(value), n(64 - width))));
 define("Tzcnt", "Vol. 2B, TZCNT", (e) =>
-  countZeros(e, (value, width) => (width === 64 ? i64.ctz(value) : i64.ctz(i64.or(value, i64.const(1n << BigInt(width)))))),
+  countZeros(e, (value, width) =>
+    width === 64 ? i64.ctz(value) : i64.ctz(i64.or(value, i64.const(1n << BigInt(width)))),
+  ),
 );
 
 define("Popcnt", "Vol. 2B, POPCNT", (e) => {
@@ -91,11 +91,7 @@ define("Andn", "Vol. 2A, ANDN", (e) => {
 });
 
 /** BLSI, BLSMSK, BLSR: CF tells whether the source was (or was not) zero. */
-function lowestSet(
-  e: Translator,
-  compute: (value: I64Expr) => I64Expr,
-  carry: (value: I64Expr) => I32Expr,
-): void {
+function lowestSet(e: Translator, compute: (value: I64Expr) => I64Expr, carry: (value: I64Expr) => I32Expr): void {
   const width = e.width(0);
   const value = e.read(1);
   const result = e.let(e.cut(compute(value), width));
@@ -104,7 +100,11 @@ function lowestSet(
 }
 const isZero = (value: I64Expr): I32Expr => i64.eqz(value);
 define("Blsi", "Vol. 2A, BLSI", (e) =>
-  lowestSet(e, (v) => i64.and(v, i64.sub(n(0), v)), (v) => i64.ne(v, n(0))),
+  lowestSet(
+    e,
+    (v) => i64.and(v, i64.sub(n(0), v)),
+    (v) => i64.ne(v, n(0)),
+  ),
 );
 define("Blsmsk", "Vol. 2A, BLSMSK", (e) => lowestSet(e, (v) => i64.xor(v, i64.sub(v, n(1))), isZero));
 define("Blsr", "Vol. 2A, BLSR", (e) => lowestSet(e, (v) => i64.and(v, i64.sub(v, n(1))), isZero));

@@ -15,36 +15,51 @@ function requireCanonical(e: Translator, target: I64Expr): void {
   e.raiseIf(i64.ne(extended, target), VECTOR.GP);
 }
 
-define("Jmp", "Vol. 2A, JMP", (e) => {
-  if (e.operand(0).kind === "branch") {
-    e.jumpDirect();
-    return;
-  }
-  const target = e.read(0);
-  requireCanonical(e, target);
-  e.jumpTo(target);
-}, ENDS);
+define(
+  "Jmp",
+  "Vol. 2A, JMP",
+  (e) => {
+    if (e.operand(0).kind === "branch") {
+      e.jumpDirect();
+      return;
+    }
+    const target = e.read(0);
+    requireCanonical(e, target);
+    e.jumpTo(target);
+  },
+  ENDS,
+);
 
-define("Call", "Vol. 2A, CALL", (e) => {
-  if (e.operand(0).kind === "branch") {
+define(
+  "Call",
+  "Vol. 2A, CALL",
+  (e) => {
+    if (e.operand(0).kind === "branch") {
+      e.push(e.nextAddress(), 64);
+      e.jumpDirect();
+      return;
+    }
+    const target = e.read(0);
+    requireCanonical(e, target);
     e.push(e.nextAddress(), 64);
-    e.jumpDirect();
-    return;
-  }
-  const target = e.read(0);
-  requireCanonical(e, target);
-  e.push(e.nextAddress(), 64);
-  e.jumpTo(target);
-}, ENDS);
+    e.jumpTo(target);
+  },
+  ENDS,
+);
 
-define("Ret", "Vol. 2B, RET", (e) => {
-  const top = e.let(e.gpr(REG.RSP));
-  const target = e.load(top, 64);
-  requireCanonical(e, target);
-  const released = e.instruction.operands.length > 0 ? i64.and(e.immediate(0), n(0xffff)) : n(0);
-  e.setGpr(REG.RSP, i64.add(i64.add(top, n(8)), released));
-  e.jumpTo(target);
-}, { ends: true, returns: true });
+define(
+  "Ret",
+  "Vol. 2B, RET",
+  (e) => {
+    const top = e.let(e.gpr(REG.RSP));
+    const target = e.load(top, 64);
+    requireCanonical(e, target);
+    const released = e.instruction.operands.length > 0 ? i64.and(e.immediate(0), n(0xffff)) : n(0);
+    e.setGpr(REG.RSP, i64.add(i64.add(top, n(8)), released));
+    e.jumpTo(target);
+  },
+  { ends: true, returns: true },
+);
 
 for (const [cc, suffix] of CONDITIONS.entries()) {
   define(`J${suffix}`, "Vol. 2A, Jcc", (e) => e.jumpIf(e.condition(cc)), ENDS);
@@ -54,11 +69,7 @@ define("Jrcxz", "Vol. 2A, Jcc", (e) => e.jumpIf(i64.eqz(e.gpr(REG.RCX))), ENDS);
 define("Jecxz", "Vol. 2A, Jcc", (e) => e.jumpIf(i64.eqz(e.gpr(REG.RCX, 32))), ENDS);
 
 /** Loops that count in ECX under prefix 67. */
-const NARROW_LOOPS = new Set<Code>([
-  Code.Loop_rel8_64_ECX,
-  Code.Loope_rel8_64_ECX,
-  Code.Loopne_rel8_64_ECX,
-]);
+const NARROW_LOOPS = new Set<Code>([Code.Loop_rel8_64_ECX, Code.Loope_rel8_64_ECX, Code.Loopne_rel8_64_ECX]);
 
 /** LOOP, LOOPE, LOOPNE: flags are neither read (but for ZF) nor written. */
 function loop(e: Translator, zf: boolean | undefined): void {
@@ -79,23 +90,57 @@ define(["Ud0", "Ud1", "Ud2"], "Vol. 2B, UD", (e) => e.raise(VECTOR.UD), ENDS);
 define("Int3", "Vol. 2A, INT n/INTO/INT3/INT1", (e) => e.raise(VECTOR.BP), ENDS);
 define("Int1", "Vol. 2A, INT n/INTO/INT3/INT1", (e) => e.raise(VECTOR.DB), ENDS);
 // User mode may not use the gates of other vectors; Linux leaves 3 and 4 open (arch/x86/kernel/idt.c, def_idts).
-define("Int", "Vol. 2A, INT n/INTO/INT3/INT1", (e) => {
-  const vector = Number(e.operand(0).value & 0xffn);
-  e.raise(vector === 3 ? VECTOR.BP : vector === 4 ? VECTOR.OF : VECTOR.GP);
-}, { ends: true, immediateInForm: true });
+define(
+  "Int",
+  "Vol. 2A, INT n/INTO/INT3/INT1",
+  (e) => {
+    const vector = Number(e.operand(0).value & 0xffn);
+    e.raise(vector === 3 ? VECTOR.BP : vector === 4 ? VECTOR.OF : VECTOR.GP);
+  },
+  { ends: true, immediateInForm: true },
+);
 
 /** Privileged instructions fault with #GP(0) in user mode. */
 const PRIVILEGED = [
-  "Hlt", "Cli", "Sti", "In", "Out", "Lgdt", "Lidt", "Lldt", "Ltr",
-  "Lmsw", "Clts", "Invd", "Wbinvd", "Invlpg", "Rdmsr", "Wrmsr", "Rdpmc", "Swapgs", "Sysretq", "Sysret", "Sysexit",
-  "Sysexitq", "Iretq", "Iretd", "Iret", "Invpcid", "Xsetbv", "Monitor", "Mwait",
+  "Hlt",
+  "Cli",
+  "Sti",
+  "In",
+  "Out",
+  "Lgdt",
+  "Lidt",
+  "Lldt",
+  "Ltr",
+  "Lmsw",
+  "Clts",
+  "Invd",
+  "Wbinvd",
+  "Invlpg",
+  "Rdmsr",
+  "Wrmsr",
+  "Rdpmc",
+  "Swapgs",
+  "Sysretq",
+  "Sysret",
+  "Sysexit",
+  "Sysexitq",
+  "Iretq",
+  "Iretd",
+  "Iret",
+  "Invpcid",
+  "Xsetbv",
+  "Monitor",
+  "Mwait",
 ] as const;
 define(PRIVILEGED, "Vol. 3A, 5.9", (e) => e.raise(VECTOR.GP), ENDS);
 for (const name of ["Insb", "Insw", "Insd", "Outsb", "Outsw", "Outsd"] as const) {
   defineString(name, "Vol. 3A, 5.9", (e) => e.raise(VECTOR.GP));
 }
 
-for (const [name, base] of [["fs", STATE.fsBase], ["gs", STATE.gsBase]] as const) {
+for (const [name, base] of [
+  ["fs", STATE.fsBase],
+  ["gs", STATE.gsBase],
+] as const) {
   define(`Rd${name}base`, "Vol. 2B, RDFSBASE/RDGSBASE", (e) => e.write(0, e.state(base, 64)));
   define(`Wr${name}base`, "Vol. 2D, WRFSBASE/WRGSBASE", (e) => {
     const value = e.read(0);
@@ -105,8 +150,21 @@ for (const [name, base] of [["fs", STATE.fsBase], ["gs", STATE.gsBase]] as const
 }
 
 const NOTHING = [
-  "Nop", "Endbr64", "Endbr32", "Prefetch", "Prefetchw", "Prefetchwt1", "Prefetchnta", "Prefetcht0", "Prefetcht1",
-  "Prefetcht2", "Lfence", "Sfence", "Mfence", "Serialize", "Reservednop",
+  "Nop",
+  "Endbr64",
+  "Endbr32",
+  "Prefetch",
+  "Prefetchw",
+  "Prefetchwt1",
+  "Prefetchnta",
+  "Prefetcht0",
+  "Prefetcht1",
+  "Prefetcht2",
+  "Lfence",
+  "Sfence",
+  "Mfence",
+  "Serialize",
+  "Reservednop",
 ] as const;
 define(NOTHING, "Vol. 2B, NOP; PREFETCHh; LFENCE; MFENCE; SFENCE; Vol. 2A, ENDBR64", () => {});
 

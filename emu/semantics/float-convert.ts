@@ -35,8 +35,8 @@ import type { Translator } from "./translator.ts";
 import {
   enterMmx,
   isMmx,
-  raisePending,
   lastImmediate,
+  raisePending,
   readPart,
   readParts,
   shuffleLanes,

@@ -14,10 +14,15 @@ define("And", "Vol. 2A, AND", (e) => logic(e, i64.and), { lockable: true });
 define("Or", "Vol. 2B, OR", (e) => logic(e, i64.or), { lockable: true });
 define("Xor", "Vol. 2C, XOR", (e) => logic(e, i64.xor), { lockable: true });
 
-define("Not", "Vol. 2B, NOT", (e) => {
-  const { old, set } = e.update(0);
-  set(e.cut(i64.xor(old, i64.const(-1)), e.width(0)));
-}, { lockable: true });
+define(
+  "Not",
+  "Vol. 2B, NOT",
+  (e) => {
+    const { old, set } = e.update(0);
+    set(e.cut(i64.xor(old, i64.const(-1)), e.width(0)));
+  },
+  { lockable: true },
+);
 
 define("Test", "Vol. 2B, TEST", (e) => {
   const a = e.read(0);

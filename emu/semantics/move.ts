@@ -1,14 +1,31 @@
 import { Code, Mnemonic } from "iced-x86";
-import { I64, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import { OTHER_FLAGS, REG, STATE } from "../cpu/state.ts";
 import { PROT_READ, PROT_WRITE } from "../layout.ts";
+import { I64, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import { define } from "./table.ts";
 import { CC, type FlagValues, loadInt, type Translator, type Width } from "./translator.ts";
 
 const n = (value: number): I64Expr => i64.const(value);
 
 /** Condition suffixes in the order of their codes. */
-export const CONDITIONS = ["o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g"] as const;
+export const CONDITIONS = [
+  "o",
+  "no",
+  "b",
+  "ae",
+  "e",
+  "ne",
+  "be",
+  "a",
+  "s",
+  "ns",
+  "p",
+  "np",
+  "l",
+  "ge",
+  "le",
+  "g",
+] as const;
 
 define("Mov", "Vol. 2B, MOV", (e) => {
   if (e.operand(0).registerClass === "segment") {
@@ -30,15 +47,22 @@ const SELECTORS = [0, 0x33, 0x2b, 0, 0, 0];
 const isFlatSelector = (selector: I64Expr) => i32.or(i64.leU(selector, n(3)), i64.eq(selector, n(0x2b)));
 
 define("Movzx", "Vol. 2B, MOVZX", (e) => e.write(0, e.read(1)));
-define(["Movsx", "Movsxd"], "Vol. 2B, MOVSX/MOVSXD", (e) => e.write(0, e.cut(e.signExtend(e.read(1), e.width(1)), e.width(0))));
+define(["Movsx", "Movsxd"], "Vol. 2B, MOVSX/MOVSXD", (e) =>
+  e.write(0, e.cut(e.signExtend(e.read(1), e.width(1)), e.width(0))),
+);
 define("Lea", "Vol. 2A, LEA", (e) => e.write(0, e.cut(e.addressOffset(), e.width(0))));
 
-define("Xchg", "Vol. 2C, XCHG", (e) => {
-  const b = e.read(1);
-  const { old, set } = e.update(0);
-  set(b);
-  e.write(1, old);
-}, { lockable: true });
+define(
+  "Xchg",
+  "Vol. 2C, XCHG",
+  (e) => {
+    const b = e.read(1);
+    const { old, set } = e.update(0);
+    set(b);
+    e.write(1, old);
+  },
+  { lockable: true },
+);
 
 for (const [cc, suffix] of CONDITIONS.entries()) {
   const name = suffix as "e";

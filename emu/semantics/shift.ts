@@ -1,4 +1,4 @@
-import { I64, type I32Expr, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
+import { type I32Expr, I64, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import { define } from "./table.ts";
 import { CC, type Translator, type Width } from "./translator.ts";
 
@@ -30,11 +30,7 @@ define(["Shl", "Sal"], "Vol. 2B, SAL/SAR/SHL/SHR", (e) =>
   shift(e, (value, count, width) => {
     const result = e.let(e.cut(i64.shl(value, count), width));
     // For counts above the width of 8- and 16-bit operands CF is 0: nothing is left to shift out.
-    const cf = e.let(
-      width === 64
-        ? bit(value, i64.sub(n(64), count))
-        : bit(i64.shl(value, count), n(width)),
-    );
+    const cf = e.let(width === 64 ? bit(value, i64.sub(n(64), count)) : bit(i64.shl(value, count), n(width)));
     return { result, cf, of: i32.xor(cf, e.signBit(result, width)) };
   }),
 );

@@ -49,7 +49,15 @@ function add(
     const mnemonic = Mnemonic[name];
     if (mnemonic === undefined) throw new Error(`the decoder knows no ${name}`);
     if (table.has(mnemonic)) throw new Error(`${name} is defined twice`);
-    table.set(mnemonic, { sdm, emit, ends: false, returns: false, immediateInForm: false, lockable: false, ...options });
+    table.set(mnemonic, {
+      sdm,
+      emit,
+      ends: false,
+      returns: false,
+      immediateInForm: false,
+      lockable: false,
+      ...options,
+    });
   }
 }
 

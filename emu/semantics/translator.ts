@@ -1,7 +1,19 @@
 import { STATE } from "../cpu/state.ts";
 import type { Instruction, Operand } from "../decode/instruction.ts";
 import { PROT_READ, PROT_WRITE } from "../layout.ts";
-import { type Expr, type F32Expr, type F64Expr, f32, f64, type I32Expr, type I64Expr, i32, i64, type V128Expr, type ValType } from "../wasm/expr.ts";
+import {
+  type Expr,
+  type F32Expr,
+  type F64Expr,
+  f32,
+  f64,
+  type I32Expr,
+  type I64Expr,
+  i32,
+  i64,
+  type V128Expr,
+  type ValType,
+} from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { v128 } from "../wasm/simd.ts";
 
@@ -19,7 +31,24 @@ export interface FlagValues {
 }
 
 /** Condition codes: the low four bits of Jcc, SETcc and CMOVcc opcodes (SDM Vol. 2A, appendix B.1.4.7). */
-export const CC = { O: 0, NO: 1, B: 2, AE: 3, E: 4, NE: 5, BE: 6, A: 7, S: 8, NS: 9, P: 10, NP: 11, L: 12, GE: 13, LE: 14, G: 15 } as const;
+export const CC = {
+  O: 0,
+  NO: 1,
+  B: 2,
+  AE: 3,
+  E: 4,
+  NE: 5,
+  BE: 6,
+  A: 7,
+  S: 8,
+  NS: 9,
+  P: 10,
+  NP: 11,
+  L: 12,
+  GE: 13,
+  LE: 14,
+  G: 15,
+} as const;
 
 /** Ones in the low `width` bits. */
 export const maskOf = (width: number): bigint => (1n << BigInt(width)) - 1n;
