@@ -42,7 +42,7 @@ describe("goemu road", () => {
     [["road", "--only", "(", work], /^goemu: --only: "\(" is no regular expression/],
     [["road", "--depth", "x", work], /^goemu: --depth: "x" is no number/],
     [["road", fixturePath("manifest.json")], /^goemu: .*manifest\.json/],
-    [["trace", "-o", "x.txt", work], /^goemu: -o: x\.txt is neither \.json nor \.html/],
+    [["trace", "-o", "x.txt", work], /^goemu: -o: x\.txt is neither \.json, \.html nor \.trace/],
     [["trace", "-o", "/nowhere/x.json", work], /^goemu: -o: cannot write \/nowhere\/x\.json: ENOENT/],
     [["profile", "-o", file("x"), "--format", "gif", work], /^goemu: --format: "gif" is unknown/],
   ])("says in a line what is wrong with %j", (args, message) => {

@@ -467,6 +467,14 @@ export class GoRuntime {
     return walkStack(this.#memory, this.symbols, this.position(g), limit);
   }
 
+  /** The one frame of a function that starts at `pc`; for a wrapper of a `go` statement that of what it calls. */
+  frameAt(pc: number): Frame[] {
+    const name = this.startName(pc);
+    const address = name === undefined ? pc : (this.symbols.byName(name)?.address ?? pc);
+    const line = this.symbols.lineOf(address);
+    return [{ pc: address, sp: 0, name, file: line?.file, line: line?.line, inlined: false }];
+  }
+
   /** The stack trace of what a thread runs now, g0 and signal handlers included. */
   threadStack(thread: LinuxThread, limit?: number): Frame[] {
     return walkStack(this.#memory, this.symbols, this.registers(thread), limit);

@@ -19,6 +19,8 @@ export interface GoroutineRecord {
   readonly id: number;
   /** Its first function; for a wrapper that the compiler made for a `go` statement, what it calls. */
   readonly startFunction: string;
+  /** Where it starts. */
+  readonly startPc: number;
   /** Who executed the `go` statement; undefined for the first one and those made by the runtime on g0. */
   readonly parent: GoroutineRecord | undefined;
   /** Function that holds the `go` statement, and where. */
@@ -206,6 +208,7 @@ export class SchedulerEvents {
       address: g,
       id,
       startFunction: this.go.startName(this.go.startPc(g)) ?? "?",
+      startPc: this.go.startPc(g),
       parent,
       creator: site?.name,
       created: site?.file === undefined || site.line === undefined ? undefined : { file: site.file, line: site.line },

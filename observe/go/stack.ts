@@ -50,6 +50,45 @@ const OUTERMOST: ReadonlySet<string> = new Set([
 /** After these the caller's pc is where it was interrupted, not a return address. */
 const INTERRUPTING: ReadonlySet<string> = new Set(["runtime.sigpanic", "runtime.asyncPreempt", "runtime.sigreturn"]);
 
+/** What the tables say of a pc: the same each time. */
+interface PcInfo {
+  readonly source: readonly Pick<Frame, "name" | "file" | "line" | "inlined">[];
+  /** How far the stack pointer is below the return address; undefined where only the frame pointer can tell. */
+  readonly delta: number | undefined;
+  readonly isOutermost: boolean;
+  readonly isInterrupting: boolean;
+}
+
+const known = new WeakMap<SymbolTable, Map<number, PcInfo>>();
+
+/** @param isReturn the pc is a return address: the call is before it */
+function infoOf(symbols: SymbolTable, pc: number, isReturn: boolean): PcInfo {
+  let infos = known.get(symbols);
+  if (infos === undefined) {
+    infos = new Map();
+    known.set(symbols, infos);
+  }
+  const key = pc * 2 + (isReturn ? 1 : 0);
+  let info = infos.get(key);
+  if (info === undefined) {
+    const func = symbols.lookup(pc);
+    const frames = symbols.inlineStack(isReturn ? pc - 1 : pc);
+    const last = frames.length - 1;
+    info = {
+      source:
+        frames.length > 0
+          ? frames.map(({ name, file, line }, i) => ({ name, file, line, inlined: i < last }))
+          : [{ name: func?.name, file: undefined, line: undefined, inlined: false }],
+      delta: func === undefined ? undefined : symbols.stackDelta(pc),
+      isOutermost: func !== undefined && OUTERMOST.has(func.name),
+      isInterrupting: func !== undefined && INTERRUPTING.has(func.name),
+    };
+    // What no symbol covers may be any number that lay on the stack.
+    if (func !== undefined) infos.set(key, info);
+  }
+  return info;
+}
+
 /**
  * Walks a stack by the stack-pointer deltas of Go's function table (Go runtime/traceback.go, unwinder.next), and by
  * frame pointers where the table has none.
@@ -58,13 +97,12 @@ const INTERRUPTING: ReadonlySet<string> = new Set(["runtime.sigpanic", "runtime.
 export function walkStack(memory: GuestMemory, symbols: SymbolTable, start: StackStart, limit = FRAME_LIMIT): Frame[] {
   const frames: Frame[] = [];
   let { pc, sp, bp } = start;
-  let exact = true;
+  let isReturn = false;
   try {
     while (frames.length < limit && pc !== 0) {
-      const func = symbols.lookup(pc);
-      pushFrames(frames, symbols, pc, exact ? pc : pc - 1, sp, func?.name);
-      if (func !== undefined && OUTERMOST.has(func.name)) break;
-      const delta = func === undefined ? undefined : symbols.stackDelta(pc);
+      const { source, delta, isOutermost, isInterrupting } = infoOf(symbols, pc, isReturn);
+      for (const { name, file, line, inlined } of source) frames.push({ pc, sp, name, file, line, inlined });
+      if (isOutermost) break;
       if (delta === undefined) {
         // The frame pointer points to the caller's, below the return address.
         if (bp < sp) break;
@@ -75,28 +113,13 @@ export function walkStack(memory: GuestMemory, symbols: SymbolTable, start: Stac
         pc = memory.readPointer(sp + delta);
         sp += delta + 8;
       }
-      exact = func !== undefined && INTERRUPTING.has(func.name);
+      isReturn = !isInterrupting;
     }
   } catch (error) {
     // The trace ends where the stack can't be read.
     if (!(error instanceof GuestFault || error instanceof SymbolError)) throw error;
   }
   return frames.slice(0, limit);
-}
-
-function pushFrames(
-  frames: Frame[],
-  symbols: SymbolTable,
-  pc: number,
-  lookup: number,
-  sp: number,
-  name: string | undefined,
-): void {
-  const source = symbols.inlineStack(lookup);
-  if (source.length === 0) frames.push({ pc, sp, name, file: undefined, line: undefined, inlined: false });
-  for (const [i, frame] of source.entries()) {
-    frames.push({ pc, sp, name: frame.name, file: frame.file, line: frame.line, inlined: i < source.length - 1 });
-  }
 }
 
 /** Frames as Go prints them: a line with the function, a line with the place. */

@@ -1,7 +1,12 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { SchedulerEvents } from "../go/scheduler-events.ts";
 import { loadFixture } from "../testing.ts";
 import { ChromeTrace } from "./chrome.ts";
+import { GoTrace } from "./go-trace.ts";
 import { Timeline } from "./timeline.ts";
 
 interface TraceEvent {
@@ -40,6 +45,86 @@ const THREADS = 1;
 const PROCESSORS = 2;
 const GOROUTINES = 3;
 const GC = 4;
+
+const go = spawnSync("go", ["version"], { env: { ...process.env, GOTOOLCHAIN: "local" } }).status === 0;
+
+/** What `go tool trace` reads in a trace, an event a line; throws where the trace breaks the scheduler's rules. */
+function readByGo(bytes: Uint8Array): string[] {
+  const directory = mkdtempSync(join(tmpdir(), "goemu-"));
+  try {
+    const file = join(directory, "run.trace");
+    writeFileSync(file, bytes);
+    const env = { ...process.env, GOTOOLCHAIN: "local" };
+    const { stdout, stderr, status } = spawnSync("go", ["tool", "trace", "-d=parsed", file], {
+      encoding: "utf8",
+      env,
+      maxBuffer: 1 << 28,
+    });
+    if (status !== 0) throw new Error(stderr);
+    return stdout.split("\n");
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+async function goTrace(fixture: string, args: readonly string[] = []): Promise<Uint8Array> {
+  const { machine } = loadFixture(fixture, args);
+  const pieces: Uint8Array[] = [];
+  const recorded = new GoTrace(new SchedulerEvents(machine), (bytes) => pieces.push(bytes.slice()));
+  await machine.run();
+  recorded.close();
+  return new Uint8Array(Buffer.concat(pieces));
+}
+
+describe("Go's execution trace", () => {
+  it("has the header and the batches of the format, none larger than it may be", async () => {
+    const bytes = await goTrace("concurrency", ["channels"]);
+    expect(new TextDecoder().decode(bytes.subarray(0, 16))).toBe("go 1.22 trace\0\0\0");
+    let at = 16;
+    const uvarint = (): number => {
+      let value = 0;
+      for (let shift = 0; ; shift += 7) {
+        const byte = bytes[at++];
+        value += (byte & 0x7f) * 2 ** shift;
+        if (byte < 0x80) return value;
+      }
+    };
+    const kinds = new Set<number>();
+    while (at < bytes.length) {
+      expect(bytes[at++]).toBe(1);
+      expect(uvarint()).toBe(1);
+      uvarint();
+      uvarint();
+      const size = uvarint();
+      expect(size).toBeLessThanOrEqual(65_536);
+      kinds.add(bytes[at]);
+      at += size;
+    }
+    expect(at).toBe(bytes.length);
+    // Stacks, strings, frequency, and a P's status at the start of the first thread's events.
+    expect([...kinds]).toEqual(expect.arrayContaining([2, 4, 8, 13]));
+  });
+
+  it.runIf(go).each([
+    ["work", []],
+    ["work-go1.9", []],
+    ["work-stripped", []],
+    ["concurrency", ["channels"]],
+    ["concurrency", ["lockosthread"]],
+    ["concurrency", ["pipes"]],
+    ["runtime", ["gc"]],
+  ])("of %s %j follows the scheduler's rules as go tool trace checks them", async (fixture, args) => {
+    const lines = readByGo(await goTrace(fixture, args));
+    expect(lines.some((line) => line.includes("GoID=1 Runnable->Running"))).toBe(true);
+    expect(lines.some((line) => line.includes("ProcID=0 Idle->Running"))).toBe(true);
+    if (fixture === "work") {
+      expect(lines.filter((line) => line.includes("NotExist->Runnable")).length).toBeGreaterThanOrEqual(7);
+      expect(lines.some((line) => /Running->Waiting Reason="sync\.WaitGroup\.Wait"/.test(line))).toBe(true);
+      expect(lines.some((line) => line.includes("main.work @ 0x"))).toBe(true);
+    }
+    if (fixture === "runtime") expect(lines.some((line) => line.includes("RangeBegin"))).toBe(true);
+  });
+});
 
 describe("Chrome trace", () => {
   it("has named tracks for threads, Ps and goroutines", async () => {
