@@ -1,11 +1,10 @@
-import { Mnemonic } from "iced-x86";
 import { EXIT } from "../cpu/exits.ts";
 import { STATE, VECTOR_STRIDE } from "../cpu/state.ts";
 import { ADDRESS_FORM, type Instruction, type Operand, SEGMENT } from "../decode/instruction.ts";
 import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PERM_MAP, PERM_READ_SPAN, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE } from "../layout.ts";
-import { FLAG_WORD_OFFSETS, FlagTranslator, type FlagWord } from "../semantics/flag-words.ts";
-import { CC, type FlagValues, loadInt, maskOf, type Width } from "../semantics/translator.ts";
+import { FLAG_WORD_OFFSETS, type FlagWord } from "../semantics/flag-words.ts";
+import { loadInt, maskOf, type Width } from "../semantics/translator.ts";
 import {
   call,
   type Expr,
@@ -17,7 +16,7 @@ import {
   type I64Expr,
   i32,
   i64,
-  LocalRef,
+  type LocalRef,
   Sum,
   V128,
   type V128Expr,
@@ -25,7 +24,10 @@ import {
 } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
+import { localsOf, type Pending, PendingFlagTranslator, WORDS } from "./pending-flags.ts";
 import { flagsBefore } from "./region.ts";
+
+const WORD_NAMES: readonly FlagWord[] = ["result", "carry", "width"];
 
 const n = (value: number | bigint): I64Expr => i64.const(value);
 
@@ -43,19 +45,6 @@ export interface BlockUse {
   /** Possibly written, and not yet stored to the CPU state. */
   dirties: RegisterMask;
 }
-
-/** Status flags that no code has written out yet: what they come from. */
-type Pending =
-  | { kind: "words" }
-  | { kind: "add" | "sub"; width: Width; a: I64Expr; b: I64Expr; result: I64Expr }
-  | { kind: "logic"; width: Width; result: I64Expr }
-  | { kind: "incdec"; width: Width; result: I64Expr; delta: 1 | -1; cf: I32Expr }
-  | { kind: "result"; width: Width; result: I64Expr; cf: I32Expr; of: I32Expr; af: I32Expr | undefined }
-  | { kind: "explicit"; values: Required<FlagValues> };
-
-const WORD_NAMES: readonly FlagWord[] = ["result", "carry", "width"];
-
-const WORDS: Pending = { kind: "words" };
 
 /** A value known as another plus a constant: accesses off one base share their checks. */
 interface Origin {
@@ -98,7 +87,7 @@ export interface Knowledge {
  * Tier 1: semantics become part of a region's function. General registers and XMM registers are locals, operands are
  * constants, flags are made only where they are read (docs/architecture.md, "Regions").
  */
-export class RegionTranslator extends FlagTranslator {
+export class RegionTranslator extends PendingFlagTranslator {
   #pooling = false;
   readonly #free = new Map<ValType, number[]>();
   #taken: { type: ValType; index: number }[] = [];
@@ -121,12 +110,8 @@ export class RegionTranslator extends FlagTranslator {
   readonly #vector: LocalRef<typeof V128>[] = [];
   readonly #words: Record<FlagWord, LocalRef<typeof I64>>;
   readonly #pinnedOrigins = new Map<Expr, Origin>();
-  /** Flags alive behind the current instruction. */
-  #liveAfter = 0;
   /** Instructions of the block that have not run when the current one starts. */
   #unspent = 0;
-  /** Depth of control structures inside the current instruction. */
-  #nesting = 0;
 
   /** @param known the registers that the region uses: others get no local */
   constructor(imports: RegionImports, known: RegisterMask) {
@@ -189,9 +174,9 @@ export class RegionTranslator extends FlagTranslator {
     this.#reclaim();
     this.#pinnedOrigins.clear();
     this.instruction = instruction;
-    this.#liveAfter = liveAfter;
+    this.liveAfter = liveAfter;
     this.#unspent = unspent;
-    this.#nesting = 0;
+    this.nesting = 0;
     this.terminator = undefined;
     emit(this);
   }
@@ -204,7 +189,7 @@ export class RegionTranslator extends FlagTranslator {
 
   #noteWrite(bit: RegisterMask): void {
     // Inside a control structure the old value may have to stay.
-    if (this.#nesting === 0) this.use.defines |= bit;
+    if (this.nesting === 0) this.use.defines |= bit;
     else this.#noteRead(bit);
     this.use.dirties |= bit;
     this.dirty |= bit;
@@ -220,7 +205,7 @@ export class RegionTranslator extends FlagTranslator {
   }
 
   override setGpr(number: number, value: I64Expr, width: Width = 64): void {
-    const origin = width === 64 && this.#nesting === 0 ? this.#originOf(value) : undefined;
+    const origin = width === 64 && this.nesting === 0 ? this.#originOf(value) : undefined;
     if (width === 64) this.set(this.#gpr[number], value);
     else if (width === 32) this.set(this.#gpr[number], this.cut(value, 32));
     else {
@@ -402,7 +387,7 @@ export class RegionTranslator extends FlagTranslator {
   // Memory.
 
   override let<T extends ValType>(value: Expr<T>): Expr<T> {
-    const origin = value.type === I64 && this.#nesting === 0 ? this.#originOf(value as unknown as I64Expr) : undefined;
+    const origin = value.type === I64 && this.nesting === 0 ? this.#originOf(value as unknown as I64Expr) : undefined;
     const pinned = super.let(value);
     if (origin !== undefined) this.#pinnedOrigins.set(pinned, origin);
     return pinned;
@@ -435,7 +420,7 @@ export class RegionTranslator extends FlagTranslator {
     const permission = i32.load8u(i32.shrU(host, i32.const(PAGE_SHIFT)), PERM_MAP);
     const outside = i64.ne(i64.shrU(linear, n(32)), n(0));
     const denied = i32.or(outside, i32.eqz(i32.and(permission, i32.const(mask))));
-    if (origin !== undefined && bytes > 1 && this.#nesting === 0 && !this.#imports.patient) {
+    if (origin !== undefined && bytes > 1 && this.nesting === 0 && !this.#imports.patient) {
       // A failing check leaves, so that behind it the whole span is known to be good.
       super.if(denied, () => this.sideExit());
       this.#remember(origin, need);
@@ -476,8 +461,8 @@ export class RegionTranslator extends FlagTranslator {
   /** Leaves before the current instruction: the interpreter repeats it, and finds what is wrong. */
   sideExit(): void {
     const { pending } = this.knowledge;
-    const flags = flagsBefore(this.instruction, this.#liveAfter) !== 0;
-    if (flags) this.#write(pending);
+    const flags = flagsBefore(this.instruction, this.liveAfter) !== 0;
+    if (flags) this.writeFlags(pending);
     this.set(this.fuel, i64.add(this.fuel, n(this.#unspent)));
     this.exit(this.currentAddress(), WAY.exit, EXIT.resume, flags);
   }
@@ -512,16 +497,16 @@ export class RegionTranslator extends FlagTranslator {
   }
 
   #nested(emit: () => void): void {
-    if (this.#nesting === 0) {
+    if (this.nesting === 0) {
       const { flagsRead, flagsWritten } = this.instruction;
-      if ((this.#liveAfter | flagsRead) !== 0 && (flagsWritten | flagsRead) !== 0) this.settleFlags();
+      if ((this.liveAfter | flagsRead) !== 0 && (flagsWritten | flagsRead) !== 0) this.settleFlags();
       // Registers that are written inside are no longer a known distance from others.
       this.knowledge.origins = new Map();
     }
-    this.#nesting++;
+    this.nesting++;
     emit();
-    this.#nesting--;
-    if (this.#nesting === 0) this.knowledge.origins = new Map();
+    this.nesting--;
+    if (this.nesting === 0) this.knowledge.origins = new Map();
   }
 
   /** Control flow between blocks, which is no part of an instruction. */
@@ -537,7 +522,7 @@ export class RegionTranslator extends FlagTranslator {
     super.loop(body);
   }
 
-  // Flags.
+  // Flags: pending-flags.ts.
 
   override flagWord(word: FlagWord): I64Expr {
     return this.#words[word];
@@ -545,193 +530,6 @@ export class RegionTranslator extends FlagTranslator {
 
   override setFlagWord(word: FlagWord, value: I64Expr): void {
     this.set(this.#words[word], value);
-  }
-
-  /** Puts flags that are still pending into their words. */
-  settleFlags(): void {
-    const { pending } = this.knowledge;
-    this.#write(pending);
-    this.knowledge.pending = WORDS;
-  }
-
-  #write(pending: Pending): void {
-    switch (pending.kind) {
-      case "words":
-        return;
-      case "add":
-        super.flagsAdd(pending.width, pending.a, pending.b, pending.result);
-        return;
-      case "sub":
-        super.flagsSub(pending.width, pending.a, pending.b, pending.result);
-        return;
-      case "logic":
-        super.flagsLogic(pending.width, pending.result);
-        return;
-      case "incdec":
-        super.flagsIncDec(pending.width, pending.result, pending.delta, pending.cf);
-        return;
-      case "result":
-        super.flagsResult(pending.width, pending.result, pending);
-        return;
-      case "explicit":
-        super.flagsExplicit(pending.values);
-    }
-  }
-
-  /** Takes note of new flags, or writes them at once where they are not certain to be set. */
-  #note(pending: () => Pending, write: () => void): void {
-    if ((this.instruction.flagsWritten & this.#liveAfter) === 0 && this.#nesting === 0) {
-      // Nobody reads them; what was pending before is overwritten on hardware, and nobody reads that either.
-      return;
-    }
-    if (this.#nesting > 0) write();
-    else this.knowledge.pending = pending();
-  }
-
-  /** ADC and SBB have a carry in, which the shorter formulas leave out. */
-  get #hasCarryIn(): boolean {
-    const { mnemonic } = this.instruction;
-    return mnemonic === Mnemonic.Adc || mnemonic === Mnemonic.Sbb;
-  }
-
-  override flagsAdd(width: Width, a: I64Expr, b: I64Expr, result: I64Expr): void {
-    this.#note(
-      () => {
-        if (!this.#hasCarryIn) return { kind: "add", width, a: this.let(a), b: this.let(b), result: this.let(result) };
-        super.flagsAdd(width, a, b, result);
-        return WORDS;
-      },
-      () => super.flagsAdd(width, a, b, result),
-    );
-  }
-
-  override flagsSub(width: Width, a: I64Expr, b: I64Expr, result: I64Expr): void {
-    this.#note(
-      () => {
-        if (!this.#hasCarryIn) return { kind: "sub", width, a: this.let(a), b: this.let(b), result: this.let(result) };
-        super.flagsSub(width, a, b, result);
-        return WORDS;
-      },
-      () => super.flagsSub(width, a, b, result),
-    );
-  }
-
-  override flagsLogic(width: Width, result: I64Expr): void {
-    this.#note(
-      () => ({ kind: "logic", width, result: this.let(result) }),
-      () => super.flagsLogic(width, result),
-    );
-  }
-
-  override flagsIncDec(width: Width, result: I64Expr, delta: 1 | -1): void {
-    const carryAlive = (this.#liveAfter & 16) !== 0;
-    this.#note(
-      () => {
-        const cf = carryAlive ? this.let(this.condition(CC.B)) : i32.const(0);
-        return { kind: "incdec", width, result: this.let(result), delta, cf };
-      },
-      () => super.flagsIncDec(width, result, delta),
-    );
-  }
-
-  override flagsResult(width: Width, result: I64Expr, rest: { cf: I32Expr; of: I32Expr; af?: I32Expr }): void {
-    this.#note(
-      () => {
-        const af = rest.af === undefined ? undefined : this.let(rest.af);
-        return { kind: "result", width, result: this.let(result), cf: this.let(rest.cf), of: this.let(rest.of), af };
-      },
-      () => super.flagsResult(width, result, rest),
-    );
-  }
-
-  override flagsExplicit(values: FlagValues): void {
-    this.#note(
-      () => {
-        const kept = (given: I32Expr | undefined, alive: number, current: () => I32Expr): I32Expr =>
-          this.let(given ?? ((this.#liveAfter & alive) !== 0 ? current() : i32.const(0)));
-        return {
-          kind: "explicit",
-          values: {
-            cf: kept(values.cf, 16, () => this.condition(CC.B)),
-            pf: kept(values.pf, 32, () => this.condition(CC.P)),
-            af: kept(values.af, 8, () => this.auxiliaryCarry()),
-            zf: kept(values.zf, 4, () => this.condition(CC.E)),
-            sf: kept(values.sf, 2, () => this.condition(CC.S)),
-            of: kept(values.of, 1, () => this.condition(CC.O)),
-          },
-        };
-      },
-      () => super.flagsExplicit(values),
-    );
-  }
-
-  override auxiliaryCarry(): I32Expr {
-    if (this.knowledge.pending.kind !== "words") this.settleFlags();
-    return super.auxiliaryCarry();
-  }
-
-  override condition(cc: number): I32Expr {
-    const { pending } = this.knowledge;
-    if (pending.kind === "words") return super.condition(cc);
-    const truth = this.#short(pending, cc >> 1);
-    if (truth === undefined) {
-      this.settleFlags();
-      return super.condition(cc);
-    }
-    return cc & 1 ? i32.eqz(truth) : truth;
-  }
-
-  #negative(value: I64Expr, width: number): I32Expr {
-    return width === 64 ? i64.ltS(value, n(0)) : this.signBit(value, width);
-  }
-
-  #evenParity(result: I64Expr): I32Expr {
-    const low = i32.wrap(i64.and(result, n(0xff)));
-    return i32.eqz(i32.and(i32.popcnt(low), i32.const(1)));
-  }
-
-  /** A condition straight from what the flags come from; undefined if the words serve as well. */
-  #short(pending: Exclude<Pending, { kind: "words" }>, kind: number): I32Expr | undefined {
-    if (pending.kind === "explicit") return explicitCondition(pending.values, kind);
-    const { width, result } = pending;
-    const zero = i64.eqz(result);
-    const sign = this.#negative(result, width);
-    if (kind === 2) return pending.kind === "sub" ? i64.eq(pending.a, pending.b) : zero;
-    if (kind === 4) return sign;
-    if (kind === 5) return this.#evenParity(result);
-    switch (pending.kind) {
-      case "logic":
-        if (kind === 0 || kind === 1) return i32.const(0);
-        if (kind === 3) return zero;
-        return kind === 6 ? sign : i32.or(zero, sign);
-      case "sub": {
-        const { a, b } = pending;
-        if (kind === 1) return i64.ltU(a, b);
-        if (kind === 3) return i64.leU(a, b);
-        if (kind === 0) return this.#negative(i64.and(i64.xor(a, b), i64.xor(a, result)), width);
-        const [left, right] = [this.signExtend(a, width), this.signExtend(b, width)];
-        return kind === 6 ? i64.ltS(left, right) : i64.leS(left, right);
-      }
-      case "add": {
-        const { a, b } = pending;
-        if (kind === 1) return i64.ltU(result, a);
-        if (kind === 3) return i32.or(i64.ltU(result, a), zero);
-        const overflow = this.#negative(i64.and(i64.xor(a, result), i64.xor(b, result)), width);
-        if (kind === 0) return overflow;
-        const less = i32.xor(sign, overflow);
-        return kind === 6 ? less : i32.or(less, zero);
-      }
-      case "result": {
-        const { cf, of } = pending;
-        if (kind === 0) return of;
-        if (kind === 1) return cf;
-        if (kind === 3) return i32.or(cf, zero);
-        return kind === 6 ? i32.xor(sign, of) : i32.or(i32.xor(sign, of), zero);
-      }
-      default:
-        if (kind === 1) return pending.cf;
-        return kind === 3 ? i32.or(pending.cf, zero) : undefined;
-    }
   }
 
   // Ends of a block: the region's builder makes control flow of them.
@@ -751,16 +549,4 @@ export class RegionTranslator extends FlagTranslator {
   override leave(exit: number, past: boolean): void {
     this.terminator = { kind: "leave", exit, past };
   }
-}
-
-/** Locals that pending flags are made from. */
-function localsOf(pending: Pending): Set<number> {
-  const values: unknown[] = pending.kind === "explicit" ? Object.values(pending.values) : Object.values(pending);
-  return new Set(values.flatMap((value) => (value instanceof LocalRef ? [value.index] : [])));
-}
-
-function explicitCondition(values: Required<FlagValues>, kind: number): I32Expr {
-  const { cf, pf, zf, sf, of } = values as Record<keyof FlagValues, I32Expr>;
-  const less = i32.xor(sf, of);
-  return [of, cf, zf, i32.or(cf, zf), sf, pf, less, i32.or(less, zf)][kind];
 }
