@@ -116,6 +116,8 @@ function parsePort(text: string): number {
   return port;
 }
 
+const STREAMS = ["in", "out", "err"] as const;
+
 /** Runs a program for a client that listens; returns the exit status for the shell. */
 async function debugServer(file: string, args: readonly string[], options: DebugServerOptions): Promise<number> {
   const [, host, port] = /^(.+):(\d{1,5})$/.exec(options.reverseConnect) ?? [];
@@ -124,7 +126,9 @@ async function debugServer(file: string, args: readonly string[], options: Debug
   return run(file, args, options, async (machine) => {
     const server = await listen(() => GdbServer.connect(machine, host, Number(port)));
     for (const [fd, path] of paths.entries()) {
-      if (path !== undefined) replaceDescriptor(machine.process, fd, path, `--std${["in", "out", "err"][fd]}-path`);
+      // Delve names its own streams, which the guest has already.
+      if (path === `/dev/std${STREAMS[fd]}`) continue;
+      if (path !== undefined) replaceDescriptor(machine.process, fd, path, `--std${STREAMS[fd]}-path`);
       else if (fd > 0) printToClient(machine.process, fd, server);
     }
     return (status) => server.finish(status);

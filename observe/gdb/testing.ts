@@ -97,7 +97,8 @@ export class RawClient {
   /** Done when the server has closed the connection. */
   readonly closed: Promise<string>;
 
-  private constructor(socket: Socket) {
+  /** @param socket a connection to the server, from whichever side it was made */
+  constructor(socket: Socket) {
     this.#socket = socket;
     this.closed = new Promise((resolve) => socket.on("close", () => resolve("closed")));
     socket.on("error", () => socket.destroy());
