@@ -36,6 +36,7 @@ export { Profiler, type ProfilerOptions, type StackCount } from "./observe/profi
 export { printRoad, type RoadFilter, roadJson } from "./observe/road/print.ts";
 export { Road, type RoadNode } from "./observe/road/road.ts";
 export { ChromeTrace } from "./observe/trace/chrome.ts";
+export { GoTrace } from "./observe/trace/go-trace.ts";
 export { type Lane, type SliceKind, Timeline, type TimelineSink } from "./observe/trace/timeline.ts";
 export type { WatchAccess, WatchCallback } from "./observe/watch.ts";
 export { SyscallError } from "./syscalls/abi/errno.ts";

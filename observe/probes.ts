@@ -91,8 +91,8 @@ export class Probes implements ProcessObserver, SyscallTracer {
   // Addresses and functions.
 
   /**
-   * Calls back each time that a thread is about to run the instruction at `address`. Callbacks of one address run in the
-   * order in which they were set.
+   * Calls back each time that a thread is about to run the instruction at `address`. Callbacks of one address run in
+   * the order in which they were set.
    * @throws ProbeError if no code is mapped there
    */
   onAddress(address: number, callback: AddressCallback): Probe {

@@ -127,7 +127,8 @@ export function layoutOf(executable: Executable, version: string | undefined): G
   if (offsets === undefined) {
     const range = `1.${RELEASES[0]} to 1.${RELEASES[RELEASES.length - 1]}`;
     throw new GoRuntimeError(
-      `the runtime of ${version} is not known (goemu knows Go ${range}; for others, compile without -ldflags=-w)${problem}`,
+      `the runtime of ${version} is not known ` +
+        `(goemu knows Go ${range}; for others, compile without -ldflags=-w)${problem}`,
     );
   }
   return { minor, source: "table", offsets, waitReasons: waitReasonsOf(minor) };

@@ -219,6 +219,11 @@ export class GoRuntime {
     return m !== 0 && (this.#pointer(m, "m.g0") === g || this.#pointer(m, "m.gsignal") === g);
   }
 
+  /** Address of a g's M; 0 for none. */
+  threadOf(g: number): number {
+    return this.#pointer(g, "g.m");
+  }
+
   /** Address of the goroutine for which the M of a g0 or gsignal runs code; 0 for none. */
   userOf(g: number): number {
     const m = this.#pointer(g, "g.m");

@@ -73,7 +73,8 @@ export type SchedulerEvent =
   | { kind: "handoff"; processor: number }
   /** A system call has ended and there is no P to go on with. */
   | { kind: "syscall-no-p"; returned: GoroutineRecord }
-  | { kind: "thread-start"; parent: LinuxThread | undefined }
+  /** `number` is that of the M, if the thread is one of the runtime's. */
+  | { kind: "thread-start"; parent: LinuxThread | undefined; number: number | undefined }
   | { kind: "thread-exit" }
   | { kind: "stop-the-world" }
   | { kind: "start-the-world" }
@@ -240,7 +241,9 @@ export class SchedulerEvents {
     const { go } = this;
     this.#set.push(
       this.probes.onThread({
-        start: (thread, parent) => this.#emit(thread, { kind: "thread-start", parent }),
+        start: (thread, parent) => {
+          this.#emit(thread, { kind: "thread-start", parent, number: this.#numberOfNew(thread) });
+        },
         exit: (thread) => this.#emit(thread, { kind: "thread-exit" }),
       }),
     );
@@ -293,6 +296,18 @@ export class SchedulerEvents {
       this.#emit(thread, { kind: "gc", phase: "mark termination" }),
     );
     this.onEntry("runtime.gcSweep", (thread) => this.#emit(thread, { kind: "gc", phase: "sweep" }));
+  }
+
+  /** The number of a new thread's M: runtime.clone leaves its g0 in R9 (Go runtime/sys_linux_amd64.s). */
+  #numberOfNew(thread: LinuxThread): number | undefined {
+    const g0 = Number(thread.cpu.gpr[REG.R9]);
+    try {
+      const m = g0 === 0 ? 0 : this.go.threadOf(g0);
+      return m !== 0 && this.go.thread(m).g0 === g0 ? this.go.mid(m) : undefined;
+    } catch (error) {
+      if (error instanceof GuestFault) return undefined;
+      throw error;
+    }
   }
 
   /** runqput(pp *p, gp *g, next bool): a new goroutine, or one that may run again. */

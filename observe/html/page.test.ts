@@ -79,8 +79,12 @@ describe("the page", () => {
         `const rows = () => [...document.querySelectorAll('.row')].map((r) => r.querySelector('.label').textContent);
        const search = document.getElementById('search');
        const first = rows();
-       const pixels = () => { const c = document.getElementById('canvas'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-         const seen = new Set(); for (let i = 0; i < d.length; i += 4 * 7) seen.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2]); return seen.size; };
+       const pixels = () => {
+         const c = document.getElementById('canvas'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+         const seen = new Set();
+         for (let i = 0; i < d.length; i += 4 * 7) seen.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2]);
+         return seen.size;
+       };
        const colours = pixels();
        search.value = 'main.work'; search.dispatchEvent(new Event('input'));
        search.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' }));
@@ -103,7 +107,8 @@ describe("the page", () => {
 
   it.runIf(browser !== undefined)("is a timeline alone without a road", async () => {
     const { html } = await pageOf("trace", false);
-    const script = `return { tree: getComputedStyle(document.getElementById('tree')).display, slices: goemu.lanes.flatMap((l) => l.slices).length };`;
+    const script = `const slices = goemu.lanes.flatMap((l) => l.slices).length;
+      return { tree: getComputedStyle(document.getElementById('tree')).display, slices };`;
     const result = inBrowser(html, script) as { tree: string; slices: number };
     expect(result.tree).toBe("none");
     expect(result.slices).toBeGreaterThan(50);

@@ -73,8 +73,8 @@ export function flameGraph(stacks: readonly StackCount[], title: string, format:
     const y = TOP + level * ROW;
     boxes.push(
       `<g class="f" data-x="${x.toFixed(3)}" data-w="${width.toFixed(3)}" data-n="${escapeHtml(node.name)}"><title>` +
-        `${escapeHtml(text)}</title><rect x="${x.toFixed(2)}" y="${y}" width="${width.toFixed(2)}" height="${ROW - 1}" ` +
-        `fill="${colourOf(node.name)}"/><text x="${(x + 3).toFixed(2)}" y="${y + 12}">${escapeHtml(shown)}</text></g>`,
+        `${escapeHtml(text)}</title><rect x="${x.toFixed(2)}" y="${y}" width="${width.toFixed(2)}" ` +
+        `height="${ROW - 1}" fill="${colourOf(node.name)}"/><text x="${(x + 3).toFixed(2)}" y="${y + 12}">${escapeHtml(shown)}</text></g>`,
     );
     let at = start;
     for (const child of [...node.children.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
@@ -89,7 +89,8 @@ export function flameGraph(stacks: readonly StackCount[], title: string, format:
     `font-family="ui-monospace, monospace" font-size="11"><style>.f rect{stroke:#fff;stroke-width:.5}` +
     `.f:hover rect{stroke:#000}.f{cursor:pointer}.hit rect{fill:#d6336c}</style>` +
     `<rect width="${WIDTH}" height="${height}" fill="#fdfcfa"/><text x="8" y="18" font-size="13">${head}</text>` +
-    `<text id="reset" x="8" y="36" fill="#666" cursor="pointer">click a box to zoom, here to see all; Ctrl-F or / searches</text>` +
+    `<text id="reset" x="8" y="36" fill="#666" cursor="pointer">` +
+    `click a box to zoom, here to see all; Ctrl-F or / searches</text>` +
     `<text id="found" x="${WIDTH - 8}" y="18" text-anchor="end" fill="#666"></text>` +
     `${boxes.join("")}<script><![CDATA[${SCRIPT}]]></script></svg>`;
   if (format === "svg") return `<?xml version="1.0" encoding="UTF-8"?>\n${svg}\n`;
@@ -124,7 +125,11 @@ const SCRIPT = `
     var wanted = prompt('Function (regular expression)');
     if (wanted === null) return;
     var regex = wanted === '' ? null : new RegExp(wanted), count = 0;
-    all.forEach(function (g) { var hit = regex && regex.test(g.dataset.n); g.classList.toggle('hit', !!hit); if (hit) count++; });
+    all.forEach(function (g) {
+      var hit = regex && regex.test(g.dataset.n);
+      g.classList.toggle('hit', !!hit);
+      if (hit) count++;
+    });
     document.getElementById('found').textContent = regex ? count + ' boxes match' : '';
   });
 })();

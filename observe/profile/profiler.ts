@@ -70,7 +70,7 @@ interface CallStack {
   root: CallNode;
 }
 
-/** Most instructions of a block (emu/interpreter/code-cache.ts); counts above come from repeated string instructions. */
+/** Most instructions of a block (emu/interpreter/code-cache.ts); more are repetitions of string instructions. */
 const MAX_BLOCK = 64;
 /** Distinct chains of calls that are kept apart; beyond it, calls count for their caller. */
 const NODE_LIMIT = 1_000_000;

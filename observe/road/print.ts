@@ -51,8 +51,9 @@ export function* printRoad(road: Road, filter: RoadFilter = {}, colour = false):
     if (level >= depth) continue;
     const children = node.children.filter((child) => selected.has(child));
     const below = prefix + (branch === "" ? "" : branch.startsWith("└") ? "  " : "│ ");
-    for (const [i, child] of children.entries().toArray().reverse()) {
-      pending.push({ node: child, prefix: below, branch: i === children.length - 1 ? "└ " : "├ ", level: level + 1 });
+    for (const child of children.toReversed()) {
+      const isLast = child === children.at(-1);
+      pending.push({ node: child, prefix: below, branch: isLast ? "└ " : "├ ", level: level + 1 });
     }
   }
   if (road.dropped > 0) yield `… ${road.dropped} more lines were not kept`;
@@ -60,7 +61,8 @@ export function* printRoad(road: Road, filter: RoadFilter = {}, colour = false):
 
 function columns({ instructions, time, tid, m, p, g }: RoadNode): string {
   const cell = (value: number | undefined, width: number): string => String(value ?? "-").padStart(width);
-  return `${cell(instructions, 14)} ${duration(time).padStart(12)} ${cell(tid, 7)} ${cell(m, 3)} ${cell(p, 3)} ${cell(g, 4)}`;
+  const place = `${cell(tid, 7)} ${cell(m, 3)} ${cell(p, 3)} ${cell(g, 4)}`;
+  return `${cell(instructions, 14)} ${duration(time).padStart(12)} ${place}`;
 }
 
 /** The road as JSON, a line of text each in order of time; the first describes the rest. */

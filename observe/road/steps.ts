@@ -123,8 +123,13 @@ const named = ({ id, startFunction }: GoroutineRecord): string => `goroutine ${i
 const LIBRARY = /^(runtime|sync|internal\/|time|syscall|os|net|io|bufio|fmt)[./]/;
 
 /** What waiting itself is made of: the place that waits is the caller. */
-const WAITING =
-  /^runtime\.(gopark|goparkunlock|mcall|systemstack_switch|gosched\w*|Gosched|chan(recv|send)\d?|selectgo|block|semacquire\d?|notetsleepg|netpollblock|asyncPreempt2?|newstack|morestack\w*)$/;
+const WAITING = new RegExp(
+  `^runtime\\.(${[
+    ...["gopark", "goparkunlock", "mcall", "systemstack_switch", "gosched\\w*", "Gosched", "chan(recv|send)\\d?"],
+    ...["selectgo", "block", "semacquire\\d?", "notetsleepg", "netpollblock", "asyncPreempt2?", "newstack"],
+    "morestack\\w*",
+  ].join("|")})$`,
+);
 
 /** Where in the program's own code a goroutine stands, if it is in there at all. */
 function userPlace(go: GoRuntime, record: GoroutineRecord): string {
@@ -211,7 +216,10 @@ export function describeEvent(event: SchedulerEvent, place: Place, go: GoRuntime
         detail: "the system call is over and there is no P: global queue",
       };
     case "thread-start":
-      return { label: `clone → thread ${place.thread.tid}`, detail: "" };
+      return {
+        label: `clone → thread ${place.thread.tid}`,
+        detail: event.number === undefined ? "" : `M${event.number}`,
+      };
     case "thread-exit":
       return { label: "exit", detail: "the thread ends" };
     case "stop-the-world":

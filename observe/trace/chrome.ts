@@ -69,8 +69,10 @@ export class ChromeTrace implements TimelineSink {
     }
     const { pid } = GROUPS[lane.group];
     const times = `"ts":${micros(start)},"dur":${micros(end - start)}`;
-    const text = `{"ph":"X","pid":${pid},"tid":${lane.id},${times},"cat":"${kind}","name":${quoted},"cname":"${COLOURS[kind]}"`;
-    this.#write(`${this.#separator}${text},"args":${JSON.stringify(detail)}}`);
+    const place = `{"ph":"X","pid":${pid},"tid":${lane.id},${times},"cat":"${kind}"`;
+    this.#write(
+      `${this.#separator}${place},"name":${quoted},"cname":"${COLOURS[kind]}","args":${JSON.stringify(detail)}}`,
+    );
     this.#separator = ",\n";
     this.count++;
   }

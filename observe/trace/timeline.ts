@@ -53,7 +53,7 @@ export class Timeline {
     this.scheduler = scheduler;
     scheduler.onEvent((event, place) => this.#add(event, place));
     const { mainThread } = scheduler.machine;
-    this.#lane(threadLane(mainThread), `thread ${mainThread.tid}`);
+    this.#lane(threadLane(mainThread), threadName(mainThread, 0));
     const { probes } = scheduler;
     this.#probes = [
       probes.onSyscall({
@@ -178,7 +178,7 @@ export class Timeline {
         this.#sink.instant(threadLane(thread), time, `preempt ${nameOf(event.target)}`, { by: event.by });
         break;
       case "thread-start":
-        this.#lane(threadLane(thread), `thread ${thread.tid}`);
+        this.#lane(threadLane(thread), threadName(thread, event.number));
         break;
       case "thread-exit":
         this.#end(keyOf(threadLane(thread)), time);
@@ -220,5 +220,7 @@ export class Timeline {
   }
 }
 
+const threadName = ({ tid }: LinuxThread, m: number | undefined): string =>
+  m === undefined ? `thread ${tid}` : `M${m} (thread ${tid})`;
 const threadLane = (thread: LinuxThread): Lane => ({ group: "thread", id: thread.tid });
 const processorLane = (p: number): Lane => ({ group: "processor", id: p });
