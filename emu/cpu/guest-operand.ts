@@ -50,6 +50,27 @@ export class GuestOperand {
     return this.#guarded(PROT_READ, () => this.#memory.readBytes(address, length));
   }
 
+  /**
+   * As `read` and `write`, for images of many parts: of them the first and the last byte are checked before the rest,
+   * so that one whose end can't be reached faults with the address of its last byte.
+   * @throws HelperFaultError
+   */
+  readImage(length: number): Uint8Array {
+    this.#requireEnds(length, PROT_READ);
+    return this.read(length);
+  }
+
+  /** @throws HelperFaultError before anything is written */
+  writeImage(bytes: Uint8Array): void {
+    this.#requireEnds(bytes.length, PROT_WRITE);
+    this.write(bytes);
+  }
+
+  #requireEnds(length: number, access: number): void {
+    const address = this.#checked(length, 0, access);
+    for (const at of [address, address + length - 1]) this.#guarded(access, () => this.#memory.physical(at, access));
+  }
+
   /** @throws HelperFaultError before anything is written */
   write(bytes: Uint8Array, from = 0): void {
     const address = this.#checked(bytes.length, from, PROT_WRITE);

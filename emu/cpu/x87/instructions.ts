@@ -563,18 +563,18 @@ const isShort = (step: X87Step): boolean => width(step) === 14 * 8 || width(step
 define(
   "Fnstenv",
   (step) => {
-    step.memory!.write(storeEnvironment(step.registers, isShort(step)));
+    step.memory!.writeImage(storeEnvironment(step.registers, isShort(step)));
     step.registers.control |= 0x3f;
   },
   NO_WAIT,
 );
-define("Fldenv", (step) => loadEnvironment(step.registers, step.memory!.read(isShort(step) ? 14 : 28)), CONTROL);
+define("Fldenv", (step) => loadEnvironment(step.registers, step.memory!.readImage(isShort(step) ? 14 : 28)), CONTROL);
 define(
   "Fnsave",
   (step) => {
-    step.memory!.write(storeState(step.registers, isShort(step)));
+    step.memory!.writeImage(storeState(step.registers, isShort(step)));
     step.registers.initialize();
   },
   NO_WAIT,
 );
-define("Frstor", (step) => loadState(step.registers, step.memory!.read(isShort(step) ? 94 : 108)), CONTROL);
+define("Frstor", (step) => loadState(step.registers, step.memory!.readImage(isShort(step) ? 94 : 108)), CONTROL);
