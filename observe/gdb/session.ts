@@ -1,14 +1,12 @@
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
-import { SI_KERNEL, SIGNAL, TRAP_BRKPT, TRAP_TRACE } from "../../syscalls/abi/signals.ts";
-import { textToPath } from "../../syscalls/files/path.ts";
-import type { LinuxThread } from "../../syscalls/linux-thread.ts";
-import { encodeSigInfo, type SignalInfo } from "../../syscalls/signals/info.ts";
+import { SIGNAL } from "../../syscalls/abi/signals.ts";
 import type { Debugger } from "../debugger/debugger.ts";
 import type { StopEvent, WatchKind } from "../debugger/events.ts";
 import { peek } from "../debugger/memory.ts";
 import { REGISTERS, registerNumber } from "../debugger/registers.ts";
 import { MAX_WATCH_LENGTH } from "../debugger/watchpoints.ts";
 import { ProbeError } from "../probes.ts";
+import { byteHex, littleEndian, parseHex, parseList, prefixed } from "./encoding.ts";
 import { RemoteFiles } from "./files.ts";
 import { processInfo, QUIET_SIGNALS, registerInfo, splitThreadSuffix } from "./lldb.ts";
 import {
@@ -24,8 +22,8 @@ import {
 } from "./packets.ts";
 import { actionFor, parseThreadId, parseVCont, type Resumption } from "./resume.ts";
 import { gdbSignal, linuxSignal } from "./signals.ts";
-import { TARGET_XML } from "./target-xml.ts";
 import type { DebugThread, ThreadModel } from "./threads.ts";
+import { type TransferView, transfer } from "./transfer.ts";
 
 /** Where a session's bytes go. */
 export interface Connection {
@@ -510,7 +508,7 @@ export class Session {
       case "Symbol":
         return OK;
       case "Xfer":
-        return this.#transfer(rest);
+        return transfer(rest, this.#view());
       case "Rcmd":
         return this.#monitor(rest);
       case "Pid":
@@ -543,59 +541,17 @@ export class Session {
     return FEATURES;
   }
 
+  #view(): TransferView {
+    const { debug, threads } = this.#options;
+    return { debug, threads, current: this.#current(), id: (id) => this.#id(id) };
+  }
+
   #monitor(text: string): string {
     const command = fromHex(text);
     if (command === undefined) return E_INVALID;
     const answer = this.#options.monitor?.(new TextDecoder().decode(command));
     if (answer === undefined) return UNSUPPORTED;
     return answer === "" ? OK : toHex(utf8.encode(answer)).slice(0, PACKET_SIZE - 16);
-  }
-
-  /** qXfer:object:read:annex:offset,length. */
-  #transfer(text: string): string | Uint8Array {
-    const match = /^([a-z-]+):read:([^:]*):([0-9a-f]{1,12}),([0-9a-f]{1,12})$/i.exec(text);
-    if (match === null) return UNSUPPORTED;
-    const bytes = this.#object(match[1], match[2]);
-    if (bytes === undefined) return UNSUPPORTED;
-    if (typeof bytes === "string") return bytes;
-    const offset = Number.parseInt(match[3], 16);
-    const length = Math.min(Number.parseInt(match[4], 16), PACKET_SIZE / 2 - 16);
-    const piece = bytes.subarray(offset, offset + length);
-    return prefixed(offset + piece.length >= bytes.length ? "l" : "m", escapeBinary(piece));
-  }
-
-  /** What qXfer reads: bytes, an error reply, or undefined if it is not offered. */
-  #object(name: string, annex: string): Uint8Array | string | undefined {
-    const { process } = this.#debug;
-    switch (name) {
-      case "features":
-        return annex === "target.xml" ? utf8.encode(TARGET_XML) : "E00";
-      case "auxv":
-        return process.auxv;
-      case "exec-file":
-        return bytesOf(textToPath(process.exePath));
-      case "threads":
-        return utf8.encode(this.#threadsXml());
-      case "siginfo":
-        return this.#sigInfo();
-      default:
-        return undefined;
-    }
-  }
-
-  #threadsXml(): string {
-    const rows = this.#threads.list().map(({ id, name, description }) => {
-      return `<thread id="${this.#id(id)}" name="${xml(name)}">${xml(description)}</thread>`;
-    });
-    return `<threads>${rows.join("")}</threads>`;
-  }
-
-  #sigInfo(): Uint8Array | string {
-    const event = this.#debug.lastEvent;
-    const thread = this.#current();
-    if (event === undefined || thread === undefined || !("thread" in event)) return E_FAULT;
-    if (this.#threads.of(event.thread).id !== thread.id) return E_FAULT;
-    return encodeSigInfo(sigInfoOf(event, event.thread));
   }
 
   // Q packets.
@@ -636,37 +592,4 @@ export class Session {
   }
 }
 
-/** The siginfo_t that ptrace(2) would show for a stop. */
-function sigInfoOf(event: StopEvent, thread: LinuxThread): SignalInfo {
-  const address = thread.cpu.rip64;
-  if (event.kind === "signal") return event.info;
-  if (event.kind === "interrupt") return { signal: SIGNAL.SIGINT, code: SI_KERNEL };
-  return { signal: SIGNAL.SIGTRAP, code: event.kind === "breakpoint" ? TRAP_BRKPT : TRAP_TRACE, address };
-}
-
 const utf8 = new TextEncoder();
-
-function parseHex(text: string | undefined): number | undefined {
-  if (text === undefined || !/^[0-9a-f]{1,16}$/i.test(text)) return undefined;
-  const value = Number.parseInt(text, 16);
-  return Number.isSafeInteger(value) ? value : undefined;
-}
-
-const parseList = (text: string): number[] => text.split(";").flatMap((item) => parseHex(item) ?? []);
-const byteHex = (value: number): string => (value & 0xff).toString(16).padStart(2, "0");
-
-function littleEndian(value: number): Uint8Array {
-  const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(value), true);
-  return bytes;
-}
-
-function prefixed(prefix: string, bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array(bytes.length + 1);
-  out[0] = prefix.charCodeAt(0);
-  out.set(bytes, 1);
-  return out;
-}
-
-const ENTITIES: Record<string, string> = { "<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;", "'": "&apos;" };
-const xml = (text: string): string => text.replace(/[<>&"']/g, (c) => ENTITIES[c]);
