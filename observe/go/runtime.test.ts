@@ -158,6 +158,45 @@ describe("GoRuntime", () => {
     },
   );
 
+  it.each([
+    ["work", "list"],
+    ["work-go1.19", "map"],
+  ])("reads the labels of a goroutine of %s: a %s", async (name, form) => {
+    const { machine, probes } = loadFixture(name);
+    const go = new GoRuntime(machine);
+    const { memory } = machine;
+    const seen: unknown[] = [];
+    probes.onFunctionEntry("main.work", (thread) => {
+      const g = go.currentG(thread);
+      expect(go.labels(g)).toEqual(new Map());
+      const at = memory.space.map({ address: 0, length: 4096, prot: 3 });
+      const string = (place: number, text: string, data: number): void => {
+        memory.writeBytes(data, new TextEncoder().encode(text));
+        memory.writeU64(place, BigInt(data));
+        memory.writeU64(place + 8, BigInt(text.length));
+      };
+      if (form === "list") {
+        for (const [i, value] of [at + 64, 1, 1].entries()) memory.writeU64(at + i * 8, BigInt(value));
+        string(at + 64, "kind", at + 1024);
+        string(at + 80, "parser", at + 1040);
+      } else {
+        // *labelMap → hmap (count, flags and B, buckets) → a bucket whose second slot is taken.
+        memory.writeU64(at, BigInt(at + 64));
+        memory.writeU64(at + 64, 1n);
+        memory.writeU64(at + 80, BigInt(at + 256));
+        memory.writeU8(at + 257, 77);
+        string(at + 256 + 8 + 16, "kind", at + 1024);
+        string(at + 256 + 8 + 128 + 16, "parser", at + 1040);
+      }
+      const field = g + (go.layout.offsets["g.labels"] ?? 0);
+      memory.writeU64(field, BigInt(at));
+      seen.push(Object.fromEntries(go.labels(g)));
+      memory.writeU64(field, 0n);
+    });
+    await machine.run();
+    expect(seen).toEqual([{ kind: "parser" }, { kind: "parser" }]);
+  });
+
   it("shows inlined calls as frames of their own", async () => {
     const { machine, probes } = loadFixture("work-opt");
     const go = new GoRuntime(machine);

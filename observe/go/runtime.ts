@@ -23,6 +23,10 @@ const G_DEAD_EXTRA = 11;
 const SCAN_BIT = 0x1000;
 /** Entries of p.runq (a ring). */
 const RUNQ_SIZE = 256;
+/** Longest text and most labels that are read. */
+const TEXT_LIMIT = 4096;
+const LABEL_LIMIT = 1000;
+const BUCKET_ENTRIES = 8;
 /** More than a guest's memory can hold. */
 const LIST_LIMIT = 10_000_000;
 
@@ -347,6 +351,45 @@ export class GoRuntime {
   #pointers(address: number, length: number): number[] {
     const bytes = this.#memory.readBytes(address, length * 8);
     return Array.from(new BigUint64Array(bytes.buffer), Number);
+  }
+
+  /**
+   * The pprof labels of a goroutine (runtime/pprof, SetGoroutineLabels): a list since Go 1.24, a map before.
+   * @throws GuestFault if nothing is mapped at `g`
+   */
+  labels(g: number): ReadonlyMap<string, string> {
+    const pointer = this.#pointer(g, "g.labels");
+    if (pointer === 0) return new Map();
+    return this.#try(
+      () => new Map(this.layout.minor >= 24 ? this.#labelList(pointer) : this.#labelMap(pointer)),
+      new Map(),
+    );
+  }
+
+  *#labelList(slice: number): Generator<[string, string]> {
+    const list = this.#word(slice);
+    const length = Math.min(this.#word(slice + 8), LABEL_LIMIT);
+    for (let i = 0; i < length; i++) yield [this.#string(list + i * 32), this.#string(list + i * 32 + 16)];
+  }
+
+  /** A map[string]string of up to eight entries has one bucket (Go runtime/map.go, hmap and bmap); more are left out. */
+  *#labelMap(pointer: number): Generator<[string, string]> {
+    const map = this.#word(pointer);
+    if (map === 0 || this.#word(map) > BUCKET_ENTRIES) return;
+    const bucket = this.#word(map + 16);
+    // Of a bucket: eight bytes of hashes, eight keys, eight values. Low hashes mark empty slots (minTopHash).
+    const lowest = this.layout.minor < 12 ? 4 : 5;
+    for (let i = 0; bucket !== 0 && i < BUCKET_ENTRIES; i++) {
+      if (this.#memory.readU8(bucket + i) < lowest) continue;
+      const key = bucket + BUCKET_ENTRIES + i * 16;
+      yield [this.#string(key), this.#string(key + BUCKET_ENTRIES * 16)];
+    }
+  }
+
+  /** The text of a Go string (pointer and length) at `address`, shortened. */
+  #string(address: number): string {
+    const length = Math.min(this.#word(address + 8), TEXT_LIMIT);
+    return length === 0 ? "" : new TextDecoder().decode(this.#memory.readBytes(this.#word(address), length));
   }
 
   /** The M whose runtime.m is at `m`. */
