@@ -6,6 +6,7 @@ import { DebugConsole } from "../observe/debug/console.ts";
 import { GdbServer, ListenError } from "../observe/gdb/server.ts";
 import { SyscallError } from "../syscalls/abi/errno.ts";
 import { AT_FDCWD, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY } from "../syscalls/abi/fcntl.ts";
+import { SIGNAL } from "../syscalls/abi/signals.ts";
 import { openPath } from "../syscalls/files/open.ts";
 import { textToPath } from "../syscalls/files/path.ts";
 import { StreamDescription } from "../syscalls/files/stream.ts";
@@ -97,7 +98,15 @@ async function gdb(file: string, args: readonly string[], options: GdbOptions): 
       }),
     );
     process.stderr.write(`goemu: in gdb: target remote :${server.port}\n`);
-    return (status) => server.finish(status);
+    const signals = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => {
+      const handler = (): void => server.terminate(SIGNAL[name]);
+      process.on(name, handler);
+      return [name, handler] as const;
+    });
+    return async (status) => {
+      for (const [name, handler] of signals) process.off(name, handler);
+      await server.finish(status);
+    };
   });
 }
 

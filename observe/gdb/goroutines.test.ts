@@ -81,6 +81,27 @@ describe.skipIf(!hasGdb)("goroutines as threads (skipped where gdb is not instal
     expect(output).toMatch(/exited normally/);
   });
 
+  test("with scheduler-locking one goroutine runs alone, and its end is told", async () => {
+    const guest = await start(WORK);
+    const output = await gdb(guest, WORK, [
+      "break main.work",
+      "continue",
+      "delete",
+      "set scheduler-locking on",
+      "continue",
+      "info threads",
+      "set scheduler-locking off",
+      ...choose("runnable, main.work"),
+      "continue",
+    ]);
+    expect(output).toContain("No unwaited-for children left.");
+    const after = output.slice(output.indexOf("No unwaited-for"));
+    expect(after).toMatch(/Thread \d+\.1 "goroutine 1" \(waiting \(sync\.WaitGroup\.Wait\)/);
+    expect(after).toMatch(/\(runnable, main\.work, /);
+    expect(after).toMatch(/exited normally/);
+    expect(guest.stdout).toMatch(/goroutine main\n$/);
+  });
+
   test("frozen goroutines stand still while the others run, and go on when they are free", async () => {
     const guest = await start(WORK);
     const frozen = await gdb(guest, WORK, [

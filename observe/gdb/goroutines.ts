@@ -101,6 +101,8 @@ export class GoroutineThreads implements ThreadModel {
   readonly frozen = new Set<number>();
   /** Goroutines that take a step as soon as they run. */
   #arrivals: Probe[] = [];
+  /** Where threads look for another goroutine, while some are kept back. */
+  #ends: Probe | undefined;
 
   constructor(debug: Debugger, runtime: GoRuntime) {
     this.#debug = debug;
@@ -158,10 +160,13 @@ export class GoroutineThreads implements ThreadModel {
 
   resume(choose: (id: number) => Action): void {
     for (const probe of this.#arrivals.splice(0)) probe.remove();
+    this.#ends?.remove();
+    this.#ends = undefined;
     const goroutines = this.#runtime.goroutines();
     const stopped = new Set(goroutines.filter(({ id }) => choose(id).kind === "stop").map(({ address }) => address));
     const isFrozen = (g: number): boolean => stopped.has(g) || this.frozen.has(this.#runtime.goid(g));
     this.#freezer.set(stopped.size > 0 || this.frozen.size > 0 ? isFrozen : undefined);
+    if (stopped.size > 0) this.#watchEnds(isFrozen);
     const running = this.#running();
     for (const goroutine of goroutines) {
       if (choose(goroutine.id).kind === "step" && !running.has(goroutine.address)) this.#stepOnArrival(goroutine);
@@ -170,6 +175,17 @@ export class GoroutineThreads implements ThreadModel {
       const action = choose(this.of(thread).id);
       // Its goroutine is kept back; the thread may have others to run, or work of the runtime's.
       return action.kind === "stop" ? { kind: "continue" } : action;
+    });
+  }
+
+  /** Tells the client when the last goroutine that may run has ended: it would wait for ever. */
+  #watchEnds(isFrozen: (g: number) => boolean): void {
+    // A goroutine that ends, or waits, leaves its thread to schedule; one that has ended is no longer listed then.
+    const schedule = this.#runtime.symbols.byName("runtime.schedule");
+    if (schedule === undefined) return;
+    this.#ends = Probes.of(this.#debug.machine).onAddress(schedule.address, () => {
+      const left = this.#runtime.goroutines().some(({ address }) => !isFrozen(address));
+      if (!left && this.#debug.running) this.#debug.report({ kind: "noResumed" });
     });
   }
 

@@ -149,3 +149,10 @@ test("a second client is turned away", { timeout: 60_000 }, async () => {
   expect(await client.ask("D")).toBe("OK");
   expect(await guest.status()).toBe(0);
 });
+
+test("a guest that waits for its first client can be ended by a signal", { timeout: 60_000 }, async () => {
+  const guest = await DebuggedGuest.start(WORK);
+  guests.push(guest);
+  guest.kill("SIGTERM");
+  expect(await guest.status()).toBe(143);
+});

@@ -85,6 +85,12 @@ export class GdbServer {
     return server;
   }
 
+  /** A signal that would kill the guest kills it also while it waits for its first client, which may never come. */
+  terminate(signal: number): void {
+    const { process, mainThread } = this.#machine;
+    if (this.#session === undefined && !this.#started) process.die(mainThread, signal);
+  }
+
   /** Passes on what the guest prints to a client that takes it. */
   print(bytes: Uint8Array): void {
     this.#session?.print(bytes);

@@ -57,8 +57,8 @@ export class DebuggedGuest {
     return this.#exit;
   }
 
-  kill(): void {
-    this.#child.kill("SIGKILL");
+  kill(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): void {
+    this.#child.kill(signal);
   }
 }
 
