@@ -88,3 +88,50 @@ function references(machine: Machine, name: string): Reference[] {
   decoder.free();
   return found;
 }
+
+/** Functions of assembly that load g from thread-local storage (Go runtime/asm_amd64.s, get_tls). */
+const LOADERS_OF_G = ["runtime.systemstack", "gogo", "runtime.gogo", "runtime.morestack", "runtime.mcall"];
+/** Where the linker of Go itself puts g (Go cmd/link/internal/ld/sym.go). */
+const DEFAULT_TLS_OFFSET = -8;
+
+/**
+ * Where g lies from FS's base on: -8, unless another linker has laid out thread-local storage (cgo). Then code has the
+ * offset as a constant, or in a word of the global offset table, whose address is given instead.
+ */
+export function findTlsSlot(machine: Machine): { readonly offset: number } | { readonly word: number } {
+  for (const name of LOADERS_OF_G) {
+    const func = machine.symbols.byName(name);
+    const found = func === undefined ? undefined : tlsAccess(machine, func.address, func.size);
+    if (found !== undefined) return found;
+  }
+  return { offset: DEFAULT_TLS_OFFSET };
+}
+
+function tlsAccess(machine: Machine, address: number, size: number): { offset: number } | { word: number } | undefined {
+  const { memory } = machine;
+  const length = memory.accessible(address, size, PROT_EXEC);
+  const decoder = new Decoder(64, memory.readBytes(address, length), DecoderOptions.None);
+  decoder.ip = BigInt(address);
+  /** What registers hold that the offset may be in. */
+  const loaded = new Map<Register, { offset: number } | { word: number }>();
+  let found: { offset: number } | { word: number } | undefined;
+  while (found === undefined && decoder.canDecode) {
+    const instruction = decoder.decode();
+    const hasMemory =
+      instruction.opCount > 1 && (instruction.op0Kind === OpKind.Memory || instruction.op1Kind === OpKind.Memory);
+    if (hasMemory && instruction.memorySegment === Register.FS) {
+      const displacement = Number(BigInt.asIntN(64, instruction.memoryDisplacement));
+      const base = instruction.memoryBase;
+      found = base === Register.None ? { offset: displacement } : loaded.get(base);
+    } else if (instruction.op0Kind === OpKind.Register) {
+      if (instruction.code === Code.Mov_rm64_imm32) {
+        loaded.set(instruction.op0Register, { offset: Number(BigInt.asIntN(64, instruction.immediate(1))) });
+      } else if (instruction.code === Code.Mov_r64_rm64 && instruction.isIpRelMemoryOperand) {
+        loaded.set(instruction.op0Register, { word: Number(instruction.ipRelMemoryAddress) });
+      } else loaded.delete(instruction.op0Register);
+    }
+    instruction.free();
+  }
+  decoder.free();
+  return found;
+}

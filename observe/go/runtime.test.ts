@@ -111,7 +111,7 @@ describe("addresses", () => {
 });
 
 describe("GoRuntime", () => {
-  it.each([...RELEASE_FIXTURES, "work-stripped", "work-nosections"])(
+  it.each([...RELEASE_FIXTURES, "work-stripped", "work-nosections", "work-static-pie"])(
     "reads %s at the start of main.work",
     async (name) => {
       const { machine, probes } = loadFixture(name);

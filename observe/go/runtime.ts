@@ -5,7 +5,7 @@ import type { SourceLine, SymbolTable } from "../../loader/symbols/table.ts";
 import type { LinuxProcess } from "../../syscalls/linux-process.ts";
 import type { LinuxThread } from "../../syscalls/linux-thread.ts";
 import type { Machine } from "../../syscalls/machine.ts";
-import { findAddresses, type RuntimeAddresses } from "./addresses.ts";
+import { findAddresses, findTlsSlot, type RuntimeAddresses } from "./addresses.ts";
 import { type Field, type GoLayout, GoRuntimeError, layoutOf } from "./layout.ts";
 import { type Frame, type StackStart, walkStack } from "./stack.ts";
 import { wrapped } from "./wrapper.ts";
@@ -112,6 +112,7 @@ export class GoRuntime {
   readonly symbols: SymbolTable;
   readonly #memory: GuestMemory;
   readonly #addresses: RuntimeAddresses;
+  readonly #tlsSlot: ReturnType<typeof findTlsSlot>;
   #allp: number | undefined;
   readonly #startNames = new Map<number, string | undefined>();
 
@@ -122,6 +123,7 @@ export class GoRuntime {
     this.#memory = machine.memory;
     this.layout = layoutOf(machine.executable, machine.symbols.goVersion);
     this.#addresses = findAddresses(machine, this.layout);
+    this.#tlsSlot = findTlsSlot(machine);
   }
 
   #offset(field: Field): number {
@@ -172,15 +174,27 @@ export class GoRuntime {
     }
   }
 
+  /** Where g lies from FS's base on: -8, or elsewhere if the program was linked by another linker than Go's. */
+  get tlsOffset(): number {
+    const slot = this.#tlsSlot;
+    if ("offset" in slot) return slot.offset;
+    return Number(
+      BigInt.asIntN(
+        64,
+        this.#try(() => this.#memory.readU64(slot.word), 0n),
+      ),
+    );
+  }
+
   // Quick questions.
 
-  /** Address of the g that a thread runs on, its g0 or gsignal included: the word at FS:-8. 0 before there is one. */
+  /** Address of the g that a thread runs on, its g0 or gsignal included. 0 before there is one. */
   currentG(thread: LinuxThread): number {
     const { view } = thread.cpu;
     const base = view.getUint32(STATE.fsBase, true) + view.getUint32(STATE.fsBase + 4, true) * 2 ** 32;
     if (base === 0) return 0;
     try {
-      return this.#word(base - 8);
+      return this.#word(base + this.tlsOffset);
     } catch (error) {
       if (error instanceof GuestFault) return 0;
       throw error;

@@ -163,7 +163,7 @@ export class Profiler {
     const word = (offset: number): number => view.getUint32(offset, true) + view.getUint32(offset + 4, true) * TWO_32;
     const sp = word(STATE.gpr + 32);
     const fs = word(STATE.fsBase);
-    const g = this.#go === undefined || fs === 0 ? 0 : this.#word(fs - 8);
+    const g = this.#go === undefined || fs === 0 ? 0 : this.#word(fs + this.#go.tlsOffset);
     const high = g === 0 ? 0 : this.#word(g + 8);
     // A signal handler on its own stack, before it has set g; and the first thread before its stack is known.
     const isForeign = high !== 0 && (sp > high || sp < this.#word(g));
