@@ -1,10 +1,10 @@
 import { closeSync, openSync, readFileSync, realpathSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
+import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import { disassembleOne } from "../loader/disassemble.ts";
 import { printable } from "../loader/identify.ts";
 import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
-import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import { describeCode } from "../syscalls/exceptions.ts";
 import { NodeHost } from "../syscalls/host/node-host.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
