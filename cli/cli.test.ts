@@ -236,15 +236,20 @@ describe("host signals", () => {
     a.label("wait").syscall(34).jmp("wait");
   };
 
-  it.each(["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGWINCH"] as const)(
-    "%s reaches the guest's handler",
-    async (name) => {
-      const { child, ended, printed } = startGoemu([folder.guest("waiting", waiting)]);
-      await printed("ready");
-      child.kill(name);
-      expect(await ended).toMatchObject({ status: SIGNAL[name], signal: null });
-    },
-  );
+  it.each([
+    "SIGINT",
+    "SIGTERM",
+    "SIGHUP",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGQUIT",
+    "SIGWINCH",
+  ] as const)("%s reaches the guest's handler", async (name) => {
+    const { child, ended, printed } = startGoemu([folder.guest("waiting", waiting)]);
+    await printed("ready");
+    child.kill(name);
+    expect(await ended).toMatchObject({ status: SIGNAL[name], signal: null });
+  });
 
   it("reach a guest that computes", async () => {
     const { child, ended, printed } = startGoemu([

@@ -84,40 +84,38 @@ function call(machine: Machine, row: SyscallRow, values: readonly bigint[]): big
 let machine = newMachine();
 
 describe("a system call with bad pointers", () => {
-  it.each(rows.filter((row) => row.args.some(isPointer)).map((row) => [row.name, row] as const))(
-    "%s says EFAULT",
-    (_name, row) => {
-      for (const wild of WILD.slice(1)) {
-        const values = row.args.map((kind, at) => {
-          if (isPointer(kind, at, row.args)) return wild;
-          return kind === "dirfd" ? AT_FDCWD : kind === "size" ? 1n : 0n;
-        });
-        const result = call(machine, row, values);
-        expect(describeErrno(-Number(result))?.name, `at 0x${wild.toString(16)}`).toBe("EFAULT");
-      }
-    },
-  );
+  it.each(
+    rows.filter((row) => row.args.some(isPointer)).map((row) => [row.name, row] as const),
+  )("%s says EFAULT", (_name, row) => {
+    for (const wild of WILD.slice(1)) {
+      const values = row.args.map((kind, at) => {
+        if (isPointer(kind, at, row.args)) return wild;
+        return kind === "dirfd" ? AT_FDCWD : kind === "size" ? 1n : 0n;
+      });
+      const result = call(machine, row, values);
+      expect(describeErrno(-Number(result))?.name, `at 0x${wild.toString(16)}`).toBe("EFAULT");
+    }
+  });
 });
 
 describe("a system call with random arguments", () => {
-  it.each(rows.map((row, index) => [row.name, row, index] as const))(
-    "%s ends in a number or an errno",
-    (_name, row, index) => {
-      const random = new Random(row.number + 1);
-      if (index % TESTS_A_MACHINE === 0) machine = newMachine();
-      for (let round = 0; round < ROUNDS; round++) {
-        const values = Array.from({ length: 6 }, (_, i) => {
-          if (random.below(20) === 0) return (BigInt(random.below(2 ** 32)) << 32n) | BigInt(random.below(2 ** 32));
-          const pointer = i < row.args.length && random.below(2) === 0;
-          return random.pick(pointer ? WILD : TAME);
-        });
-        const result = call(machine, row, values);
-        if (machine.process.finished) machine = newMachine();
-        else if (result !== undefined && result < 0n && result > -4096n) {
-          expect(describeErrno(-Number(result)), `${row.name} returned ${result}`).toBeDefined();
-        }
+  it.each(
+    rows.map((row, index) => [row.name, row, index] as const),
+  )("%s ends in a number or an errno", (_name, row, index) => {
+    const random = new Random(row.number + 1);
+    if (index % TESTS_A_MACHINE === 0) machine = newMachine();
+    for (let round = 0; round < ROUNDS; round++) {
+      const values = Array.from({ length: 6 }, (_, i) => {
+        if (random.below(20) === 0) return (BigInt(random.below(2 ** 32)) << 32n) | BigInt(random.below(2 ** 32));
+        const pointer = i < row.args.length && random.below(2) === 0;
+        return random.pick(pointer ? WILD : TAME);
+      });
+      const result = call(machine, row, values);
+      if (machine.process.finished) machine = newMachine();
+      else if (result !== undefined && result < 0n && result > -4096n) {
+        expect(describeErrno(-Number(result)), `${row.name} returned ${result}`).toBeDefined();
       }
-      expect(process.memoryUsage().heapUsed).toBeLessThan(1 << 30);
-    },
-  );
+    }
+    expect(process.memoryUsage().heapUsed).toBeLessThan(1 << 30);
+  });
 });

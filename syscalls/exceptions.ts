@@ -43,7 +43,8 @@ export function signalOfStop(
       if (stop.access === PROT_EXEC && emulateVsyscall(process, thread)) return undefined;
       return pageFault(process, stop.address, stop.access);
     case "undefined":
-      if (stop.instruction !== undefined) report(describeUnimplemented(process, stop.instruction.address, stop.instruction.length));
+      if (stop.instruction !== undefined)
+        report(describeUnimplemented(process, stop.instruction.address, stop.instruction.length));
       return { signal: SIGNAL.SIGILL, code: ILL_ILLOPN, address: cpu.rip64, trap: VECTOR.UD };
     case "exception":
       return exception(thread, stop.vector, stop.next);
@@ -53,7 +54,10 @@ export function signalOfStop(
 }
 
 /** Hook by which symbols and disassembly get into the message; set by whoever has them. */
-export const describeCode: { symbol: (address: number) => string; text: (bytes: Uint8Array, address: number) => string } = {
+export const describeCode: {
+  symbol: (address: number) => string;
+  text: (bytes: Uint8Array, address: number) => string;
+} = {
   symbol: () => "",
   text: () => "",
 };
