@@ -49,6 +49,35 @@ describe("Probes", () => {
     expect(calls).toBeGreaterThan(2);
   });
 
+  it("is as exact in compiled code, for probes set after it was compiled", async () => {
+    const { machine, probes } = load("bench-fib", ["18"]);
+    const jit = machine.interpreter.jit ?? machine.interpreter.enableJit();
+    probes.onFunctionEntry("main.main", () => {
+      jit.eager = true;
+    });
+    let calls = 0;
+    let returns = 0;
+    let depth = 0;
+    let deepest = 0;
+    probes.onFunctionEntry("main.fib", () => {
+      calls++;
+      if (calls === 5000) probes.onFunctionReturn("main.fib", () => returns++);
+    });
+    probes.onFunctionReturn("main.fib", () => depth--);
+    probes.onFunctionEntry("main.fib", () => {
+      depth++;
+      deepest = Math.max(deepest, depth);
+    });
+    await machine.run();
+    // fib(18) makes 2 × fib(19) - 1 calls, nested 18 deep; of the first 5000 some had not returned.
+    expect(jit.statistics.regions).toBeGreaterThan(0);
+    expect(calls).toBe(8361);
+    expect(depth).toBe(0);
+    expect(deepest).toBe(18);
+    expect(returns).toBeGreaterThan(8361 - 5000);
+    expect(returns).toBeLessThanOrEqual(8361 - 5000 + 18);
+  });
+
   it("covers every instruction of a range", async () => {
     const { machine, probes } = load("work");
     const { address } = probes.functionByName("_rt0_amd64");
