@@ -34,11 +34,9 @@ interface SaveStep {
 
 /** Components that are not in their initial configuration: XINUSE (SDM Vol. 1, 13.6). */
 export function componentsInUse(cpu: CpuState): number {
-  const fresh = new X87Registers(new Uint8Array(cpu.u8.length));
-  fresh.initialize();
-  const now = new X87Registers(cpu.u8);
+  const initial = initialX87();
   let used = 0;
-  if (storeFxsave(now, true).some((byte, i) => byte !== storeFxsave(fresh, true)[i])) used |= COMPONENT.x87;
+  if (storeFxsave(new X87Registers(cpu.u8), true).some((byte, i) => byte !== initial[i])) used |= COMPONENT.x87;
   for (let i = 0; i < 16; i++) {
     const vector = cpu.vector(i);
     if (vector.subarray(0, 16).some((byte) => byte !== 0)) used |= COMPONENT.sse;

@@ -7,6 +7,9 @@ import { x87Row } from "./instructions.ts";
 import { X87_FLAG } from "./operation.ts";
 import { X87Registers } from "./registers.ts";
 
+/** The copy that the instruction in hand works on: there is one at a time. */
+const registers = new X87Registers();
+
 /**
  * Carries out an x87 instruction.
  * @returns false if it is none
@@ -15,7 +18,7 @@ import { X87Registers } from "./registers.ts";
 export function runX87(cpu: CpuState, guest: GuestMemory, instruction: Instruction): boolean {
   const row = x87Row(instruction.mnemonic);
   if (row === undefined) return false;
-  const registers = new X87Registers(cpu.u8);
+  registers.load(cpu.u8);
   if (row.waits && registers.status & X87_FLAG.ES) raiseVector(instruction, VECTOR.MF);
   const operand = instruction.memory;
   const memory = operand === undefined ? undefined : new GuestOperand(cpu, guest, instruction, operand);

@@ -24,13 +24,17 @@ const CONTROL_BITS = 0x1f7f;
  * TOP; FXSAVE's image has them in the order of the stack (images.ts).
  */
 export class X87Registers {
-  readonly bytes: Uint8Array;
-  readonly #view: DataView;
+  readonly bytes = new Uint8Array(X87_BYTES);
+  readonly #view = new DataView(this.bytes.buffer);
 
-  /** @param state the CPU state's bytes */
-  constructor(state: Uint8Array) {
-    this.bytes = state.slice(STATE.x87, STATE.x87 + X87_BYTES);
-    this.#view = new DataView(this.bytes.buffer);
+  /** @param state the CPU state's bytes, to begin with; without them all is zero */
+  constructor(state?: Uint8Array) {
+    if (state !== undefined) this.load(state);
+  }
+
+  /** Takes a new copy. */
+  load(state: Uint8Array): void {
+    this.bytes.set(state.subarray(STATE.x87, STATE.x87 + X87_BYTES));
   }
 
   /** Puts the copy back. */
