@@ -1,5 +1,5 @@
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
-import { SIGNAL } from "../../syscalls/abi/signals.ts";
+import { SIGNAL, SIGRTMAX } from "../../syscalls/abi/signals.ts";
 import type { Debugger } from "../debugger/debugger.ts";
 import type { StopEvent, WatchKind } from "../debugger/events.ts";
 import { peek } from "../debugger/memory.ts";
@@ -420,7 +420,8 @@ export class Session {
   }
 
   readonly #signalFrom = (number: number): number | undefined => {
-    return this.#lldb ? number : linuxSignal(number);
+    if (!this.#lldb) return linuxSignal(number);
+    return number >= 1 && number <= SIGRTMAX ? number : undefined;
   };
 
   #breakReason(address: number): string {
