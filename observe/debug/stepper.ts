@@ -3,7 +3,7 @@ import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import type { LinuxThread } from "../../syscalls/linux-thread.ts";
 import type { Debugger } from "../debugger/debugger.ts";
 import type { Action, StopEvent } from "../debugger/events.ts";
-import { goRuntimeOf } from "../debugger/go-view.ts";
+import { goRuntimeOf, unlessDamaged } from "../debugger/go-view.ts";
 import { type Probe, Probes } from "../probes.ts";
 import { type SourceView, sameLine } from "./source.ts";
 
@@ -114,7 +114,8 @@ export class Stepper {
   ): Promise<{ thread: LinuxThread } | { event: StopEvent }> {
     const runtime = goRuntimeOf(this.#debug.machine);
     const own = typeof runtime === "string" ? 0 : runtime.userG(thread);
-    const top = (g: number): number => (typeof runtime === "string" || g === 0 ? 0 : runtime.goroutine(g).stack.hi);
+    const top = (g: number): number =>
+      typeof runtime === "string" || g === 0 ? 0 : unlessDamaged(() => runtime.goroutine(g).stack.hi, 0);
     const depth = top(own) - sp;
     this.#reached = undefined;
     this.#target = {

@@ -4,6 +4,7 @@ import type { LinuxThread } from "../../syscalls/linux-thread.ts";
 import type { GoRuntime } from "../go/runtime.ts";
 import { type Probe, Probes } from "../probes.ts";
 import type { Debugger, Gate } from "./debugger.ts";
+import { unlessDamaged } from "./go-view.ts";
 
 /** Packages whose code may hold the runtime's locks or be in the middle of a change (runtime/preempt.go). */
 const CRITICAL = /^((runtime|reflect|syscall|internal\/(runtime|abi|bytealg|syscall|cpu|reflectlite|poll))[./]|[^.]*$)/;
@@ -48,7 +49,7 @@ export class Freezer {
     }
     // gogo is the way by which a goroutine gets onto a thread: guest code is left there, and the gate asked anew.
     this.#probe ??= Probes.of(this.#debug.machine).onAddress(this.#gogo, () => {});
-    this.#debug.gate = (thread) => this.#gate(thread);
+    this.#debug.gate = (thread) => unlessDamaged<Gate>(() => this.#gate(thread), "run");
   }
 
   #gate(thread: LinuxThread): Gate {

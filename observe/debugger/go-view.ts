@@ -1,3 +1,4 @@
+import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import { SymbolError } from "../../loader/errors.ts";
 import type { LinuxThread } from "../../syscalls/linux-thread.ts";
 import type { Machine } from "../../syscalls/machine.ts";
@@ -21,11 +22,26 @@ export function goRuntimeOf(machine: Machine): GoRuntime | string {
   return runtime;
 }
 
+/** What `read` returns; `otherwise` if the guest's runtime is damaged, so that what was to be read is not there. */
+export function unlessDamaged<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof GuestFault || error instanceof GoRuntimeError || error instanceof SymbolError)
+      return otherwise;
+    throw error;
+  }
+}
+
 /** "M0 P1 goroutine 18 in main.work" for a guest thread; only the function where Go's runtime says nothing. */
 export function describeThread(machine: Machine, thread: LinuxThread): string {
   const place = functionAt(machine, thread.cpu.rip);
   const runtime = goRuntimeOf(machine);
   if (typeof runtime === "string") return place;
+  return unlessDamaged(() => describeRunning(runtime, thread, place), place);
+}
+
+function describeRunning(runtime: GoRuntime, thread: LinuxThread, place: string): string {
   const m = runtime.currentM(thread);
   if (m === 0) return place;
   const p = runtime.currentP(thread);

@@ -3,7 +3,7 @@ import type { LinuxThread } from "../../syscalls/linux-thread.ts";
 import type { Debugger } from "../debugger/debugger.ts";
 import type { Action } from "../debugger/events.ts";
 import { Freezer } from "../debugger/freezer.ts";
-import { describeGoroutine, describeThread, functionAt } from "../debugger/go-view.ts";
+import { describeGoroutine, describeThread, functionAt, unlessDamaged } from "../debugger/go-view.ts";
 import { REGISTERS, registerNumber } from "../debugger/registers.ts";
 import type { GoRuntime, Goroutine } from "../go/runtime.ts";
 import { type Probe, Probes } from "../probes.ts";
@@ -116,13 +116,17 @@ export class GoroutineThreads implements ThreadModel {
 
   list(): readonly DebugThread[] {
     const running = this.#running();
-    const goroutines = this.#runtime.goroutines().map((goroutine) => {
+    const goroutines = this.#goroutines().map((goroutine) => {
       const thread = running.get(goroutine.address);
       if (thread === undefined) return new ParkedGoroutine(this.#debug, this.#runtime, goroutine);
       return new RunningGoroutine(this.#debug, thread, goroutine.id);
     });
     const bare = this.#debug.threads.filter((thread) => !this.#isGoroutine(thread));
     return [...goroutines, ...bare.map((thread) => new BareThread(this.#debug, thread))];
+  }
+
+  #goroutines(): readonly Goroutine[] {
+    return unlessDamaged(() => this.#runtime.goroutines(), []);
   }
 
   #isGoroutine(thread: LinuxThread): boolean {
@@ -132,7 +136,7 @@ export class GoroutineThreads implements ThreadModel {
   /** goid of the goroutine that a thread runs; 0 for none, also before the runtime has given it one. */
   #goid(thread: LinuxThread): number {
     const g = this.#runtime.userG(thread);
-    return g === 0 ? 0 : this.#runtime.goid(g);
+    return g === 0 ? 0 : unlessDamaged(() => this.#runtime.goid(g), 0);
   }
 
   /** Threads by the address of the g that they run. */
@@ -162,7 +166,7 @@ export class GoroutineThreads implements ThreadModel {
     for (const probe of this.#arrivals.splice(0)) probe.remove();
     this.#ends?.remove();
     this.#ends = undefined;
-    const goroutines = this.#runtime.goroutines();
+    const goroutines = this.#goroutines();
     const stopped = new Set(goroutines.filter(({ id }) => choose(id).kind === "stop").map(({ address }) => address));
     const isFrozen = (g: number): boolean => stopped.has(g) || this.frozen.has(this.#runtime.goid(g));
     this.#freezer.set(stopped.size > 0 || this.frozen.size > 0 ? isFrozen : undefined);
@@ -184,7 +188,7 @@ export class GoroutineThreads implements ThreadModel {
     const schedule = this.#runtime.symbols.byName("runtime.schedule");
     if (schedule === undefined) return;
     this.#ends = Probes.of(this.#debug.machine).onAddress(schedule.address, () => {
-      const left = this.#runtime.goroutines().some(({ address }) => !isFrozen(address));
+      const left = this.#goroutines().some(({ address }) => !isFrozen(address));
       if (!left && this.#debug.running) this.#debug.report({ kind: "noResumed" });
     });
   }

@@ -1,10 +1,13 @@
+import { MemoryError } from "../../emu/memory/address-space.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
+import { SymbolError } from "../../loader/errors.ts";
 import { SIGNAL, SIGRTMAX } from "../../syscalls/abi/signals.ts";
 import type { Debugger } from "../debugger/debugger.ts";
 import type { StopEvent, WatchKind } from "../debugger/events.ts";
 import { peek } from "../debugger/memory.ts";
 import { REGISTERS, registerNumber } from "../debugger/registers.ts";
 import { MAX_WATCH_LENGTH } from "../debugger/watchpoints.ts";
+import { GoRuntimeError } from "../go/layout.ts";
 import { ProbeError } from "../probes.ts";
 import { byteHex, littleEndian, parseHex, parseList, prefixed } from "./encoding.ts";
 import { RemoteFiles } from "./files.ts";
@@ -157,7 +160,8 @@ export class Session {
     try {
       return this.#dispatch(text, data);
     } catch (error) {
-      if (error instanceof GuestFault || error instanceof ProbeError) return E_FAULT;
+      const expected = [GuestFault, ProbeError, GoRuntimeError, SymbolError, MemoryError];
+      if (expected.some((kind) => error instanceof kind)) return E_FAULT;
       throw error;
     }
   }
