@@ -20,6 +20,8 @@ export interface CpuEnvironment {
 /** Highest leaves that CPUID answers. */
 const MAX_LEAF = 0xd;
 const MAX_LEAF_7 = 1;
+/** EBX of leaf 7: FCS and FDS are not kept, images of the x87 state have zero for them (SDM Vol. 1, 8.1.8). */
+const SELECTORS_DEPRECATED = 1 << 13;
 const MAX_EXTENDED = 0x8000_0008;
 /** Family 6, model 0x9e, stepping 9: a plain desktop part, as the version information needs one. */
 const VERSION = 0x0009_06e9;
@@ -44,7 +46,10 @@ export function cpuid(env: CpuEnvironment, leaf: number, subleaf: number): Leaf 
     if (here && env.features.has(name)) answer[bit.register] |= 1 << bit.bit;
   }
   // EAX of leaf 7 also says how many subleaves there are.
-  if (leaf === 7 && subleaf === 0) answer.eax = MAX_LEAF_7;
+  if (leaf === 7 && subleaf === 0) {
+    answer.eax = MAX_LEAF_7;
+    answer.ebx |= SELECTORS_DEPRECATED;
+  }
   if (leaf === 0) return { eax: MAX_LEAF, ebx: ascii(VENDOR, 0), edx: ascii(VENDOR, 4), ecx: ascii(VENDOR, 8) };
   if (leaf === 1) {
     answer.eax = VERSION;
