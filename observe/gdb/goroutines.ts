@@ -3,7 +3,7 @@ import type { LinuxThread } from "../../syscalls/linux-thread.ts";
 import type { Debugger } from "../debugger/debugger.ts";
 import type { Action } from "../debugger/events.ts";
 import { Freezer } from "../debugger/freezer.ts";
-import { describeGoroutine, describeThread, functionAt, unlessDamaged } from "../debugger/go-view.ts";
+import { describeGoroutine, describeThread, unlessDamaged } from "../debugger/go-view.ts";
 import { REGISTERS, registerNumber } from "../debugger/registers.ts";
 import type { GoRuntime, Goroutine } from "../go/runtime.ts";
 import { type Probe, Probes } from "../probes.ts";
@@ -23,10 +23,8 @@ class ParkedGoroutine implements DebugThread {
   readonly name: string;
   readonly #goroutine: Goroutine;
   readonly #runtime: GoRuntime;
-  readonly #debug: Debugger;
 
-  constructor(debug: Debugger, runtime: GoRuntime, goroutine: Goroutine) {
-    this.#debug = debug;
+  constructor(runtime: GoRuntime, goroutine: Goroutine) {
     this.#runtime = runtime;
     this.#goroutine = goroutine;
     this.id = goroutine.id;
@@ -55,11 +53,6 @@ class ParkedGoroutine implements DebugThread {
 
   write(): boolean {
     return false;
-  }
-
-  /** Where it goes on, for messages. */
-  get place(): string {
-    return functionAt(this.#debug.machine, this.#goroutine.sched.pc);
   }
 }
 
@@ -118,7 +111,7 @@ export class GoroutineThreads implements ThreadModel {
     const running = this.#running();
     const goroutines = this.#goroutines().map((goroutine) => {
       const thread = running.get(goroutine.address);
-      if (thread === undefined) return new ParkedGoroutine(this.#debug, this.#runtime, goroutine);
+      if (thread === undefined) return new ParkedGoroutine(this.#runtime, goroutine);
       return new RunningGoroutine(this.#debug, thread, goroutine.id);
     });
     const bare = this.#debug.threads.filter((thread) => !this.#isGoroutine(thread));
