@@ -1,18 +1,33 @@
-import { writeSync } from "node:fs";
 import process from "node:process";
 import { Command, CommanderError } from "commander";
 import { fillOptionalValues, withRunCommand } from "./arguments.ts";
-import { addDebugCommands } from "./debug-commands.ts";
 import { explain } from "./failure.ts";
-import { disasm, info, type Print, symbols, syscalls } from "./inspect.ts";
-import { addObserveCommands } from "./observe-commands.ts";
-import { type RunOptions, run } from "./run.ts";
+import type { RunOptions } from "./run.ts";
 import { VERSION } from "./version.ts";
+
+/** Commands whose code is loaded only when they are asked for: a program's start must not wait for it. */
+export const OTHER_COMMANDS: ReadonlySet<string> = new Set([
+  ...["info", "disasm", "symbols", "syscalls"],
+  ...["gdb", "debug", "debugserver"],
+  ...["road", "trace", "profile"],
+]);
+
+async function addOtherCommands(program: Command, about: { file?: string }): Promise<void> {
+  const { addInspectCommands } = await import("./inspect-commands.ts");
+  const { addDebugCommands } = await import("./debug-commands.ts");
+  const { addObserveCommands } = await import("./observe-commands.ts");
+  addInspectCommands(program, about);
+  addDebugCommands(program, about);
+  addObserveCommands(program, about);
+}
 
 /** Parses the command line, carries it out and sets the exit status. */
 export async function main(args: readonly string[]): Promise<void> {
   const about: { file?: string } = {};
   const program = buildProgram(about);
+  const [first] = args;
+  const listsAll = first === undefined || ["-h", "--help", "help"].includes(first);
+  if (listsAll || OTHER_COMMANDS.has(first)) await addOtherCommands(program, about);
   const commands = new Set([...program.commands.map((command) => command.name()), "help"]);
   try {
     const full = withRunCommand(args, commands);
@@ -60,61 +75,8 @@ function buildProgram(about: { file?: string }): Command {
     .option("--stats [FORMAT]", "print figures at exit on stderr; --stats=json for programs")
     .action(async (file: string, args: string[], options: RunOptions) => {
       about.file = file;
+      const { run } = await import("./run.ts");
       process.exitCode = await run(file, args, options);
     });
-  const inspect = (name: string, description: string): Command =>
-    program.command(name).description(description).exitOverride().option("--json", "print JSON");
-  inspect("info", "what a file is: entry, sections, Go version, build settings, whether goemu can run it")
-    .argument("<file>")
-    .action((file: string, options: { json?: boolean }) =>
-      withOutput(about, file, (print) => info(file, options, print)),
-    );
-  inspect("disasm", "disassemble a function or a range")
-    .argument("<file>")
-    .argument("[place]", "SYMBOL or ADDRESS, with ,LENGTH if need be (default: the entry point)")
-    .option("--syntax <SYNTAX>", "gas, intel or go", "gas")
-    .action((file: string, place: string | undefined, options: { syntax: string; json?: boolean }) =>
-      withOutput(about, file, (print) => disasm(file, place, options, print)),
-    );
-  inspect("symbols", "list functions, in stripped files too")
-    .argument("<file>")
-    .argument("[regex]")
-    .action((file: string, regex: string | undefined, options: { json?: boolean }) =>
-      withOutput(about, file, (print) => symbols(file, regex, options, print)),
-    );
-  inspect("syscalls", "list the system calls that are there").action((options: { json?: boolean }) =>
-    withOutput(about, undefined, (print) => syscalls(options, print)),
-  );
-  addDebugCommands(program, about);
-  addObserveCommands(program, about);
   return program;
-}
-
-/** Collects lines and writes them at once; a reader that goes away early is no error. */
-function withOutput(about: { file?: string }, file: string | undefined, produce: (print: Print) => void): void {
-  about.file = file;
-  let pending: string[] = [];
-  const flush = (): void => {
-    if (pending.length === 0) return;
-    const bytes = new TextEncoder().encode(`${pending.join("\n")}\n`);
-    pending = [];
-    for (let done = 0; done < bytes.length; ) {
-      try {
-        done += writeSync(1, bytes, done);
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        if (code !== "EAGAIN") throw error;
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-      }
-    }
-  };
-  try {
-    produce((line) => {
-      pending.push(line);
-      if (pending.length >= 4096) flush();
-    });
-    flush();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
-  }
 }
