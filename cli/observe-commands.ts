@@ -1,8 +1,5 @@
-import { realpathSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import process from "node:process";
 import { type Command, Option } from "commander";
-import { disassembleOne } from "../loader/disassemble.ts";
 import { GoRuntimeError } from "../observe/go/layout.ts";
 import { SchedulerEvents } from "../observe/go/scheduler-events.ts";
 import { HtmlPage } from "../observe/html/page.ts";
@@ -16,22 +13,13 @@ import { Road } from "../observe/road/road.ts";
 import { ChromeTrace } from "../observe/trace/chrome.ts";
 import { GoTrace } from "../observe/trace/go-trace.ts";
 import { Timeline } from "../observe/trace/timeline.ts";
-import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
-import { describeCode } from "../syscalls/exceptions.ts";
 import { NodeHost } from "../syscalls/host/node-host.ts";
-import { type AddressSpaceLayout, Machine } from "../syscalls/machine.ts";
-import { buildEnvironment, parseChoice, parseCount, parseSize, rawArguments } from "./arguments.ts";
+import type { Machine } from "../syscalls/machine.ts";
+import { parseChoice, parseCount } from "./arguments.ts";
 import { CliError } from "./failure.ts";
-import { readProgram } from "./program-file.ts";
+import { createMachine, forwardSignals, type GuestOptions, shellStatus } from "./guest.ts";
 
-/** Options that all commands have which run a program under observation. */
-interface MachineOptions {
-  readonly env: string[];
-  readonly clearEnv?: boolean;
-  readonly cpus?: string;
-  readonly cpu?: string;
-  readonly memory?: string;
-  readonly addressSpace: string;
+interface MachineOptions extends GuestOptions {
   readonly output?: string;
 }
 
@@ -48,7 +36,6 @@ interface ProfileOptions extends MachineOptions {
   readonly byGoroutine?: boolean;
 }
 
-const FORWARDED: readonly SignalName[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"];
 const STDOUT = 1;
 
 /** Adds `goemu road`, `goemu trace` and `goemu profile`. @param about told which file a command is about */
@@ -126,52 +113,24 @@ function openOutput(path: string | undefined): OutputFile {
   }
 }
 
-function createMachine(
+/** A machine whose program writes to stderr as long as stdout takes the command's own output. */
+function observedMachine(
   file: string,
   args: readonly string[],
   options: MachineOptions,
 ): { machine: Machine; host: NodeHost } {
-  const program = readProgram(file);
   const host = new NodeHost();
   if (options.output === undefined) Object.defineProperty(host, "stdout", { value: host.stderr });
-  const machine = new Machine({
-    program,
-    path: file,
-    exePath: realpathSync(file),
-    args: rawArguments([file, ...args]),
-    env: buildEnvironment(options.env, options.clearEnv ?? false),
-    host,
-    cpus: options.cpus === undefined ? availableParallelism() : parseCount("--cpus", options.cpus, 1024),
-    cpu: options.cpu,
-    memoryLimit: options.memory === undefined ? undefined : parseSize(options.memory),
-    addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
-    report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${file}: ${message}\n`)),
-    ids: {
-      pid: process.pid,
-      ppid: process.ppid,
-      uid: process.getuid?.() ?? 1000,
-      gid: process.getgid?.() ?? 1000,
-      euid: process.geteuid?.() ?? 1000,
-      egid: process.getegid?.() ?? 1000,
-    },
-    stopHost: (signal) => process.kill(process.pid, signal),
-  });
-  describeCode.symbol = (address) => machine.symbols.lookup(address)?.name ?? "";
-  describeCode.text = disassembleOne;
-  return { machine, host };
+  return { machine: createMachine(file, args, options, host), host };
 }
 
 /** Runs the machine to its end, with the host's signals; returns the exit status for the shell. */
 async function runMachine(file: string, machine: Machine, host: NodeHost): Promise<number> {
-  const handlers = FORWARDED.map((name) => [name, (): void => machine.kill(SIGNAL[name])] as const);
-  for (const [name, handler] of handlers) process.on(name, handler);
+  const stopForwarding = forwardSignals(machine);
   try {
-    const status = await machine.run();
-    if (status.kind === "exited") return status.status;
-    process.stderr.write(`goemu: ${file}: ${describeSignal(status.signal)} (killed by signal ${status.signal})\n`);
-    return 128 + status.signal;
+    return shellStatus(file, await machine.run());
   } finally {
-    for (const [name, handler] of handlers) process.off(name, handler);
+    stopForwarding();
     host.close();
   }
 }
@@ -199,7 +158,7 @@ function roadFilter(options: RoadOptions, scheduler: SchedulerEvents): RoadFilte
 
 /** `goemu road`. */
 async function road(file: string, args: string[], options: RoadOptions): Promise<number> {
-  const { machine, host } = createMachine(file, args, options);
+  const { machine, host } = observedMachine(file, args, options);
   const scheduler = new SchedulerEvents(machine);
   const filter = roadFilter(options, scheduler);
   const output = openOutput(options.output);
@@ -230,7 +189,7 @@ async function trace(file: string, args: string[], options: MachineOptions): Pro
   if (kind === undefined) {
     throw new CliError(`-o: ${path} is neither .json, .html nor .trace (name it by what it is to be)`);
   }
-  const { machine, host } = createMachine(file, args, options);
+  const { machine, host } = observedMachine(file, args, options);
   const scheduler = new SchedulerEvents(machine);
   const output = openOutput(path);
   const write = (text: string): void => output.write(text);
@@ -267,7 +226,7 @@ function profileFormat(path: string, format: string | undefined): (typeof PROFIL
 async function profile(file: string, args: string[], options: ProfileOptions): Promise<number> {
   const path = options.output as string;
   const format = profileFormat(path, options.format);
-  const { machine, host } = createMachine(file, args, options);
+  const { machine, host } = observedMachine(file, args, options);
   const profiler = new Profiler(machine, { byGoroutine: options.byGoroutine ?? false });
   const output = openOutput(path);
   const status = await runMachine(file, machine, host);
