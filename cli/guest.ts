@@ -1,0 +1,126 @@
+import { readFileSync, realpathSync, writeSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import process from "node:process";
+import type { HandlerPack } from "../emu/interpreter/handlers.ts";
+import { disassembleOne } from "../loader/disassemble.ts";
+import { printable } from "../loader/identify.ts";
+import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
+import { describeCode } from "../syscalls/exceptions.ts";
+import type { NodeHost } from "../syscalls/host/node-host.ts";
+import type { ExitStatus } from "../syscalls/linux-process.ts";
+import { type AddressSpaceLayout, Machine, type Tier } from "../syscalls/machine.ts";
+import type { SyscallTracer } from "../syscalls/tracer.ts";
+import { buildEnvironment, parseChoice, parseCount, parseSize, rawArguments } from "./arguments.ts";
+import { readProgram } from "./program-file.ts";
+
+/** Options that every command has which runs a program, as commander hands them over. */
+export interface GuestOptions {
+  readonly env: string[];
+  readonly clearEnv?: boolean;
+  readonly cpus?: string;
+  readonly cpu?: string;
+  readonly memory?: string;
+  readonly addressSpace: string;
+  readonly tier?: string;
+}
+
+/** Host signals that the guest gets (docs/cli.md). */
+const FORWARDED: readonly SignalName[] = [
+  "SIGINT",
+  "SIGTERM",
+  "SIGHUP",
+  "SIGQUIT",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGWINCH",
+  "SIGCONT",
+];
+
+/**
+ * Loads a program into a machine with the user's surroundings.
+ * @throws CliError, LoadError, CpuModelError for options and files that won't do
+ */
+export function createMachine(
+  file: string,
+  args: readonly string[],
+  options: GuestOptions,
+  host: NodeHost,
+  tracer?: SyscallTracer,
+): Machine {
+  const machine = new Machine({
+    program: readProgram(file),
+    path: file,
+    exePath: realpathSync(file),
+    args: rawArguments([file, ...args]),
+    env: buildEnvironment(options.env, options.clearEnv ?? false),
+    host,
+    cpus: options.cpus === undefined ? availableParallelism() : parseCount("--cpus", options.cpus, 1024),
+    cpu: options.cpu,
+    memoryLimit: options.memory === undefined ? undefined : parseSize(options.memory),
+    addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
+    tier: parseChoice<Tier>("--tier", options.tier ?? "auto", ["auto", "interpreter", "jit"]),
+    handlerPack: readHandlerPack(),
+    tracer,
+    report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`)),
+    ids: {
+      pid: process.pid,
+      ppid: process.ppid,
+      uid: process.getuid?.() ?? 1000,
+      gid: process.getgid?.() ?? 1000,
+      euid: process.geteuid?.() ?? 1000,
+      egid: process.getegid?.() ?? 1000,
+    },
+    stopHost: (signal) => process.kill(process.pid, signal),
+  });
+  describeCode.symbol = (address) => machine.symbols.lookup(address)?.name ?? "";
+  describeCode.text = disassembleOne;
+  return machine;
+}
+
+/** The shell's exit status for a guest's end; says on stderr which signal killed it, as a shell does. */
+export function shellStatus(file: string, status: ExitStatus): number {
+  if (status.kind === "exited") return status.status;
+  writeAll(2, `goemu: ${printable(file)}: ${describeSignal(status.signal)} (killed by signal ${status.signal})\n`);
+  return 128 + status.signal;
+}
+
+/** The handlers that the build made ahead of time; undefined when goemu runs from its sources. */
+function readHandlerPack(): HandlerPack | undefined {
+  try {
+    const { keys, helpers } = JSON.parse(readFileSync(new URL("./handlers.json", import.meta.url), "utf8"));
+    return { keys, helpers, module: readFileSync(new URL("./handlers.wasm", import.meta.url)) };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Passes the host's signals on to the guest until the returned function is called. */
+export function forwardSignals(machine: Machine): () => void {
+  const handlers = FORWARDED.map((name) => [name, (): void => machine.kill(SIGNAL[name])] as const);
+  for (const [name, handler] of handlers) {
+    try {
+      process.on(name, handler);
+    } catch {
+      // This host doesn't have the signal.
+    }
+  }
+  return () => {
+    for (const [name, handler] of handlers) process.off(name, handler);
+  };
+}
+
+/** Writes all of a text to a descriptor, waiting for a slow reader. */
+export function writeAll(fd: number, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(fd, bytes, done);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EPIPE") return;
+      if (code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}
