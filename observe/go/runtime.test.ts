@@ -111,52 +111,54 @@ describe("addresses", () => {
 });
 
 describe("GoRuntime", () => {
-  it.each([...RELEASE_FIXTURES, "work-stripped", "work-nosections", "work-static-pie"])(
-    "reads %s at the start of main.work",
-    async (name) => {
-      const { machine, probes } = loadFixture(name);
-      const go = new GoRuntime(machine);
-      let seen = 0;
-      probes.onFunctionEntry("main.work", (thread) => {
-        seen++;
-        const g = go.currentG(thread);
-        const current = go.goroutine(g);
-        expect(current.status).toBe("running");
-        expect(current.startFunction).toMatch(/^main\.(work|main·dwrap·\d|main\.func[12]|main\.gowrap[12])$/);
-        expect(current.creator).toBe("main.main");
-        expect(current.created?.file).toMatch(/main\.go$/);
-        expect([16, 17, 18, 19]).toContain(current.created?.line);
-        const stack = go.stack(g);
-        expect(stack.map((frame) => frame.name)).toContain("main.work");
-        expect(stack.at(-1)?.name).toBe("runtime.goexit");
-        const all = go.goroutines();
-        const main = all.find(({ id }) => id === 1);
-        expect(main?.startFunction).toBe("runtime.main");
-        expect(["waiting", "runnable", "running"]).toContain(main?.status);
-        expect(all.map((other) => other.startFunction)).toContain("runtime.forcegchelper");
-        const forcegc = all.find((other) => other.startFunction === "runtime.forcegchelper");
-        expect(forcegc?.waitReason).toMatch(/^force gc \(idle\)$/);
-        const names = go.stack(forcegc?.address ?? 0).map((frame) => frame.name);
-        expect(names.slice(-2)).toEqual(["runtime.forcegchelper", "runtime.goexit"]);
-        expect(names[0]).toMatch(/^runtime\.gopark/);
-        const ps = go.processors();
-        expect(ps.map(({ id }) => id)).toEqual([0, 1]);
-        const own = ps.find(({ address }) => address === go.currentP(thread));
-        expect(own?.status).toBe("running");
-        expect(own?.m).toBe(go.currentM(thread));
-        expect(go.threads().find(({ address }) => address === go.currentM(thread))?.tid).toBe(thread.tid);
-        const scheduler = go.scheduler();
-        // One may be on its way to a thread already.
-        expect(scheduler.idlePs).toBeLessThanOrEqual(ps.filter(({ status }) => status === "idle").length);
-        const queued = [...scheduler.runQueue, ...ps.flatMap(({ runNext, runQueue }) => [runNext, ...runQueue])];
-        for (const waiting of queued.filter((address) => address !== 0)) {
-          expect(go.goroutine(waiting).status).toBe("runnable");
-        }
-      });
-      await machine.run();
-      expect(seen).toBe(2);
-    },
-  );
+  it.each([
+    ...RELEASE_FIXTURES,
+    "work-stripped",
+    "work-nosections",
+    "work-static-pie",
+  ])("reads %s at the start of main.work", async (name) => {
+    const { machine, probes } = loadFixture(name);
+    const go = new GoRuntime(machine);
+    let seen = 0;
+    probes.onFunctionEntry("main.work", (thread) => {
+      seen++;
+      const g = go.currentG(thread);
+      const current = go.goroutine(g);
+      expect(current.status).toBe("running");
+      expect(current.startFunction).toMatch(/^main\.(work|main·dwrap·\d|main\.func[12]|main\.gowrap[12])$/);
+      expect(current.creator).toBe("main.main");
+      expect(current.created?.file).toMatch(/main\.go$/);
+      expect([16, 17, 18, 19]).toContain(current.created?.line);
+      const stack = go.stack(g);
+      expect(stack.map((frame) => frame.name)).toContain("main.work");
+      expect(stack.at(-1)?.name).toBe("runtime.goexit");
+      const all = go.goroutines();
+      const main = all.find(({ id }) => id === 1);
+      expect(main?.startFunction).toBe("runtime.main");
+      expect(["waiting", "runnable", "running"]).toContain(main?.status);
+      expect(all.map((other) => other.startFunction)).toContain("runtime.forcegchelper");
+      const forcegc = all.find((other) => other.startFunction === "runtime.forcegchelper");
+      expect(forcegc?.waitReason).toMatch(/^force gc \(idle\)$/);
+      const names = go.stack(forcegc?.address ?? 0).map((frame) => frame.name);
+      expect(names.slice(-2)).toEqual(["runtime.forcegchelper", "runtime.goexit"]);
+      expect(names[0]).toMatch(/^runtime\.gopark/);
+      const ps = go.processors();
+      expect(ps.map(({ id }) => id)).toEqual([0, 1]);
+      const own = ps.find(({ address }) => address === go.currentP(thread));
+      expect(own?.status).toBe("running");
+      expect(own?.m).toBe(go.currentM(thread));
+      expect(go.threads().find(({ address }) => address === go.currentM(thread))?.tid).toBe(thread.tid);
+      const scheduler = go.scheduler();
+      // One may be on its way to a thread already.
+      expect(scheduler.idlePs).toBeLessThanOrEqual(ps.filter(({ status }) => status === "idle").length);
+      const queued = [...scheduler.runQueue, ...ps.flatMap(({ runNext, runQueue }) => [runNext, ...runQueue])];
+      for (const waiting of queued.filter((address) => address !== 0)) {
+        expect(go.goroutine(waiting).status).toBe("runnable");
+      }
+    });
+    await machine.run();
+    expect(seen).toBe(2);
+  });
 
   it.each([
     ["work", "list"],
