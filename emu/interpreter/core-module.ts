@@ -9,25 +9,24 @@ import {
   PERM_MAP,
   PROT_WRITE,
   TASK_SIZE,
-  WASM_PAGES,
   WINDOW_END,
 } from "../layout.ts";
 import { MIDDLE_SHIFT, TABLE_ENTRIES, TOP_SHIFT } from "../memory/pages.ts";
 import { call, I32, type I32Expr, I64, i32, i64 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
-import { ModuleBuilder } from "../wasm/module.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
+import { translatedModule } from "./translated-module.ts";
 
 export const SLOW_SIGNATURE = { params: [I32, I64, I32, I32], results: [I32] } as const;
 export const COMMIT_SIGNATURE = { params: [], results: [] } as const;
 
 /**
- * The functions that handlers share: the entry from TypeScript and the memory access that is not plain. Imports env.access (TypeScript's last resort) beside memory and table.
+ * The functions that handlers share: the entry from TypeScript and the memory access that is not plain. Imports env.access (TypeScript's last resort) beside memory; it makes the table.
  */
 export function buildCoreModule(): Uint8Array {
-  const module = new ModuleBuilder(WASM_PAGES);
-  const handlerType = module.type({ params: HANDLER_PARAMS, results: [I32] });
+  const module = translatedModule(true);
+  const handlerType = 0;
   const access = module.import("access", { params: [I32, I32, I32, I32, I32], results: [I32] });
   module.add(buildEnter(handlerType), [I32], "enter");
   module.add(buildSlow(access), [I32], "slow");

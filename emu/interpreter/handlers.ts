@@ -1,16 +1,15 @@
 import type { Instruction } from "../decode/instruction.ts";
-import { WASM_PAGES } from "../layout.ts";
 import type { InstructionRow } from "../semantics/index.ts";
 import { I32 } from "../wasm/expr.ts";
-import { ModuleBuilder } from "../wasm/module.ts";
+import type { ModuleBuilder } from "../wasm/module.ts";
 import { COMMIT_SIGNATURE, SLOW_SIGNATURE } from "./core-module.ts";
 import type { HelperLibrary } from "./helper-library.ts";
-import { HANDLER_PARAMS, RecordTranslator } from "./record-translator.ts";
+import { RecordTranslator } from "./record-translator.ts";
+import { translatedModule } from "./translated-module.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
 export const STALE_HANDLER = 0;
 const FIRST_FORM = 1;
-export const TABLE_SLOTS = 65536;
 
 /** What is not an instruction of its own: the record that ends a block which was cut. */
 const NEXT_KEY = -1;
@@ -115,8 +114,7 @@ function buildModule(
   firstSlot: number,
   importHelper: (module: ModuleBuilder, name: string) => number,
 ): Uint8Array {
-  const module = new ModuleBuilder(WASM_PAGES);
-  module.type({ params: HANDLER_PARAMS, results: [I32] });
+  const module = translatedModule();
   const slow = module.import("slow", SLOW_SIGNATURE);
   const commit = module.import("commit", COMMIT_SIGNATURE);
   const helpers = new Map<string, number>();

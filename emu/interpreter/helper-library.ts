@@ -1,9 +1,9 @@
-import { WASM_PAGES } from "../layout.ts";
 import type { Helper } from "../semantics/helpers/helper.ts";
 import { HELPERS } from "../semantics/helpers/index.ts";
 import { call } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
-import { ModuleBuilder } from "../wasm/module.ts";
+import type { ModuleBuilder } from "../wasm/module.ts";
+import { translatedModule } from "./translated-module.ts";
 
 const byName = new Map(HELPERS.map((helper) => [helper.name, helper]));
 
@@ -56,7 +56,7 @@ export class HelperLibrary {
       });
     };
     visit(helperOf(name));
-    const module = new ModuleBuilder(WASM_PAGES);
+    const module = translatedModule();
     const indices = new Map<string, number>();
     for (const other of known) {
       const { params, result } = helperOf(other);

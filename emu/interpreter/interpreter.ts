@@ -9,7 +9,7 @@ import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { TABLES } from "../semantics/helpers/index.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
-import { type Form, type HandlerPack, Handlers, TABLE_SLOTS } from "./handlers.ts";
+import { type Form, type HandlerPack, Handlers } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { RECORD } from "./record.ts";
 
@@ -43,6 +43,7 @@ const WATCHED = 0x100;
 interface CoreExports {
   enter(cpu: number, record: number): number;
   slow: WebAssembly.ExportValue;
+  table: WebAssembly.Table;
 }
 
 const FUEL: Stop = { kind: "fuel" };
@@ -97,17 +98,15 @@ export class Interpreter {
     this.memory = memory;
     this.#view = memory.view;
     for (const { address, bytes } of TABLES) memory.u8.set(bytes, address);
-    const table = new WebAssembly.Table({ initial: TABLE_SLOTS, element: "anyfunc" });
     const env: WebAssembly.ModuleImports = {
       memory: memory.space.memory,
-      table,
       access: (cpu: number, low: number, high: number, bytes: number, need: number) =>
         this.#access(cpu >>> 0, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), bytes, need),
     };
     const core = new WebAssembly.Module(buildCoreModule() as Uint8Array<ArrayBuffer>);
     const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
     this.#enter = exports.enter;
-    this.#table = table;
+    this.#table = exports.table;
     const imports: WebAssembly.ModuleImports = { ...env, ...exports, commit: () => this.#commit() };
     this.#imports = imports;
     this.#helpers = new HelperLibrary(imports);

@@ -3,11 +3,10 @@ import { STATE } from "../cpu/state.ts";
 import { SLOW_SIGNATURE } from "../interpreter/core-module.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { RECORD } from "../interpreter/record.ts";
-import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
-import { LOOKUP_BITS, LOOKUP_TABLE, WASM_PAGES } from "../layout.ts";
+import { translatedModule } from "../interpreter/translated-module.ts";
+import { LOOKUP_BITS, LOOKUP_TABLE } from "../layout.ts";
 import { callIndirect, I32, type I32Expr, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
-import { ModuleBuilder } from "../wasm/module.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
 import { type BlockUse, type Knowledge, RegionTranslator, type RegisterMask, WAY } from "./region-translator.ts";
 import { ALL_REGISTERS, NOTHING_KNOWN, type RegisterFlow, registerFlow } from "./register-flow.ts";
@@ -35,8 +34,7 @@ export function compileRegion(region: Region, slot: number, id: number, options:
   const nowhere = { slow: 0, helper: () => 0 };
   new RegionEmitter(region, id, options, nowhere, NOTHING_KNOWN, ALL_REGISTERS).emit(uses);
   const flow = registerFlow(region, uses);
-  const module = new ModuleBuilder(WASM_PAGES);
-  module.type({ params: HANDLER_PARAMS, results: [I32] });
+  const module = translatedModule();
   const slow = module.import("slowPlain", SLOW_SIGNATURE);
   const helpers = new Map<string, number>();
   const helper = (name: string): number => {

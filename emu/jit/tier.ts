@@ -1,7 +1,7 @@
 import type { Instruction } from "../decode/instruction.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
-import { TABLE_SLOTS } from "../interpreter/handlers.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
+import { TABLE_SLOTS } from "../interpreter/translated-module.ts";
 import { CALL_CELLS, CALL_CELLS_END } from "../layout.ts";
 import { compileRegion } from "./compile.ts";
 import { discoverRegion, type Region } from "./region.ts";

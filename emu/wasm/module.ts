@@ -13,11 +13,16 @@ interface FunctionImport {
 }
 
 /** Binary section ids (core spec, 5.5.2). */
-const SECTION = { type: 1, import: 2, function: 3, export: 7, element: 9, code: 10 } as const;
+const SECTION = { type: 1, import: 2, function: 3, table: 4, export: 7, element: 9, code: 10 } as const;
+/** Prefix of a reference type that may be null (function references proposal, "Binary Format"). */
+const REF_NULL = 0x63;
 
 /**
  * Assembles a module whose functions share the emulator's memory and function table, both imported from "env"
  * as `memory` and `table`. Functions may be placed into the table at instantiation.
+ *
+ * The table's type is a reference to functions of one signature, the module's type 0, and its size is fixed: so an
+ * indirect call needs no check of the signature, and its bounds check compares with a constant.
  */
 export class ModuleBuilder {
   readonly #types: Signature[] = [];
@@ -25,9 +30,18 @@ export class ModuleBuilder {
   readonly #functions: { builder: FunctionBuilder; type: number; exportAs?: string }[] = [];
   readonly #elements: { at: number; functions: number[] }[] = [];
   readonly #memoryPages: number;
+  readonly #tableSlots: number;
+  readonly #ownsTable: boolean;
 
-  constructor(memoryPages: number) {
+  /**
+   * @param entries the signature of the table's functions
+   * @param ownsTable the module makes the table, and exports it as `table`
+   */
+  constructor(memoryPages: number, tableSlots: number, entries: Signature, ownsTable = false) {
     this.#memoryPages = memoryPages;
+    this.#tableSlots = tableSlots;
+    this.#ownsTable = ownsTable;
+    this.type(entries);
   }
 
   /** Index of a signature; equal ones share an index. */
@@ -79,6 +93,12 @@ export class ModuleBuilder {
     functions.u32(this.#functions.length);
     for (const { type } of this.#functions) functions.u32(type);
     section(SECTION.function, functions);
+    if (this.#ownsTable) {
+      const table = new Bytes();
+      table.u32(1);
+      this.#tableType(table);
+      section(SECTION.table, table);
+    }
     section(SECTION.export, this.#exportSection());
     if (this.#elements.length > 0) section(SECTION.element, this.#elementSection());
     const code = new Bytes();
@@ -103,15 +123,18 @@ export class ModuleBuilder {
 
   #importSection(): Bytes {
     const body = new Bytes();
-    body.u32(2 + this.#imports.length);
+    body.u32((this.#ownsTable ? 1 : 2) + this.#imports.length);
     body.name("env");
     body.name("memory");
     for (const byte of [2, 1]) body.byte(byte);
     body.u32(this.#memoryPages);
     body.u32(this.#memoryPages);
-    body.name("env");
-    body.name("table");
-    for (const byte of [1, 0x70, 0, 1]) body.byte(byte);
+    if (!this.#ownsTable) {
+      body.name("env");
+      body.name("table");
+      body.byte(1);
+      this.#tableType(body);
+    }
     for (const { name, signature } of this.#imports) {
       body.name("env");
       body.name(name);
@@ -121,12 +144,23 @@ export class ModuleBuilder {
     return body;
   }
 
+  /** References to functions of type 0, and the fixed size. */
+  #tableType(body: Bytes): void {
+    for (const byte of [REF_NULL, 0, 1]) body.byte(byte);
+    body.u32(this.#tableSlots);
+    body.u32(this.#tableSlots);
+  }
+
   #exportSection(): Bytes {
     const body = new Bytes();
     const exported = this.#functions.flatMap(({ exportAs }, i) =>
       exportAs === undefined ? [] : [[exportAs, this.#imports.length + i] as const],
     );
-    body.u32(exported.length);
+    body.u32(exported.length + (this.#ownsTable ? 1 : 0));
+    if (this.#ownsTable) {
+      body.name("table");
+      for (const byte of [1, 0]) body.byte(byte);
+    }
     for (const [name, index] of exported) {
       body.name(name);
       body.byte(0);
@@ -139,12 +173,16 @@ export class ModuleBuilder {
     const body = new Bytes();
     body.u32(this.#elements.length);
     for (const { at, functions } of this.#elements) {
-      body.byte(0);
-      body.byte(0x41);
+      // Active, with table index, type and expressions: the short form has functions of any signature.
+      for (const byte of [6, 0, 0x41]) body.byte(byte);
       body.s32(at);
-      body.byte(0x0b);
+      for (const byte of [0x0b, REF_NULL, 0]) body.byte(byte);
       body.u32(functions.length);
-      for (const index of functions) body.u32(index);
+      for (const index of functions) {
+        body.byte(0xd2);
+        body.u32(index);
+        body.byte(0x0b);
+      }
     }
     return body;
   }
