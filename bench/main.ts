@@ -1,45 +1,90 @@
 // npm run bench: the same programs natively, under qemu-x86_64 and under goemu, in one run, one after another in each
-// round, so that whatever else the host does hits all alike. Medians and their ratios; nothing is asserted.
+// round, so that whatever else the host does hits all alike. Medians, ratios and means; nothing is asserted.
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { availableJobs, availableRunners } from "./jobs.ts";
-import { measure } from "./measure.ts";
-import { formatTable, type Row, rowOf } from "./report.ts";
+import { availableJobs, availableRunners, type Job, type Runner } from "./jobs.ts";
+import { measure, type Sample } from "./measure.ts";
+import { formatMemory, formatSummary, formatTimes, type Row, rowOf, summaryOf } from "./report.ts";
+
+const USAGE = `usage: npm run bench -- [options]
+
+  --only REGEX    jobs whose name matches
+  --rounds N      how often each job runs in each way, at most (default: 5)
+  --tier TIER     goemu's option
+  --json          print one JSON document, with every measurement
+  --list          name the jobs
+`;
 
 const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     rounds: { type: "string", default: "5" },
     only: { type: "string", default: "" },
+    tier: { type: "string" },
+    list: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
   },
 });
-const rounds = Number(values.rounds);
-if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds: "${values.rounds}" is no number of rounds`);
 
-const runners = availableRunners();
-const rows: Row[] = [];
-for (const job of availableJobs(new RegExp(values.only))) {
-  const samples: Partial<Record<(typeof runners)[number]["name"], number[]>> = {};
-  for (let round = 0; round < rounds; round++) {
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+}
+
+/** Runs a job in each way, round by round. @throws what a run throws */
+function rowFor(job: Job, runners: readonly Runner[], rounds: number): Row {
+  const samples: Partial<Record<Runner["name"], Sample[]>> = {};
+  for (let round = 1; round <= Math.min(rounds, job.rounds ?? rounds); round++) {
     for (const runner of runners) {
-      const list = samples[runner.name] ?? [];
-      samples[runner.name] = list;
-      list.push(await measure(job, runner));
-      if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${job.name}: round ${round + 1}, ${runner.name}`);
+      progress(`${job.name}: round ${round}, ${runner.name}`);
+      (samples[runner.name] ??= []).push(measure(job, runner));
     }
   }
-  rows.push(rowOf({ job, samples }));
+  return rowOf({ job, samples });
 }
-if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
 
-const host = {
-  cpu: cpus()[0]?.model ?? "unknown",
-  cpus: cpus().length,
-  node: process.versions.node,
-  load: loadavg()[0],
-};
-if (values.json) process.stdout.write(`${JSON.stringify({ version: 1, host, rounds, rows })}\n`);
-else {
-  const about = `${host.cpu}, ${host.cpus} CPUs, Node.js ${host.node}, load ${host.load.toFixed(1)}; medians of ${rounds}`;
-  process.stdout.write(`${formatTable(rows)}\n\n${about}\n`);
+/** Measures and prints. A job that fails is told of and left out, and the exit status is 1. */
+function main(): void {
+  const rounds = Number(values.rounds);
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds: "${values.rounds}" is no number of rounds`);
+  const options = values.tier === undefined ? [] : ["--tier", values.tier];
+  const runners = availableRunners(options);
+  const jobs = availableJobs(new RegExp(values.only));
+  if (values.list) {
+    process.stdout.write(jobs.map(({ name, group }) => `${group}: ${name}\n`).join(""));
+    return;
+  }
+  const rows: Row[] = [];
+  for (const job of jobs) {
+    try {
+      rows.push(rowFor(job, runners, rounds));
+    } catch (error) {
+      progress("");
+      process.stderr.write(`bench: ${(error as Error).message}\n`);
+      process.exitCode = 1;
+    }
+  }
+  progress("");
+
+  const host = {
+    cpu: cpus()[0]?.model ?? "unknown",
+    cpus: cpus().length,
+    node: process.versions.node,
+    load: loadavg()[0],
+  };
+  const summary = summaryOf(rows);
+  if (values.json) {
+    process.stdout.write(`${JSON.stringify({ version: 2, host, rounds, options, summary, rows })}\n`);
+    return;
+  }
+  const about = `${host.cpu}, ${host.cpus} CPUs, Node.js ${host.node}, load ${host.load.toFixed(1)}; medians of ${rounds}${options.length > 0 ? `; goemu ${options.join(" ")}` : ""}`;
+  const parts = [
+    formatTimes(rows),
+    formatMemory(rows),
+    ...(summary.all.jobs > 0 ? [formatSummary(summary)] : []),
+    about,
+  ];
+  process.stdout.write(`${parts.join("\n\n")}\n`);
 }
+
+if (values.help) process.stdout.write(USAGE);
+else main();

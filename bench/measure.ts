@@ -1,65 +1,49 @@
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { Job, Runner } from "./jobs.ts";
 
-const MIB = 1024;
-
-function check(job: Job, runner: Runner, output: string): void {
-  if (!job.output.test(output))
-    throw new Error(`${job.name} on ${runner.name} printed ${JSON.stringify(output.slice(0, 200))}`);
+/** What one run cost. */
+export interface Sample {
+  /** Time from start to end in ms. */
+  readonly time: number;
+  /** Time on processors in ms, to 10 ms, the process's own and the kernel's for it; null if nothing measures it here. */
+  readonly cpu: number | null;
+  /** Largest resident set in MiB (getrusage(2), ru_maxrss); null if nothing measures it here. */
+  readonly memory: number | null;
 }
 
-function commandOf(job: Job, runner: Runner): { file: string; args: string[] } {
-  const [file, ...args] = [...runner.command, job.program, ...job.args];
-  return { file, args };
-}
-
-/** Time from start to end in ms. */
-function time(job: Job, runner: Runner): number {
-  const { file, args } = commandOf(job, runner);
-  const start = performance.now();
-  const run = spawnSync(file, args, { cwd: tmpdir(), encoding: "utf8" });
-  const elapsed = performance.now() - start;
-  check(job, runner, run.stdout);
-  return elapsed;
-}
-
+/** GNU time: it has what only a parent is told. That it has to start costs each run a millisecond. */
 const GNU_TIME = "/usr/bin/time";
+const KIB_PER_MIB = 1024;
+const hasGnuTime = existsSync(GNU_TIME);
 
-/** Largest resident set in MiB, as the kernel counts it for the parent (getrusage(2), ru_maxrss). */
-function peakMemoryByTime(job: Job, runner: Runner): number {
-  const { file, args } = commandOf(job, runner);
-  const run = spawnSync(GNU_TIME, ["-f", "%M", file, ...args], { cwd: tmpdir(), encoding: "utf8" });
-  check(job, runner, run.stdout);
-  return Number(run.stderr.trimEnd().split("\n").at(-1)) / MIB;
-}
+/** Files that guests make are kept in memory where the host can, so that no disk is measured. */
+const MEMORY_FOLDER = "/dev/shm";
+const temporary = existsSync(MEMORY_FOLDER) ? MEMORY_FOLDER : tmpdir();
 
-/** The same without GNU time: what /proc says (VmHWM, proc(5)), looked at all the time, since it is gone at the end. */
-async function peakMemoryByProc(job: Job, runner: Runner): Promise<number> {
-  const { file, args } = commandOf(job, runner);
-  const child = spawn(file, args, { cwd: tmpdir(), stdio: ["ignore", "pipe", "ignore"] });
-  let output = "";
-  let peak = 0;
-  child.stdout.on("data", (bytes: Buffer) => (output += bytes.toString()));
-  const look = (): void => {
-    try {
-      const match = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"));
-      if (match !== null) peak = Math.max(peak, Number(match[1]) / MIB);
-    } catch {
-      // It has just ended.
-    }
-  };
-  look();
-  const timer = setInterval(look, 1);
-  await new Promise((resolve, reject) => child.on("close", resolve).on("error", reject));
-  clearInterval(timer);
-  check(job, runner, output);
-  return peak;
-}
-
-/** One measurement, in ms or MiB as the job says. */
-export async function measure(job: Job, runner: Runner): Promise<number> {
-  if (job.measures === "time") return time(job, runner);
-  return existsSync(GNU_TIME) ? peakMemoryByTime(job, runner) : peakMemoryByProc(job, runner);
+/**
+ * Runs a job once.
+ * @throws Error if it ends with a status other than 0, or prints what it should not
+ */
+export function measure(job: Job, runner: Runner): Sample {
+  const command = [...runner.command, job.program, ...job.args];
+  const [file, ...args] = hasGnuTime ? [GNU_TIME, "-f", "%U %S %M", ...command] : command;
+  const options = {
+    cwd: job.folder ?? temporary,
+    env: { ...process.env, TMPDIR: temporary },
+    encoding: "utf8",
+  } as const;
+  const start = performance.now();
+  const run = spawnSync(file, args, { ...options, maxBuffer: 64 << 20 });
+  const time = performance.now() - start;
+  if (run.error !== undefined) throw run.error;
+  const right = typeof job.output === "string" ? run.stdout === job.output : job.output.test(run.stdout);
+  if (run.status !== 0 || !right) {
+    const said = [run.stdout, run.stderr].map((text) => JSON.stringify(text.slice(0, 300))).join(" and ");
+    throw new Error(`${job.name} on ${runner.name} ended with status ${run.status ?? run.signal}, printed ${said}`);
+  }
+  if (!hasGnuTime) return { time, cpu: null, memory: null };
+  const [user, system, peak] = run.stderr.trimEnd().split("\n").at(-1)!.split(" ").map(Number);
+  return { time, cpu: Math.round((user + system) * 1000), memory: peak / KIB_PER_MIB };
 }

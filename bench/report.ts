@@ -1,22 +1,56 @@
+// From measurements to medians, ratios and means, and to tables of them in Markdown.
 import type { Job, Runner } from "./jobs.ts";
+import type { Sample } from "./measure.ts";
+
+type Name = Runner["name"];
+type ByRunner<T> = Readonly<Partial<Record<Name, T>>>;
 
 /** All measurements of one job, by runner, in the order of the rounds. */
 export interface Series {
-  readonly job: Pick<Job, "name" | "measures">;
-  readonly samples: Readonly<Partial<Record<Runner["name"], readonly number[]>>>;
+  readonly job: Pick<Job, "name" | "group" | "floatingPoint">;
+  readonly samples: ByRunner<readonly Sample[]>;
 }
 
+/** One job's medians; what could not be measured is missing or null. */
 export interface Row {
   readonly job: string;
-  readonly unit: "ms" | "MiB";
-  /** Medians. */
-  readonly native: number | null;
-  readonly qemu: number | null;
-  readonly goemu: number | null;
-  /** goemu's median divided by the other's. */
+  readonly group: Job["group"];
+  readonly floatingPoint: boolean;
+  /** Times from start to end in ms. */
+  readonly time: ByRunner<number>;
+  /** goemu's time divided by the other's. */
   readonly toNative: number | null;
   readonly toQemu: number | null;
+  /** Times on processors in ms. */
+  readonly cpu: ByRunner<number>;
+  /** Largest resident sets in MiB. */
+  readonly memory: ByRunner<number>;
+  /** goemu's memory less that of the program itself, run natively, in MiB. */
+  readonly memoryAbove: number | null;
   readonly samples: Series["samples"];
+}
+
+/** The largest of some values, and the job that it belongs to. */
+export interface Worst {
+  readonly job: string;
+  readonly value: number;
+}
+
+/** What a ratio of times is over some jobs; null without any. */
+export interface Means {
+  readonly jobs: number;
+  /** Geometric means. */
+  readonly toNative: number | null;
+  readonly toQemu: number | null;
+}
+
+/** The suite in a few numbers. */
+export interface Summary {
+  readonly all: Means;
+  readonly floatingPoint: Means;
+  readonly worstToNative: Worst | null;
+  readonly worstToQemu: Worst | null;
+  readonly mostMemoryAbove: Worst | null;
 }
 
 /** The middle value; of an even number the mean of the two. @throws RangeError for none */
@@ -27,40 +61,138 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
+/** The n-th root of the product of n values, which are above 0. @throws RangeError for none */
+export function geometricMean(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError("no values");
+  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+}
+
+const isNumber = (value: number | null): value is number => value !== null;
+
+function medians(samples: Series["samples"], quantity: keyof Sample): ByRunner<number> {
+  const found: Partial<Record<Name, number>> = {};
+  for (const [name, list] of Object.entries(samples) as [Name, readonly Sample[]][]) {
+    const values = list.map((sample) => sample[quantity]).filter(isNumber);
+    if (values.length > 0) found[name] = median(values);
+  }
+  return found;
+}
+
+/** Combines two numbers, if both are there. */
+function both(a: number | undefined, b: number | undefined, combine: (a: number, b: number) => number): number | null {
+  return a === undefined || b === undefined ? null : combine(a, b);
+}
+
+/** One job's medians and ratios. */
 export function rowOf({ job, samples }: Series): Row {
-  const of = (name: Runner["name"]): number | null => (samples[name] === undefined ? null : median(samples[name]));
-  const ratio = (a: number | null, b: number | null): number | null =>
-    a === null || b === null || b === 0 ? null : a / b;
-  const [native, qemu, goemu] = [of("native"), of("qemu"), of("goemu")];
-  const unit = job.measures === "time" ? "ms" : "MiB";
+  const divide = (a: number, b: number): number => a / b;
+  const [time, memory] = [medians(samples, "time"), medians(samples, "memory")];
   return {
     job: job.name,
-    unit,
-    native,
-    qemu,
-    goemu,
-    toNative: ratio(goemu, native),
-    toQemu: ratio(goemu, qemu),
+    group: job.group,
+    floatingPoint: job.floatingPoint ?? false,
+    time,
+    toNative: both(time.goemu, time.native, divide),
+    toQemu: both(time.goemu, time.qemu, divide),
+    cpu: medians(samples, "cpu"),
+    memory,
+    memoryAbove: both(memory.goemu, memory.native, (a, b) => a - b),
     samples,
   };
 }
 
-const number = (value: number | null, unit: string): string =>
-  value === null ? "–" : `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${unit}`;
-const times = (value: number | null): string => (value === null ? "–" : `${value.toFixed(2)}×`);
+function meansOf(rows: readonly Row[]): Means {
+  const mean = (values: readonly (number | null)[]): number | null => {
+    const numbers = values.filter(isNumber);
+    return numbers.length === 0 ? null : geometricMean(numbers);
+  };
+  return {
+    jobs: rows.length,
+    toNative: mean(rows.map((row) => row.toNative)),
+    toQemu: mean(rows.map((row) => row.toQemu)),
+  };
+}
 
-/** A table in Markdown. */
-export function formatTable(rows: readonly Row[]): string {
-  const head = ["", "native", "qemu-x86_64", "goemu", "goemu / native", "goemu / qemu"];
-  const cells = rows.map(({ job, unit, native, qemu, goemu, toNative, toQemu }) => [
-    job,
-    ...[native, qemu, goemu].map((value) => number(value, unit)),
-    times(toNative),
-    times(toQemu),
-  ]);
+function worstOf(rows: readonly Row[], quantity: "toNative" | "toQemu" | "memoryAbove"): Worst | null {
+  let worst: Worst | null = null;
+  for (const { job, [quantity]: value } of rows) {
+    if (value !== null && (worst === null || value > worst.value)) worst = { job, value };
+  }
+  return worst;
+}
+
+/** The suite's means and extremes; other jobs do not count. */
+export function summaryOf(rows: readonly Row[]): Summary {
+  const suite = rows.filter(({ group }) => group === "suite");
+  return {
+    all: meansOf(suite),
+    floatingPoint: meansOf(suite.filter(({ floatingPoint }) => floatingPoint)),
+    worstToNative: worstOf(suite, "toNative"),
+    worstToQemu: worstOf(suite, "toQemu"),
+    mostMemoryAbove: worstOf(suite, "memoryAbove"),
+  };
+}
+
+const MISSING = "–";
+const withUnit = (value: number | null | undefined, unit: string): string =>
+  value === null || value === undefined ? MISSING : `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${unit}`;
+const times = (value: number | null): string => (value === null ? MISSING : `${value.toFixed(2)}×`);
+
+/** A table in Markdown: the first column to the left, numbers to the right. */
+function table(head: readonly string[], cells: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i].length)));
   const line = (row: readonly string[]): string =>
     `| ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join(" | ")} |`;
   const rule = `|${widths.map((width, i) => (i === 0 ? "-".repeat(width + 2) : `${"-".repeat(width + 1)}:`)).join("|")}|`;
   return [line(head), rule, ...cells.map(line)].join("\n");
+}
+
+const NAMES: readonly Name[] = ["native", "qemu", "goemu"];
+const TITLES = ["native", "qemu-x86_64", "goemu"];
+const labelOf = (row: Row): string => row.job + (row.floatingPoint ? " (floating point)" : "");
+
+/** Times and their ratios, a line for each job. */
+export function formatTimes(rows: readonly Row[]): string {
+  return table(
+    ["time", ...TITLES, "goemu / native", "goemu / qemu"],
+    rows.map((row) => [
+      labelOf(row),
+      ...NAMES.map((name) => withUnit(row.time[name], "ms")),
+      times(row.toNative),
+      times(row.toQemu),
+    ]),
+  );
+}
+
+/** Peak memory, a line for each job. */
+export function formatMemory(rows: readonly Row[]): string {
+  return table(
+    ["peak memory", ...TITLES, "goemu − native"],
+    rows.map((row) => [
+      row.job,
+      ...NAMES.map((name) => withUnit(row.memory[name], "MiB")),
+      withUnit(row.memoryAbove, "MiB"),
+    ]),
+  );
+}
+
+/** Means and extremes over the suite. */
+export function formatSummary(summary: Summary): string {
+  const worst = (value: Worst | null, show: (value: number) => string): string =>
+    value === null ? MISSING : `${show(value.value)} (${value.job})`;
+  const means = (title: string, { jobs, toNative, toQemu }: Means): string[] => [
+    `${title} (${jobs})`,
+    times(toNative),
+    times(toQemu),
+  ];
+  const figures = table(
+    ["over the suite", "goemu / native", "goemu / qemu"],
+    [
+      means("geometric mean, all", summary.all),
+      means("geometric mean, floating point", summary.floatingPoint),
+      ["worst", worst(summary.worstToNative, times), worst(summary.worstToQemu, times)],
+    ],
+  );
+  const memory = worst(summary.mostMemoryAbove, (value) => withUnit(value, "MiB"));
+  return `${figures}\n\nMemory above the guest's own: at most ${memory}`;
 }
