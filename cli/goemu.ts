@@ -9,6 +9,9 @@ if (Number(process.versions.node.split(".")[0]) < NEEDED) {
   );
   process.exit(125);
 }
+const { setFlagsFromString } = await import("node:v8");
+// Translated code tells which branches are rare; without the flag V8 does not listen.
+setFlagsFromString("--experimental-wasm-branch-hinting");
 const { enableCompileCache } = await import("node:module");
 enableCompileCache?.();
 const { main } = await import("./main.ts");

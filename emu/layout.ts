@@ -17,8 +17,12 @@ export const WINDOW_END = 0xf000_0000;
 /** One past the highest user address (TASK_SIZE_MAX: 2^47 less one page). */
 export const TASK_SIZE = 0x7fff_ffff_f000;
 
-/** One byte a 4 KiB page of the wasm memory, bits below. */
-export const PERM_MAP = 0xf000_0000;
+/**
+ * One byte a 4 KiB page of the wasm memory, bits below. It lies inside the window, where nothing can be mapped instead:
+ * below 2 GiB its address is part of a host instruction, and this is where programs lie least.
+ */
+export const PERM_MAP = 0x10_0000;
+export const PERM_MAP_END = 0x20_0000;
 /** CPU states, one page each. */
 export const CPU_STATES = 0xf020_0000;
 export const CPU_STATE_SIZE = 0x1000;

@@ -1,7 +1,10 @@
 /**
- * Why guest code returned to the dispatcher. The record at which it stopped is in the CPU state; `detail` below is
- * STATE.exitDetail.
+ * What translated code returns: an address from FIRST_ADDRESS on, as 32 bits, is where the guest goes on (RIP in the CPU
+ * state is not set); anything below is why it stopped, one of EXIT. The record at which it stopped is in the CPU state;
+ * `detail` below is STATE.exitDetail.
  */
+export const FIRST_ADDRESS = 0x1_0000;
+
 export const EXIT = {
   /** RIP is set and is to be looked up: an unlinked branch (detail: byte offset of the link field, or 0), or no fuel. */
   branch: 0,

@@ -27,8 +27,12 @@ export const STATE = {
   faultAddress: 208,
   /** RFLAGS bits other than the status flags and DF (TF, AC, ID, …); i32. */
   otherFlags: 216,
-  /** Regions on the stack below the current one that wait for a return; i32. */
+  /** Guest calls that may still be put on top of V8's stack by code that is entered through a record; i32. */
   depth: 220,
+  /** Address (32 bits) for which the nearest region below the interpreter waits, or 0; i32. */
+  expected: 224,
+  /** Instructions that the interpreter may still run before its place is noted as hot; i64. */
+  heat: 232,
   /**
    * x87 and MMX in FXSAVE's layout (SDM Vol. 1, 10.5.1), bytes 0–159, but with the registers in physical order: R0 and
    * MM0 first, wherever TOP points (x87/registers.ts). Bytes 24–31 are not used.

@@ -1,6 +1,8 @@
-import { EXIT } from "../cpu/exits.ts";
-import { STATE } from "../cpu/state.ts";
+import { EXIT, FIRST_ADDRESS } from "../cpu/exits.ts";
+import { REG, STATE } from "../cpu/state.ts";
 import {
+  LOOKUP_BITS,
+  LOOKUP_TABLE,
   PAGE_SHIFT,
   PAGE_SIZE,
   PAGE_TABLES,
@@ -12,35 +14,101 @@ import {
   WINDOW_END,
 } from "../layout.ts";
 import { MIDDLE_SHIFT, TABLE_ENTRIES, TOP_SHIFT } from "../memory/pages.ts";
-import { call, I32, type I32Expr, I64, i32, i64 } from "../wasm/expr.ts";
+import { call, callIndirect, I32, type I32Expr, I64, i32, i64 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
 import { translatedModule } from "./translated-module.ts";
 
+/** Beside an access that a region asks for: the whole page, and the first bytes of the next, have to allow it. */
+export const REACH_SPAN = 0x100;
+/** Nobody waits: an address at which nothing can lie. */
+export const NOBODY = -1;
+/** Type index of handlers and regions. */
+const HANDLER_TYPE = 0;
+/** Guest calls that may stand on V8's stack at a time. */
+export const MAX_DEPTH = 200;
+
+export const ACCESS_SIGNATURE = { params: [I32, I32, I32, I32, I32], results: [I32] } as const;
+export const GO_ON_SIGNATURE = { params: [I32, I32, I32, I32, I64], results: [I32] } as const;
 export const SLOW_SIGNATURE = { params: [I32, I64, I32, I32], results: [I32] } as const;
 export const COMMIT_SIGNATURE = { params: [], results: [] } as const;
 
 /**
- * The functions that handlers share: the entry from TypeScript and the memory access that is not plain. Imports env.access (TypeScript's last resort) beside memory; it makes the table.
+ * The functions that handlers share: the entry from TypeScript and the memory access that is not plain. Imports
+ * TypeScript's last resorts beside memory: env.access for handlers, env.reach for regions. It makes the table.
  */
 export function buildCoreModule(): Uint8Array {
   const module = translatedModule(true);
-  const handlerType = 0;
-  const access = module.import("access", { params: [I32, I32, I32, I32, I32], results: [I32] });
-  module.add(buildEnter(handlerType), [I32], "enter");
+  const access = module.import("access", ACCESS_SIGNATURE);
+  const reach = module.import("reach", ACCESS_SIGNATURE);
+  const goOn = module.add(buildGoOn(), [I32], "goOn");
+  module.add(buildEnter(goOn), [I32], "enter");
   module.add(buildSlow(access), [I32], "slow");
-  module.add(buildSlow(undefined), [I32], "slowPlain");
+  module.add(buildSlow(reach), [I32], "slowRegion");
   // Slot 0 of the table is the handler of records that were dropped: it leaves at once.
   module.place(0, [module.add(buildStale(), [I32])]);
   return module.finish();
 }
 
-/** enter(cpu, record): runs from a record on. */
-function buildEnter(handlerType: number): FunctionBuilder {
+/** enter(cpu, record): runs from a record on, until TypeScript is needed. */
+function buildEnter(goOn: number): FunctionBuilder {
   const f = new FunctionBuilder(HANDLER_PARAMS);
+  const cpu = f.param(0, I32);
   const record = f.param(1, I32);
-  f.returnCallIndirect(handlerType, [f.param(0, I32), record], i32.load(record, RECORD.handler));
+  f.storeI32(cpu, i32.const(MAX_DEPTH), STATE.depth);
+  f.storeI32(cpu, i32.const(NOBODY), STATE.expected);
+  const first = callIndirect(I32, HANDLER_TYPE, [cpu, record], i32.load(record, RECORD.handler));
+  f.return(call(I32, goOn, [cpu, f.let(first), i32.const(NOBODY), i32.const(MAX_DEPTH), i64.const(0)]));
+  return f;
+}
+
+/** How far below a caller's RSP its callees' may be for the caller to be thought alive. */
+const STACK_REACH = 0x10_0000;
+
+/**
+ * goOn(cpu, at, back, left, rsp): runs from address `at` on (something that translated code returned) until `back`, for
+ * which the caller waits, or something else than an address comes out, and returns that.
+ *
+ * It gives up, and returns the address, where the caller waits in vain: RSP has left its stack (a goroutine switch, a
+ * panic), no call may be put on V8's stack any more (`left`), time is up, or nothing is translated there.
+ * @returns what translated code returns
+ */
+function buildGoOn(): FunctionBuilder {
+  const f = new FunctionBuilder(GO_ON_SIGNATURE.params);
+  const cpu = f.param(0, I32);
+  const back = f.param(2, I32);
+  const left = f.param(3, I32);
+  const rsp = f.param(4, I64);
+  const at = f.local(I32);
+  const expected = f.let(i32.load(cpu, STATE.expected));
+  f.set(at, f.param(1, I32));
+  f.block((exit) => {
+    f.loop((again) => {
+      const giveUp = (condition: I32Expr): void => f.branchIf(exit, condition);
+      giveUp(i32.eq(at, back));
+      giveUp(i32.ltU(at, i32.const(FIRST_ADDRESS)));
+      giveUp(i32.leS(left, i32.const(0)));
+      giveUp(i64.ltS(i64.load(cpu, STATE.fuel), i64.const(0)));
+      const below = i64.sub(rsp, i64.load(cpu, STATE.gpr + REG.RSP * 8));
+      giveUp(i32.and(i32.ne(back, i32.const(NOBODY)), i64.geU(below, i64.const(STACK_REACH))));
+      const slot = f.let(i32.shl(i32.and(at, i32.const((1 << LOOKUP_BITS) - 1)), i32.const(4)));
+      giveUp(i64.ne(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(at)));
+      const region = f.let(i32.load(slot, LOOKUP_TABLE + 12));
+      f.if(region, () => {
+        f.set(at, callIndirect(I32, HANDLER_TYPE, [cpu, i32.sub(left, i32.const(1))], region));
+        f.branch(again);
+      });
+      const record = f.let(i32.load(slot, LOOKUP_TABLE + 8));
+      giveUp(i32.eqz(record));
+      f.storeI32(cpu, back, STATE.expected);
+      f.storeI32(cpu, i32.sub(left, i32.const(1)), STATE.depth);
+      f.set(at, callIndirect(I32, HANDLER_TYPE, [cpu, record], i32.load(record, RECORD.handler)));
+      f.storeI32(cpu, expected, STATE.expected);
+      f.branch(again);
+    });
+  });
+  f.return(at);
   return f;
 }
 
@@ -54,9 +122,9 @@ function buildStale(): FunctionBuilder {
 /**
  * slow(cpu, address, bytes, need): the place in wasm memory of an access that the fast check let go: at the end of a
  * mapping, outside the window, across pages, to a page with translated code, or not allowed at all (0).
- * @param access TypeScript's part; without it (slowPlain) everything that would need it gives 0
+ * @param access TypeScript's part
  */
-function buildSlow(access: number | undefined): FunctionBuilder {
+function buildSlow(access: number): FunctionBuilder {
   const f = new FunctionBuilder(SLOW_SIGNATURE.params);
   const cpu = f.param(0, I32);
   const address = f.param(1, I64);
@@ -102,10 +170,6 @@ function buildSlow(access: number | undefined): FunctionBuilder {
       },
     );
   });
-  if (access === undefined) {
-    f.return(i32.const(0));
-    return f;
-  }
   const high = i32.wrap(i64.shrU(address, i64.const(32)));
   f.return(call(I32, access, [cpu, i32.wrap(address), high, bytes, need]));
   return f;

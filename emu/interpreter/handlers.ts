@@ -124,7 +124,11 @@ function buildModule(
     return index;
   };
   const translators = forms.map(({ instruction, row }) => {
-    const translator = new RecordTranslator(instruction ?? NO_INSTRUCTION, { slow, commit, helper });
+    const translator = new RecordTranslator(
+      instruction ?? NO_INSTRUCTION,
+      { slow, commit, helper },
+      row?.returns ?? false,
+    );
     if (row === undefined) translator.jumpNext();
     else row.emit(translator);
     translator.end();

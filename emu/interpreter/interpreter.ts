@@ -1,14 +1,25 @@
 import { Mnemonic } from "iced-x86";
-import { EXIT, VECTOR } from "../cpu/exits.ts";
+import { EXIT, FIRST_ADDRESS, VECTOR } from "../cpu/exits.ts";
 import { type CpuState, REG, STATE } from "../cpu/state.ts";
 import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { Jit } from "../jit/tier.ts";
-import { BOUNCE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
+import {
+  BOUNCE,
+  PAGE_SIZE,
+  PERM_CODE,
+  PERM_READ_SPAN,
+  PERM_WRITE_SPAN,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+  TASK_SIZE,
+  WINDOW_END,
+} from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { TABLES } from "../semantics/helpers/index.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
-import { buildCoreModule } from "./core-module.ts";
+import { buildCoreModule, REACH_SPAN } from "./core-module.ts";
 import { type Form, type HandlerPack, Handlers } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { RECORD } from "./record.ts";
@@ -72,9 +83,9 @@ function stopOfFailure(failure: TranslateFailure): Stop {
   return { kind: "undefined", instruction: failure.kind === "unimplemented" ? failure.instruction : undefined };
 }
 
-/** Instructions between two looks at which code is hot: few while there is something to compile. */
-const SHORT_PIECE = 5_000;
-const LONG_PIECE = 100_000;
+/** Instructions that the interpreter runs between two looks at which code is hot. */
+const HEAT = 10_000n;
+const FOREVER = 1n << 62n;
 
 /** Tier 0: runs guest code through records and handlers (docs/architecture.md). */
 export class Interpreter {
@@ -88,7 +99,6 @@ export class Interpreter {
   readonly #table: WebAssembly.Table;
   readonly #imports: WebAssembly.ModuleImports;
   readonly #helpers: HelperLibrary;
-  #piece = SHORT_PIECE;
   readonly #enter: (cpu: number, record: number) => number;
   readonly #view: DataView;
   /** A write to pages that are not neighbours in wasm memory, waiting in the bounce buffer. */
@@ -102,6 +112,8 @@ export class Interpreter {
       memory: memory.space.memory,
       access: (cpu: number, low: number, high: number, bytes: number, need: number) =>
         this.#access(cpu >>> 0, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), bytes, need),
+      reach: (_cpu: number, low: number, high: number, bytes: number, need: number) =>
+        this.#reach((high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
     };
     const core = new WebAssembly.Module(buildCoreModule() as Uint8Array<ArrayBuffer>);
     const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
@@ -149,6 +161,32 @@ export class Interpreter {
     }
   }
 
+  /**
+   * The last resort of an access in a region: pages to bring in. What is more than that (a fault, code to drop, pages to
+   * join, a watch) is the interpreter's, which repeats the instruction: then the result is 0.
+   * @param need PROT_*, and REACH_SPAN if the fast check has to hold for the page afterwards
+   */
+  #reach(address: number, bytes: number, need: number): number {
+    const right = need & (PROT_READ | PROT_WRITE);
+    const { pages } = this.memory.space;
+    const last = address + bytes - 1;
+    if (this.watch !== undefined || last >= TASK_SIZE) return 0;
+    const holdsCode = (pages.permissions(address) | pages.permissions(last)) & PERM_CODE;
+    if (right & PROT_WRITE && holdsCode) return 0;
+    try {
+      const pieces = this.memory.pieces(address, bytes, right);
+      if (pieces.length > 1) return 0;
+      if (need & REACH_SPAN) {
+        const span = right & PROT_WRITE ? PERM_WRITE_SPAN : PERM_READ_SPAN;
+        if (address >= WINDOW_END || !(pages.window(Math.floor(address / PAGE_SIZE)) & span)) return 0;
+      }
+      return pieces[0].byteOffset;
+    } catch (error) {
+      if (error instanceof GuestFault) return 0;
+      throw error;
+    }
+  }
+
   #commit(): void {
     if (this.#pending === undefined) return;
     const { address, length } = this.#pending;
@@ -161,57 +199,47 @@ export class Interpreter {
    * @param stops addresses to stop at, before their instruction; the first instruction runs in any case
    */
   run(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
-    const { jit } = this;
-    if (jit === undefined) return this.#run(cpu, stops);
-    // The slice is cut into pieces: where they end tells which code is hot.
-    for (let left = cpu.fuel; ; ) {
-      const piece = Math.min(left, this.#piece);
-      cpu.fuel = piece;
-      const stop = this.#run(cpu, stops);
-      left += cpu.fuel - piece;
-      cpu.fuel = left;
-      if (stop !== FUEL) return stop;
-      const compiled = cpu.rip < TASK_SIZE && jit.sampled(cpu.rip);
-      this.#piece = compiled ? SHORT_PIECE : Math.min(this.#piece * 2, LONG_PIECE);
-      if (left < 0) return stop;
-    }
-  }
-
-  #run(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
-    const { jit } = this;
+    const { jit, code } = this;
+    const { view } = cpu;
     let linkRecord = 0;
     let linkField = 0;
     let resume = false;
-    let generation = this.code.generation;
+    let generation = code.generation;
+    view.setBigInt64(STATE.heat, jit === undefined ? FOREVER : HEAT, true);
     for (let first = true; ; first = false) {
       const rip = cpu.rip;
       if (!first && stops?.has(rip)) return STOP;
       if (rip >= TASK_SIZE) return { kind: "fault", address: cpu.rip64, access: PROT_EXEC };
-      if (jit?.eager && !resume) jit.dispatched(rip);
-      const record = resume ? this.code.single(rip) : this.code.recordAt(rip);
+      if (jit?.eager && !resume) jit.wanted(rip);
+      // Where a region starts with what it left to the interpreter, the record would lead to the region again.
+      const record = resume && jit?.slotOf(rip) !== 0 ? code.single(rip) : code.recordAt(rip);
       resume = false;
       if (typeof record !== "number") return stopOfFailure(record);
-      if (linkRecord !== 0 && generation === this.code.generation) {
-        if (linkField !== 0 && !this.code.stops.has(rip)) this.#view.setUint32(linkRecord + linkField, record, true);
+      if (linkRecord !== 0 && generation === code.generation) {
+        if (linkField !== 0 && !code.stops.has(rip)) this.#view.setUint32(linkRecord + linkField, record, true);
       }
       linkRecord = 0;
-      generation = this.code.generation;
-      cpu.view.setUint32(STATE.depth, 0, true);
-      const exit = this.#enter(cpu.address, record);
-      const at = cpu.view.getUint32(STATE.exitRecord, true);
+      generation = code.generation;
+      const exit = this.#enter(cpu.address, record) >>> 0;
+      const at = view.getUint32(STATE.exitRecord, true);
+      if (exit >= FIRST_ADDRESS || exit === EXIT.branch) {
+        if (exit === EXIT.branch) linkField = view.getUint32(STATE.exitDetail, true);
+        else {
+          cpu.rip = exit;
+          linkField = 0;
+        }
+        if (cpu.fuel < 0) return stops?.has(cpu.rip) ? STOP : FUEL;
+        if (linkField !== 0) linkRecord = at;
+        else this.#learn(cpu);
+        if (jit !== undefined && view.getBigInt64(STATE.heat, true) < 0n) {
+          view.setBigInt64(STATE.heat, HEAT, true);
+          if (cpu.rip < TASK_SIZE) jit.sampled(cpu.rip);
+        }
+        continue;
+      }
       if (exit === EXIT.resume) {
         jit?.helped(at);
         resume = true;
-        continue;
-      }
-      if (exit === EXIT.branch) {
-        linkField = cpu.view.getUint32(STATE.exitDetail, true);
-        if (cpu.fuel < 0) return stops?.has(cpu.rip) ? STOP : FUEL;
-        if (linkField !== 0) linkRecord = at;
-        else {
-          jit?.dispatched(cpu.rip);
-          this.#learn(cpu);
-        }
         continue;
       }
       const stop = this.#stopOfExit(cpu, exit, at);
@@ -231,7 +259,7 @@ export class Interpreter {
     if (typeof record !== "number") return stopOfFailure(record);
     // Without fuel it leaves at the end of the block, which is one instruction long.
     cpu.fuel = 0;
-    const exit = this.#enter(cpu.address, record);
+    const exit = this.#enter(cpu.address, record) >>> 0;
     const stop = exit === EXIT.branch ? FUEL : this.#stopOfExit(cpu, exit, cpu.view.getUint32(STATE.exitRecord, true));
     cpu.fuel += fuel;
     return exit === EXIT.branch && stops?.has(cpu.rip) ? STOP : stop;

@@ -51,10 +51,13 @@ export class RecordTranslator extends FlagTranslator {
   readonly #imports: HandlerImports;
   readonly #cpu = this.param(0, I32);
   readonly #record = this.param(1, I32);
+  readonly #returns: boolean;
   #ended = false;
 
-  constructor(instruction: Instruction, imports: HandlerImports) {
+  /** @param returns the instruction returns from a call: a region may be waiting for where it goes */
+  constructor(instruction: Instruction, imports: HandlerImports, returns: boolean) {
     super(HANDLER_PARAMS);
+    this.#returns = returns;
     this.instruction = instruction;
     this.#imports = imports;
   }
@@ -239,11 +242,14 @@ export class RecordTranslator extends FlagTranslator {
 
   // Ends of a block.
 
-  /** Pays for the block's instructions up to this one; true when the thread has no fuel left. */
+  /** Pays for the block's instructions up to this one; true when the thread has no fuel left, or the place is hot. */
   #payBlock(): I32Expr {
-    const fuel = this.let(i64.sub(i64.load(this.#cpu, STATE.fuel), i64.load16u(this.#record, RECORD.count)));
+    const count = this.let(i64.load16u(this.#record, RECORD.count));
+    const fuel = this.let(i64.sub(i64.load(this.#cpu, STATE.fuel), count));
     this.storeInt(64, this.#cpu, fuel, STATE.fuel);
-    return i64.ltS(fuel, n(0));
+    const heat = this.let(i64.sub(i64.load(this.#cpu, STATE.heat), count));
+    this.storeInt(64, this.#cpu, heat, STATE.heat);
+    return i64.ltS(i64.or(fuel, heat), n(0));
   }
 
   #setRip(address: I64Expr): void {
@@ -288,6 +294,10 @@ export class RecordTranslator extends FlagTranslator {
   override jumpTo(target: I64Expr): void {
     const address = this.let(target);
     const noFuel = this.#payBlock();
+    if (this.#returns) {
+      const expected = i64.load32u(this.#cpu, STATE.expected);
+      this.if(i64.eq(address, expected), () => this.return(i32.wrap(address)));
+    }
     const slot = this.let(i32.shl(i32.and(i32.wrap(address), i32.const((1 << LOOKUP_BITS) - 1)), i32.const(4)));
     const record = this.let(i32.load(slot, LOOKUP_TABLE + 8));
     const miss = i32.or(i64.ne(i64.load(slot, LOOKUP_TABLE), address), i32.eqz(record));

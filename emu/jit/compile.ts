@@ -1,18 +1,16 @@
-import { EXIT } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
-import { SLOW_SIGNATURE } from "../interpreter/core-module.ts";
+import { ACCESS_SIGNATURE, GO_ON_SIGNATURE, SLOW_SIGNATURE } from "../interpreter/core-module.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
-import { RECORD } from "../interpreter/record.ts";
 import { translatedModule } from "../interpreter/translated-module.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE } from "../layout.ts";
-import { callIndirect, I32, type I32Expr, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
+import { call, callIndirect, I32, type I32Expr, type I64Expr, i32, i64, type LocalRef, select } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
+import { copyOf, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
-import { type BlockUse, type Knowledge, RegionTranslator, type RegisterMask, WAY } from "./region-translator.ts";
+import { RegionTranslator } from "./region-translator.ts";
 import { ALL_REGISTERS, NOTHING_KNOWN, type RegisterFlow, registerFlow } from "./register-flow.ts";
+import { type BlockUse, kindOf, type VectorKind } from "./register-translator.ts";
 
-/** Guest calls that may stand on V8's stack at a time; beyond it the stack is emptied. */
-const MAX_DEPTH = 200;
 const SLOT_MASK = (1 << LOOKUP_BITS) - 1;
 
 /** How a region is compiled. */
@@ -24,18 +22,30 @@ export interface CompileOptions {
   readonly callCell: (address: number) => number;
 }
 
+interface Imports {
+  readonly slow: number;
+  readonly reach: number;
+  readonly goOn: number;
+  readonly helper: (name: string) => number;
+}
+
 /**
- * The module with a region's function, which goes to table slot `slot`.
+ * The module with a region's function, which goes to table slot `slot`. The function's second parameter is how many
+ * guest calls may still be put on V8's stack, if a caller waits for it; of whoever enters through a record, the record.
  * @param id what the function stores as the exit's record, to tell who left
  */
 export function compileRegion(region: Region, slot: number, id: number, options: CompileOptions): Uint8Array {
   // The first pass finds out what the blocks do to registers, the second makes the code.
   const uses = new Map<RegionBlock, BlockUse>();
-  const nowhere = { slow: 0, helper: () => 0 };
-  new RegionEmitter(region, id, options, nowhere, NOTHING_KNOWN, ALL_REGISTERS).emit(uses);
+  const nowhere: Imports = { slow: 0, reach: 0, goOn: 0, helper: () => 0 };
+  const whole = Array.from({ length: 16 }, (): VectorKind => "whole");
+  const first = new RegionEmitter(region, options, nowhere, NOTHING_KNOWN, ALL_REGISTERS, whole, undefined);
+  first.emit(id, uses);
   const flow = registerFlow(region, uses);
   const module = translatedModule();
-  const slow = module.import("slowPlain", SLOW_SIGNATURE);
+  const slow = module.import("slowRegion", SLOW_SIGNATURE);
+  const reach = module.import("reach", ACCESS_SIGNATURE);
+  const goOn = module.import("goOn", GO_ON_SIGNATURE);
   const helpers = new Map<string, number>();
   const helper = (name: string): number => {
     let index = helpers.get(name);
@@ -45,8 +55,10 @@ export function compileRegion(region: Region, slot: number, id: number, options:
     }
     return index;
   };
-  const emitter = new RegionEmitter(region, id, options, { slow, helper }, flow, flow.used);
-  emitter.emit(new Map());
+  const kinds = first.translator.vectorUse.map(kindOf);
+  const imports = { slow, reach, goOn, helper };
+  const emitter = new RegionEmitter(region, options, imports, flow, flow.used, kinds, uses);
+  emitter.emit(id, new Map());
   module.place(slot, [module.add(emitter.translator, [I32])]);
   return module.finish();
 }
@@ -60,26 +72,34 @@ interface Scope {
 class RegionEmitter {
   readonly translator: RegionTranslator;
   readonly #region: Region;
-  readonly #id: number;
+  readonly #imports: Imports;
   readonly #flow: RegisterFlow;
   #uses = new Map<RegionBlock, BlockUse>();
+  readonly #firstUses: ReadonlyMap<RegionBlock, BlockUse> | undefined;
   readonly #callCell: (address: number) => number;
   readonly #merges: Map<RegionBlock, RegionBlock[]>;
+  /** What is known at the branches to blocks with several predecessors. */
+  readonly #incoming = new Map<RegionBlock, Knowledge[]>();
+  readonly #left: LocalRef<typeof I32>;
   #scopes: Scope[] = [];
 
+  /** @param firstUses what an earlier pass has found out */
   constructor(
     region: Region,
-    id: number,
     options: CompileOptions,
-    imports: { slow: number; helper: (name: string) => number },
+    imports: Imports,
     flow: RegisterFlow,
-    known: RegisterMask,
+    known: number,
+    kinds: readonly VectorKind[],
+    firstUses: ReadonlyMap<RegionBlock, BlockUse> | undefined,
   ) {
     this.#region = region;
-    this.#id = id;
+    this.#imports = imports;
     this.#flow = flow;
+    this.#firstUses = firstUses;
     this.#callCell = options.callCell;
-    this.translator = new RegionTranslator({ ...imports, patient: options.patient }, known);
+    this.translator = new RegionTranslator({ ...imports, patient: options.patient }, known, kinds);
+    this.#left = this.translator.param(1, I32);
     this.#merges = new Map();
     for (const block of region.blocks) {
       if (!block.isMerge || block === region.entry) continue;
@@ -90,41 +110,18 @@ class RegionEmitter {
   }
 
   /** @param uses takes what each block does to registers */
-  emit(uses: Map<RegionBlock, BlockUse>): void {
+  emit(id: number, uses: Map<RegionBlock, BlockUse>): void {
     const t = this.translator;
-    const { entry } = this.#region;
+    const { entry, blocks } = this.#region;
     this.#uses = uses;
+    if (blocks.some(({ end }) => end === "call")) {
+      const entered = i32.ltS(this.#left, i32.const(0));
+      t.plainIf(entered, () => t.set(this.#left, i32.load(t.stateAddress(), STATE.depth)));
+    }
     t.loadRegisters(this.#flow.liveIn(entry), entry.flagsIn !== 0);
-    t.plainBlock((exit) => {
-      t.exitLabel = exit;
-      this.#tree(entry, freshKnowledge());
-      t.unreachable();
-    });
-    this.#leave();
-  }
-
-  /** The common end: on to wherever RIP is; the registers are in memory already. */
-  #leave(): void {
-    const t = this.translator;
-    const cpu = t.stateAddress();
-    t.storeInt(64, cpu, t.fuel, STATE.fuel);
-    t.storeInt(64, cpu, t.rip, STATE.rip);
-    t.storeI32(cpu, i32.const(this.#id), STATE.exitRecord);
-    t.storeI32(cpu, i32.const(0), STATE.exitDetail);
-    t.plainIf(i32.eq(t.way, i32.const(WAY.exit)), () => t.return(t.status));
-    const depth = t.let(i32.load(cpu, STATE.depth));
-    t.plainIf(i64.ltS(t.fuel, i64.const(0)), () => t.return(i32.const(EXIT.branch)));
-    const slot = t.let(slotOf(t.rip));
-    t.plainIf(i64.eq(i64.load(slot, LOOKUP_TABLE), t.rip), () => {
-      const record = t.let(i32.load(slot, LOOKUP_TABLE + 8));
-      const region = t.let(i32.load(slot, LOOKUP_TABLE + 12));
-      t.plainIf(region, () => t.returnCallIndirect(0, [cpu, record], region));
-      // Under a caller the interpreter would run on in its place: the stack is emptied first.
-      t.plainIf(i32.and(i32.eqz(depth), i32.ne(record, i32.const(0))), () =>
-        t.returnCallIndirect(0, [cpu, record], i32.load(record, RECORD.handler)),
-      );
-    });
-    t.return(i32.const(EXIT.branch));
+    this.#tree(entry, nothingKnown());
+    t.unreachable();
+    t.finishWays(id);
   }
 
   /** A block and all that it dominates. */
@@ -134,11 +131,32 @@ class RegionEmitter {
       this.#within(block, merges, knowledge);
       return;
     }
-    this.translator.plainLoop((label) => {
-      this.#scopes.push({ block, label });
-      this.#within(block, merges, freshKnowledge());
-      this.#scopes.pop();
-    });
+    const kept = this.#throughLoop(block, knowledge);
+    this.translator.holding(kept, () =>
+      this.translator.plainLoop((label) => {
+        this.#scopes.push({ block, label });
+        this.#within(block, merges, kept);
+        this.#scopes.pop();
+      }),
+    );
+  }
+
+  /** What is known at a loop's header, whichever way it is come by. */
+  #throughLoop(header: RegionBlock, knowledge: Knowledge): Knowledge {
+    if (this.#firstUses === undefined) return nothingKnown();
+    const body = new Set<RegionBlock>([header]);
+    const work = header.predecessors.filter(({ index }) => index >= header.index);
+    for (let block = work.pop(); block !== undefined; block = work.pop()) {
+      if (body.has(block)) continue;
+      body.add(block);
+      work.push(...block.predecessors);
+    }
+    let written = 0;
+    for (const block of body) {
+      if (block.end === "call") return nothingKnown();
+      written |= this.#firstUses.get(block)?.dirties ?? 0;
+    }
+    return throughLoop(knowledge, written);
   }
 
   /** A block inside the scopes of the merge blocks that follow it; the outermost scope is the last to follow. */
@@ -153,7 +171,7 @@ class RegionEmitter {
       this.#within(block, rest, knowledge);
       this.#scopes.pop();
     });
-    this.#tree(first, freshKnowledge());
+    this.#tree(first, meet(this.#incoming.get(first) ?? []));
   }
 
   #block(block: RegionBlock, knowledge: Knowledge): void {
@@ -161,8 +179,11 @@ class RegionEmitter {
     t.begin(knowledge, this.#flow.dirtyIn(block));
     this.#uses.set(block, t.use);
     if (block.isLoopHeader || block === this.#region.entry) {
-      t.plainIf(i64.ltS(t.fuel, i64.const(0)), () =>
-        t.exit(addressOf(block), WAY.branch, EXIT.branch, block.flagsIn !== 0),
+      t.plainIf(
+        i64.ltS(t.fuel, i64.const(0)),
+        () => t.goOutside(i32.const(block.address), block.flagsIn !== 0),
+        undefined,
+        false,
       );
     }
     const count = block.instructions.length;
@@ -193,7 +214,7 @@ class RegionEmitter {
     }
     switch (terminator.kind) {
       case "direct":
-        if (block.end === "call") this.#call(block, i64.const(BigInt(block.target as number)));
+        if (block.end === "call") this.#call(block, i64.const(block.target as number));
         else this.#go(block, block.target);
         return;
       case "conditional":
@@ -204,28 +225,25 @@ class RegionEmitter {
         else if (isReturn(block)) this.#return(terminator.target);
         else {
           t.settleFlags();
-          t.exit(terminator.target, WAY.branch, EXIT.branch, true);
+          t.goOutside(i32.wrap(terminator.target), true);
         }
         return;
-      case "leave":
+      case "leave": {
         t.settleFlags();
-        t.exit(terminator.past ? t.nextAddress() : t.currentAddress(), WAY.exit, terminator.exit, true);
+        const at = terminator.past ? t.nextAddress() : t.currentAddress();
+        t.stop(i32.wrap(at), terminator.exit, true);
+      }
     }
   }
 
-  /** Back to the caller, if one waits on the stack; that one looks whether RIP is where it wants to go on. */
+  /** To whoever waits: that one looks whether it is for this address. */
   #return(target: I64Expr): void {
     const t = this.translator;
-    const cpu = t.stateAddress();
     const flags = !this.#region.flagsDieAtCalls;
     if (flags) t.settleFlags();
-    t.plainIf(i32.load(cpu, STATE.depth), () => {
-      t.storeRegisters(flags);
-      t.storeInt(64, cpu, t.fuel, STATE.fuel);
-      t.storeInt(64, cpu, target, STATE.rip);
-      t.return(i32.const(EXIT.branch));
-    });
-    t.exit(target, WAY.branch, EXIT.branch, flags);
+    t.storeRegisters(t.dirty, flags);
+    t.storeInt(64, t.stateAddress(), t.fuel, STATE.fuel);
+    t.return(i32.wrap(target));
   }
 
   #branch(block: RegionBlock, condition: I32Expr): void {
@@ -250,7 +268,7 @@ class RegionEmitter {
     const to = from.successors.find((successor) => successor.address === address);
     if (to === undefined) {
       t.settleFlags();
-      t.exit(i64.const(BigInt(address as number)), WAY.branch, EXIT.branch, true);
+      t.goOutside(i32.const(address as number), true);
       return;
     }
     const scope = this.#scopes.findLast((candidate) => candidate.block === to);
@@ -258,6 +276,11 @@ class RegionEmitter {
     if (goesBack || to.isMerge) {
       if (to.flagsIn !== 0) t.settleFlags();
       if (scope === undefined) throw new Error("a branch without a scope");
+      if (!goesBack) {
+        const list = this.#incoming.get(to);
+        if (list === undefined) this.#incoming.set(to, [copyOf(t.knowledge)]);
+        else list.push(copyOf(t.knowledge));
+      }
       t.branch(scope.label);
       return;
     }
@@ -266,58 +289,54 @@ class RegionEmitter {
   }
 
   /** Table slot of the region at a computed address; 0 if there is none. */
-  #lookUp(address: I64Expr): I32Expr {
+  #lookUp(address: I32Expr): I32Expr {
     const t = this.translator;
-    const slot = t.let(slotOf(address));
-    const same = i64.eq(i64.load(slot, LOOKUP_TABLE), address);
+    const slot = t.let(i32.shl(i32.and(address, i32.const(SLOT_MASK)), i32.const(4)));
+    const same = i64.eq(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(address));
     return t.let(select(same, i32.load(slot, LOOKUP_TABLE + 12), i32.const(0)));
   }
 
-  /** A guest call: the target's region is called, if it has one, and the return address compared when it is back. */
+  /**
+   * A guest call: the target's region is called, if it has one, and what it returns compared with the return address.
+   * Where that differs, or there is no region, the call goes on in the dispatcher, which may still come back here.
+   */
   #call(block: RegionBlock, target: I64Expr): void {
     const t = this.translator;
     const cpu = t.stateAddress();
     const flags = !this.#region.flagsDieAtCalls;
     if (flags) t.settleFlags();
-    const pc = t.let(target);
+    const pc = t.let(i32.wrap(target));
     const region =
-      pc.value === undefined ? this.#lookUp(pc) : t.let(i32.load(i32.const(this.#callCell(Number(pc.value)))));
-    const depth = t.let(i32.load(cpu, STATE.depth));
-    const busy = i32.or(i32.geU(depth, i32.const(MAX_DEPTH)), i64.ltS(t.fuel, i64.const(0)));
-    t.plainIf(i32.or(i32.eqz(region), busy), () => t.exit(pc, WAY.branch, EXIT.branch, flags));
-    t.storeRegisters(flags);
+      target.value === undefined ? this.#lookUp(pc) : t.let(i32.load(i32.const(this.#callCell(Number(target.value)))));
+    const back = i32.const(block.next as number);
+    const at = t.local(I32);
+    const rsp = t.stackPointer;
+    t.storeRegisters(t.dirty, flags);
     t.storeInt(64, cpu, t.fuel, STATE.fuel);
-    t.storeInt(64, cpu, pc, STATE.rip);
-    t.storeI32(cpu, i32.add(depth, i32.const(1)), STATE.depth);
-    const status = t.let(callIndirect(I32, 0, [cpu, i32.const(0)], region));
-    t.storeI32(cpu, depth, STATE.depth);
-    const back = addressOf({ address: block.next as number });
-    const elsewhere = i32.or(status, i64.ne(i64.load(cpu, STATE.rip), back));
-    // The state is in memory already.
-    t.plainIf(elsewhere, () => {
-      t.storeI32(cpu, i32.const(0), STATE.exitDetail);
-      t.return(status);
+    t.set(at, pc);
+    t.plainBlock((done) => {
+      t.branchIf(done, i32.eqz(region), false);
+      t.branchIf(done, i32.leS(this.#left, i32.const(0)), false);
+      t.set(at, callIndirect(I32, 0, [cpu, i32.sub(this.#left, i32.const(1))], region));
     });
+    t.plainIf(
+      i32.ne(at, back),
+      () => {
+        t.set(at, call(I32, this.#imports.goOn, [cpu, at, back, this.#left, rsp]));
+        // The state is in memory already.
+        t.plainIf(i32.ne(at, back), () => t.return(at), undefined, false);
+      },
+      undefined,
+      false,
+    );
     const next = block.successors.find(({ address }) => address === block.next);
     t.loadRegisters(next === undefined ? 0 : this.#flow.liveIn(next), next === undefined || next.flagsIn !== 0);
     t.dirty = 0;
-    t.knowledge = freshKnowledge();
+    t.knowledge = nothingKnown();
     this.#go(block, block.next);
   }
 }
 
-const slotOf = (address: I64Expr): I32Expr => i32.shl(i32.and(i32.wrap(address), i32.const(SLOT_MASK)), i32.const(4));
-
-const addressOf = ({ address }: { address: number }): I64Expr => i64.const(BigInt(address));
-
 function isReturn(block: RegionBlock): boolean {
   return block.instructions[block.instructions.length - 1].row.returns;
-}
-
-function freshKnowledge(): Knowledge {
-  return { pending: { kind: "words" }, origins: new Map(), checked: new Map() };
-}
-
-function copyOf(knowledge: Knowledge): Knowledge {
-  return { pending: knowledge.pending, origins: new Map(knowledge.origins), checked: new Map(knowledge.checked) };
 }

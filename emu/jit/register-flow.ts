@@ -1,5 +1,5 @@
 import type { Region, RegionBlock } from "./region.ts";
-import type { BlockUse, RegisterMask } from "./region-translator.ts";
+import type { BlockUse, RegisterMask } from "./register-translator.ts";
 
 export const ALL_REGISTERS: RegisterMask = -1;
 

@@ -2,19 +2,18 @@ import type { Instruction } from "../decode/instruction.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { TABLE_SLOTS } from "../interpreter/translated-module.ts";
-import { CALL_CELLS, CALL_CELLS_END } from "../layout.ts";
+import { CALL_CELLS, CALL_CELLS_END, WINDOW_END } from "../layout.ts";
 import { compileRegion } from "./compile.ts";
 import { discoverRegion, type Region } from "./region.ts";
 
 /** First table slot of regions; below are the interpreter's handlers. */
 const FIRST_SLOT = 16384;
-/** Times that an address is dispatched to, or met at the end of a time slice, before it is compiled. */
-const HOT_DISPATCHES = 40;
+/** Samples of a function, or of an address outside of any, before it is compiled. */
 const HOT_SAMPLES = 2;
 /** The first cell is always 0: calls whose target got none. */
 const NO_CELL = CALL_CELLS;
 /** Samples of an address inside a function that is compiled already. */
-const HOT_INNER_SAMPLES = 6;
+const HOT_INNER_SAMPLES = 3;
 /** Exits for the interpreter's help after which a region is compiled anew to take the slow path itself. */
 const IMPATIENT_EXITS = 300;
 /** Most regions at a time; then all are dropped and the hot ones come back. */
@@ -48,7 +47,6 @@ export class Jit {
   readonly #bySlot = new Map<number, CompiledRegion>();
   readonly #byPage = new Map<number, Set<CompiledRegion>>();
   readonly #freeSlots: number[] = [];
-  readonly #dispatches = new Map<number, number>();
   readonly #samples = new Map<number, number>();
   /** Addresses that could not be compiled, or are not worth it. */
   readonly #refused = new Set<number>();
@@ -98,24 +96,17 @@ export class Jit {
     return this.#regions.get(address)?.slot ?? 0;
   }
 
-  /** Execution came through TypeScript to get to `address`. */
-  dispatched(address: number): void {
-    if (this.#regions.has(address)) return;
-    if (this.eager) {
-      this.#compile(address);
-      return;
-    }
-    if (count(this.#dispatches, address) >= HOT_DISPATCHES) this.#compile(address);
+  /** Compile at first sight: execution comes to `address`. */
+  wanted(address: number): void {
+    if (!this.#regions.has(address)) this.#compile(address);
   }
 
-  /** A time slice ended at `address`. Returns whether something was compiled. */
-  sampled(address: number): boolean {
-    const before = this.#compiled;
+  /** The interpreter has spent a while, and is at `address` now. */
+  sampled(address: number): void {
     const range = this.functionRange(address);
     const known = range !== undefined && this.#regions.has(range.start);
     if (range !== undefined && !known && count(this.#samples, range.start) >= HOT_SAMPLES) this.#compile(range.start);
     if (count(this.#samples, address) >= (known ? HOT_INNER_SAMPLES : HOT_SAMPLES)) this.#compile(address);
-    return this.#compiled > before;
   }
 
   /** A region asked the interpreter for help with an access. @param slot of the region */
@@ -127,7 +118,7 @@ export class Jit {
   }
 
   #compile(entry: number, patient = this.patientFromStart): void {
-    if (this.#regions.has(entry) || this.#refused.has(entry)) return;
+    if (entry >= WINDOW_END || this.#regions.has(entry) || this.#refused.has(entry)) return;
     if (this.#regions.size >= MAX_REGIONS) this.#dropAll();
     const start = this.now();
     const range = this.functionRange(entry);

@@ -1,6 +1,8 @@
 import {
   PAGE_SHIFT,
   PAGE_SIZE,
+  PERM_MAP,
+  PERM_MAP_END,
   PROT_EXEC,
   PROT_READ,
   PROT_WRITE,
@@ -29,9 +31,9 @@ export interface Placement {
   readonly honourHighHints: boolean;
 }
 
-export const COMPACT: Placement = { low: WINDOW_START, high: WINDOW_END - 0x100_0000, honourHighHints: false };
+export const COMPACT: Placement = { low: PERM_MAP_END, high: WINDOW_END - 0x100_0000, honourHighHints: false };
 /** mmap_base without randomisation, as under gdb: below the 8 MiB stack and its gap (arch/x86/mm/mmap.c). */
-export const LINUX: Placement = { low: WINDOW_START, high: 0x7fff_f7ff_f000, honourHighHints: true };
+export const LINUX: Placement = { low: PERM_MAP_END, high: 0x7fff_f7ff_f000, honourHighHints: true };
 
 export interface MapRequest {
   /** Hint, or the exact address under `fixed`; 0 for anywhere. */
@@ -49,6 +51,13 @@ export interface MapRequest {
 
 /** Most mappings that a process may have (Linux: vm.max_map_count). */
 const MAX_MAPPINGS = 65_530;
+
+/** Can [start, end) be mapped at all, or is some of it the emulator's own or beyond the end? */
+export function isInReach(start: number, end: number): boolean {
+  if (start < WINDOW_START || end > TASK_SIZE) return false;
+  if (start < PERM_MAP_END && end > PERM_MAP) return false;
+  return end <= WINDOW_END || start >= WINDOW_END + 0x1000_0000;
+}
 
 const alignUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_SIZE;
 
@@ -107,10 +116,7 @@ export class AddressSpace {
 
   #place(request: MapRequest, length: number): number {
     const { address } = request;
-    const inReach = (from: number): boolean =>
-      from >= WINDOW_START &&
-      from + length <= TASK_SIZE &&
-      (from + length <= WINDOW_END || from >= WINDOW_END + 0x1000_0000);
+    const inReach = (from: number): boolean => isInReach(from, from + length);
     if (request.fixed) {
       if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
       if (!inReach(address)) throw new MemoryError("ENOMEM");
@@ -267,6 +273,7 @@ export class AddressSpace {
   }
 
   #ceiling(address: number): number {
+    if (address < PERM_MAP) return PERM_MAP;
     return address < WINDOW_END ? WINDOW_END : TASK_SIZE;
   }
 
@@ -336,7 +343,7 @@ export class AddressSpace {
 
   #takeFrame(): number {
     if (this.#freeFrames.length === 0) {
-      const start = this.vmas.findFree(FRAME_CHUNK, WINDOW_START, COMPACT.high);
+      const start = this.vmas.findFree(FRAME_CHUNK, COMPACT.low, COMPACT.high);
       if (start === undefined) throw new MemoryError("ENOMEM");
       const name = "[goemu frames]";
       this.vmas.insert({ start, end: start + FRAME_CHUNK, prot: 0, shared: true, backing: undefined, offset: 0, name });

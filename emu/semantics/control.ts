@@ -9,12 +9,6 @@ import type { Translator } from "./translator.ts";
 const n = (value: number): I64Expr => i64.const(value);
 const ENDS = { ends: true };
 
-/** #GP, before anything changes, for a branch target or base that is not canonical (SDM Vol. 1, 3.3.7.1). */
-function requireCanonical(e: Translator, target: I64Expr): void {
-  const extended = i64.shrS(i64.shl(target, n(16)), n(16));
-  e.raiseIf(i64.ne(extended, target), VECTOR.GP);
-}
-
 define(
   "Jmp",
   "Vol. 2A, JMP",
@@ -24,7 +18,7 @@ define(
       return;
     }
     const target = e.read(0);
-    requireCanonical(e, target);
+    e.requireCanonical(target);
     e.jumpTo(target);
   },
   ENDS,
@@ -40,7 +34,7 @@ define(
       return;
     }
     const target = e.read(0);
-    requireCanonical(e, target);
+    e.requireCanonical(target);
     e.push(e.nextAddress(), 64);
     e.jumpTo(target);
   },
@@ -53,7 +47,7 @@ define(
   (e) => {
     const top = e.let(e.gpr(REG.RSP));
     const target = e.load(top, 64);
-    requireCanonical(e, target);
+    e.requireCanonical(target);
     const released = e.instruction.operands.length > 0 ? i64.and(e.immediate(0), n(0xffff)) : n(0);
     e.setGpr(REG.RSP, i64.add(i64.add(top, n(8)), released));
     e.jumpTo(target);
@@ -144,7 +138,7 @@ for (const [name, base] of [
   define(`Rd${name}base`, "Vol. 2B, RDFSBASE/RDGSBASE", (e) => e.write(0, e.state(base, 64)));
   define(`Wr${name}base`, "Vol. 2D, WRFSBASE/WRGSBASE", (e) => {
     const value = e.read(0);
-    requireCanonical(e, value);
+    e.requireCanonical(value);
     e.setState(base, value, 64);
   });
 }

@@ -15,6 +15,7 @@ import {
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
 import {
   bitsOf,
+  both,
   fastOr,
   fastOrPacked,
   floatBinaryParts,
@@ -120,7 +121,7 @@ function packedCompare(e: Translator, width: Precision, predicate: Predicate, a:
   const { truth, signaling } = predicate;
   return fastOrPacked(
     e,
-    i32.and(isExactFast(e), ordinaryVectors(width, "wide", [a, b])),
+    both(isExactFast(e), ordinaryVectors(width, "wide", [a, b])),
     () => orderedCompare(width, truth, a, b),
     () => {
       const args = [e.stateAddress(), a, b, i32.const(signaling ? 1 : 0), i32.const(truth)];
@@ -141,7 +142,7 @@ function outcomeOf(
   const equal = width === 64 ? f64.eq(a as F64Expr, b as F64Expr) : f32.eq(a as F32Expr, b as F32Expr);
   return fastOr(
     e,
-    i32.and(isExactFast(e), ordinaryScalars(width, "wide", [a, b])),
+    both(isExactFast(e), ordinaryScalars(width, "wide", [a, b])),
     I32,
     () => i32.or(less, i32.shl(equal, i32.const(1))),
     () => {

@@ -18,6 +18,7 @@ import {
 import { f32x4, f64x2, i16x8, i32x4, i64x2 } from "../wasm/simd.ts";
 import {
   bitsOf,
+  both,
   fastOr,
   fastOrPacked,
   finishExceptions,
@@ -116,7 +117,7 @@ function scalarToInt(
       : f32.lt(f32.abs(source as F32Expr), f32.const(limit));
   return fastOr(
     e,
-    i32.and(isArithmeticFast(e), inRange),
+    both(isArithmeticFast(e), inRange),
     I64,
     () => {
       if (width === 64) return i64.truncSatF64S(truncate ? (source as F64Expr) : f64.nearest(source as F64Expr));
@@ -130,7 +131,7 @@ define(withVex("Cvtss2sd"), "Vol. 2A, CVTSS2SD", (e) => {
   const source = readScalar(e, 32, sourcesOf(e)[1]) as F32Expr;
   const result = fastOr(
     e,
-    i32.and(isExactFast(e), ordinaryScalars(32, "wide", [source])),
+    both(isExactFast(e), ordinaryScalars(32, "wide", [source])),
     F64,
     () => f64.promoteF32(source),
     () => floatOf(64, e.callHelper("widen32", I64, [e.stateAddress(), bitsOf(32, source)])),
@@ -141,7 +142,7 @@ define(withVex("Cvtsd2ss"), "Vol. 2A, CVTSD2SS", (e) => {
   const source = readScalar(e, 64, sourcesOf(e)[1]) as F64Expr;
   const result = fastOr(
     e,
-    i32.and(isArithmeticFast(e), ordinaryScalars(64, "single", [source])),
+    both(isArithmeticFast(e), ordinaryScalars(64, "single", [source])),
     F32,
     () => f32.demoteF64(source),
     () => floatOf(32, e.callHelper("narrow64", I64, [e.stateAddress(), bitsOf(64, source)])),
@@ -179,7 +180,7 @@ function singlesToDwords(e: Translator, truncate: boolean, a: V128Expr, count = 
   const inRange = f32x4.lt(f32x4.abs(a), f32x4.splat(f32.const(2 ** 31 - 2 ** 8)));
   return fastOrPacked(
     e,
-    i32.and(isArithmeticFast(e), i32x4.allTrue(inRange)),
+    both(isArithmeticFast(e), i32x4.allTrue(inRange)),
     () => i32x4.truncSatF32x4S(truncate ? a : f32x4.nearest(a)),
     () =>
       byLane(e, count, 32, (lane) =>
@@ -192,7 +193,7 @@ function doublesToDwords(e: Translator, truncate: boolean, a: V128Expr): V128Exp
   const inRange = f64x2.lt(f64x2.abs(a), f64x2.splat(f64.const(2 ** 31 - 1)));
   return fastOrPacked(
     e,
-    i32.and(isArithmeticFast(e), i64x2.allTrue(inRange)),
+    both(isArithmeticFast(e), i64x2.allTrue(inRange)),
     () => i32x4.truncSatF64x2SZero(truncate ? a : f64x2.nearest(a)),
     () =>
       byLane(e, 2, 32, (lane) =>
@@ -262,7 +263,7 @@ define(withVex("Cvtps2pd"), "Vol. 2A, CVTPS2PD", (e) => {
   const results = sources.map((a) =>
     fastOrPacked(
       e,
-      i32.and(isExactFast(e), ordinaryVectors(32, "wide", [e.let(lowHalf(a))])),
+      both(isExactFast(e), ordinaryVectors(32, "wide", [e.let(lowHalf(a))])),
       () => f64x2.promoteLowF32x4(a),
       () => byLane(e, 2, 64, (lane) => e.callHelper("widen32", I64, [e.stateAddress(), lane32(a, lane)])),
     ),
@@ -274,7 +275,7 @@ define(withVex("Cvtpd2ps"), "Vol. 2A, CVTPD2PS", (e) => {
   const parts = readParts(e, 1).map((a) =>
     fastOrPacked(
       e,
-      i32.and(isArithmeticFast(e), ordinaryVectors(64, "single", [a])),
+      both(isArithmeticFast(e), ordinaryVectors(64, "single", [a])),
       () => f32x4.demoteF64x2Zero(a),
       () => byLane(e, 2, 32, (lane) => e.callHelper("narrow64", I64, [e.stateAddress(), i64x2.extract(a, lane)])),
     ),

@@ -39,15 +39,20 @@ import { binaryParts, lanes, unaryParts } from "./vector-operands.ts";
 export type Precision = 32 | 64;
 type FloatExpr = F32Expr | F64Expr;
 
+/** Are both of these truths true? `first` may be known. */
+export function both(first: I32Expr, second: I32Expr): I32Expr {
+  return first.value === 1 ? second : i32.and(first, second);
+}
+
 /** MXCSR is in the state in which (inexact) arithmetic needs no flag. */
 export function isArithmeticFast(e: Translator): I32Expr {
-  return i32.eq(i32.and(mxcsr(e), i32.const(FAST_MASK)), i32.const(FAST_VALUE));
+  return e.mxcsrIs(FAST_MASK, FAST_VALUE);
 }
 
 /** The same for operations that are never inexact: compares, minimum and maximum. */
 export function isExactFast(e: Translator): I32Expr {
   const mask = MXCSR.masks | MXCSR.DAZ;
-  return i32.eq(i32.and(mxcsr(e), i32.const(mask)), i32.const(MXCSR.masks));
+  return e.mxcsrIs(mask, MXCSR.masks);
 }
 
 export const mxcsr = (e: Translator): I32Expr => i32.wrap(e.state(STATE.mxcsr, 32));
@@ -129,6 +134,7 @@ function decide<T extends ValType>(
     condition,
     () => e.set(result, quick()),
     () => e.set(result, slow()),
+    true,
   );
   return e.let(result as Expr<T>);
 }
@@ -219,7 +225,7 @@ export function scalarBinary(
   const usual = exact ? isExactFast(e) : isArithmeticFast(e);
   return fastOr<typeof F32 | typeof F64>(
     e,
-    i32.and(usual, ordinaryScalars(width, range, [a, b])),
+    both(usual, ordinaryScalars(width, range, [a, b])),
     width === 64 ? F64 : F32,
     () => scalar[width](a, b),
     () => floatOf(width, e.callHelper(`${op}${width}`, I64, [e.stateAddress(), bitsOf(width, a), bitsOf(width, b)])),
@@ -232,7 +238,7 @@ export function packedBinary(e: Translator, op: BinaryOperation, width: Precisio
   const usual = exact ? isExactFast(e) : isArithmeticFast(e);
   return fastOrPacked(
     e,
-    i32.and(usual, ordinaryVectors(width, range, [a, b])),
+    both(usual, ordinaryVectors(width, range, [a, b])),
     () => packed[width](a, b),
     () => e.callHelper(packedName(op, width), V128, [e.stateAddress(), a, b]),
   );
@@ -243,7 +249,7 @@ export function packedAddSub(e: Translator, width: Precision, a: V128Expr, b: V1
   const add = width === 64 ? f64x2.add : f32x4.add;
   return fastOrPacked(
     e,
-    i32.and(isArithmeticFast(e), ordinaryVectors(width, "wide", [a, b])),
+    both(isArithmeticFast(e), ordinaryVectors(width, "wide", [a, b])),
     () => add(a, v128.xor(b, lanes(width, sign[width], 0n))),
     () => e.callHelper(packedName("addsub", width), V128, [e.stateAddress(), a, b]),
   );
@@ -253,7 +259,7 @@ export function packedAddSub(e: Translator, width: Precision, a: V128Expr, b: V1
 export function scalarSqrt(e: Translator, width: Precision, a: FloatExpr): FloatExpr {
   return fastOr<typeof F32 | typeof F64>(
     e,
-    i32.and(isArithmeticFast(e), ordinaryScalars(width, "wide", [a], true)),
+    both(isArithmeticFast(e), ordinaryScalars(width, "wide", [a], true)),
     width === 64 ? F64 : F32,
     () => (width === 64 ? f64.sqrt(a as F64Expr) : f32.sqrt(a as F32Expr)),
     () => floatOf(width, e.callHelper(`sqrt${width}`, I64, [e.stateAddress(), bitsOf(width, a)])),
@@ -263,7 +269,7 @@ export function scalarSqrt(e: Translator, width: Precision, a: FloatExpr): Float
 export function packedSqrt(e: Translator, width: Precision, a: V128Expr): V128Expr {
   return fastOrPacked(
     e,
-    i32.and(isArithmeticFast(e), ordinaryVectors(width, "wide", [a], true)),
+    both(isArithmeticFast(e), ordinaryVectors(width, "wide", [a], true)),
     () => (width === 64 ? f64x2.sqrt(a) : f32x4.sqrt(a)),
     () => e.callHelper(packedName("sqrt", width), V128, [e.stateAddress(), a]),
   );

@@ -3,6 +3,7 @@ import { F32, type F32Expr, F64, type F64Expr, f32, f64, I64, i32, i64, V128, ty
 import { f32x4, f64x2, i64x2, v128 } from "../wasm/simd.ts";
 import {
   bitsOf,
+  both,
   fastOr,
   fastOrPacked,
   finishExceptions,
@@ -59,7 +60,7 @@ function scalarFma(
     const bits = operands.map((x) => bitsOf(width, x));
     return floatOf(width, e.callHelper(`fma${width}`, I64, [e.stateAddress(), ...bits, i32.const(negate)]));
   };
-  const usual = i32.and(isArithmeticFast(e), ordinaryScalars(width, "narrow", operands));
+  const usual = both(isArithmeticFast(e), ordinaryScalars(width, "narrow", operands));
   if (width === 64) {
     const [a, b, c] = operands as F64Expr[];
     return fastOr(
@@ -78,7 +79,7 @@ function scalarFma(
   const signed = negate & NEGATE.product ? f64.neg(product) : product;
   const sum = e.let(negate & NEGATE.addend ? f64.sub(signed, c) : f64.add(signed, c));
   const clear = i64.ne(i64.and(i64.reinterpretF64(sum), i64.const(LOW_BITS)), i64.const(MIDPOINT));
-  return fastOr(e, i32.and(usual, clear), F32, () => f32.demoteF64(sum), slow as () => F32Expr);
+  return fastOr(e, both(usual, clear), F32, () => f32.demoteF64(sum), slow as () => F32Expr);
 }
 
 /** XORs the signs of the lanes that `which` is negated in. */
@@ -93,7 +94,7 @@ function packedFma(e: Translator, width: Precision, kind: Kind, a: V128Expr, b: 
     const args = [e.stateAddress(), a, b, c, i32.const(kind.even), i32.const(kind.odd)];
     return e.callHelper(packedName("fma", width), V128, args);
   };
-  const usual = i32.and(isArithmeticFast(e), ordinaryVectors(width, "narrow", [a, b, c]));
+  const usual = both(isArithmeticFast(e), ordinaryVectors(width, "narrow", [a, b, c]));
   const factor = e.let(negated(width, kind, NEGATE.product, a));
   const addend = e.let(negated(width, kind, NEGATE.addend, c));
   if (width === 64) {
@@ -109,7 +110,7 @@ function packedFma(e: Translator, width: Precision, kind: Kind, a: V128Expr, b: 
   const clear = i32.eqz(v128.anyTrue(v128.or(tie(low), tie(top))));
   return fastOrPacked(
     e,
-    i32.and(usual, clear),
+    both(usual, clear),
     () => shuffleLanes(64, f32x4.demoteF64x2Zero(low), f32x4.demoteF64x2Zero(top), [0, 2]),
     slow,
   );

@@ -272,7 +272,20 @@ export abstract class Translator extends FunctionBuilder {
   }
 
   raiseIf(condition: I32Expr, vector: number): void {
-    this.if(condition, () => this.raise(vector));
+    this.if(condition, () => this.raise(vector), undefined, false);
+  }
+
+  /**
+   * #GP, before anything changes, for a branch target or base address that is not canonical (SDM Vol. 1, 3.3.7.1).
+   */
+  requireCanonical(address: I64Expr): void {
+    const extended = i64.shrS(i64.shl(address, i64.const(16)), i64.const(16));
+    this.raiseIf(i64.ne(extended, address), 13);
+  }
+
+  /** Has MXCSR, under `mask`, this value? Truth as an i32. */
+  mxcsrIs(mask: number, value: number): I32Expr {
+    return i32.eq(i32.and(i32.wrap(this.state(STATE.mxcsr, 32)), i32.const(mask)), i32.const(value));
   }
 
   /** Pushes a `width`-bit value; RSP changes after the store has succeeded. */

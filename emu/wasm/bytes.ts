@@ -3,6 +3,10 @@ export class Bytes {
   #buffer = new Uint8Array(256);
   #view = new DataView(this.#buffer.buffer);
   length = 0;
+  /** The last `local.set`, as long as nothing follows it: where it starts and ends, and its local. */
+  #setStart = -1;
+  #setEnd = -1;
+  #setIndex = -1;
 
   #reserve(count: number): void {
     if (this.length + count <= this.#buffer.length) return;
@@ -57,6 +61,25 @@ export class Bytes {
       }
       this.byte(low | 0x80);
     }
+  }
+
+  /** `local.get`; right behind a `local.set` of the same local the two become a `local.tee`. */
+  localGet(index: number): void {
+    if (this.#setEnd === this.length && this.#setIndex === index) {
+      this.#buffer[this.#setStart] = 0x22;
+      this.#setEnd = -1;
+      return;
+    }
+    this.byte(0x20);
+    this.u32(index);
+  }
+
+  localSet(index: number): void {
+    this.#setStart = this.length;
+    this.byte(0x21);
+    this.u32(index);
+    this.#setEnd = this.length;
+    this.#setIndex = index;
   }
 
   f32(value: number): void {

@@ -78,6 +78,31 @@ function sum(base: I64Expr, offset: bigint): I64Expr {
   return total === 0n ? (inner?.base ?? base) : new Sum(inner?.base ?? base, total);
 }
 
+/** A place in wasm memory: a base and a constant that loads and stores take in. The sum does not pass 2^32. */
+export class Place implements I32Expr {
+  readonly type = I32;
+  readonly base: I32Expr;
+  readonly offset: number;
+
+  constructor(base: I32Expr, offset: number) {
+    this.base = base;
+    this.offset = offset;
+  }
+
+  write(out: Bytes): void {
+    this.base.write(out);
+    if (this.offset === 0) return;
+    out.byte(0x41);
+    out.s32(this.offset);
+    out.byte(0x6a);
+  }
+}
+
+/** An address and a constant offset as a load or store encodes them. */
+export function splitPlace(address: I32Expr, offset: number): { base: I32Expr; offset: number } {
+  return address instanceof Place ? { base: address.base, offset: address.offset + offset } : { base: address, offset };
+}
+
 class WithImmediate<T extends ValType> implements Expr<T> {
   readonly type: T;
   readonly #args: readonly Expr[];
@@ -133,8 +158,7 @@ export class LocalRef<T extends ValType = ValType> implements Expr<T> {
   }
 
   write(out: Bytes): void {
-    out.byte(0x20);
-    out.u32(this.index);
+    out.localGet(this.index);
   }
 }
 
@@ -153,12 +177,14 @@ type Load<T extends ValType> = (address: I32Expr, offset?: number) => Expr<T>;
 /** A load; the alignment hint is 1 byte since guest accesses need not be aligned. */
 const load =
   <T extends ValType>(result: T, opcode: number): Load<T> =>
-  (address, offset = 0) =>
-    new WithImmediate(result, [address], (out) => {
+  (address, offset = 0) => {
+    const place = splitPlace(address, offset);
+    return new WithImmediate(result, [place.base], (out) => {
       writeOpcode(out, opcode);
       out.byte(0);
-      out.u32(offset);
+      out.u32(place.offset);
     });
+  };
 
 const I32toI32 = (op: number) => unary<typeof I32, typeof I32>(I32, op);
 const i32bin = (op: number) => binary<typeof I32, typeof I32>(I32, op);

@@ -1,5 +1,5 @@
 import { Bytes } from "./bytes.ts";
-import { type Expr, type I32Expr, type I64Expr, LocalRef, type V128Expr, type ValType } from "./expr.ts";
+import { type Expr, type I32Expr, type I64Expr, LocalRef, splitPlace, type V128Expr, type ValType } from "./expr.ts";
 
 const BLOCK_VOID = 0x40;
 
@@ -14,6 +14,8 @@ export class FunctionBuilder {
   readonly params: readonly ValType[];
   readonly #locals: ValType[] = [];
   #depth = 0;
+  /** Places of branches, in the code, and whether they are likely to be taken. */
+  readonly #hints: { at: number; likely: boolean }[] = [];
 
   constructor(params: readonly ValType[]) {
     this.params = params;
@@ -45,8 +47,7 @@ export class FunctionBuilder {
 
   set<T extends ValType>(local: LocalRef<T>, value: Expr<T>): void {
     value.write(this.code);
-    this.code.byte(0x21);
-    this.code.u32(local.index);
+    this.code.localSet(local.index);
   }
 
   /** Stores the low `bits` of an i64. */
@@ -64,29 +65,33 @@ export class FunctionBuilder {
   }
 
   storeV128(address: I32Expr, value: V128Expr, offset = 0): void {
-    address.write(this.code);
+    const place = splitPlace(address, offset);
+    place.base.write(this.code);
     value.write(this.code);
     this.code.byte(0xfd);
     this.code.u32(0x0b);
     this.code.byte(0);
-    this.code.u32(offset);
+    this.code.u32(place.offset);
   }
 
   #store(opcode: number, address: I32Expr, value: Expr, offset: number): void {
-    address.write(this.code);
+    const place = splitPlace(address, offset);
+    place.base.write(this.code);
     value.write(this.code);
     this.code.byte(opcode);
     this.code.byte(0);
-    this.code.u32(offset);
+    this.code.u32(place.offset);
   }
 
-  if(condition: I32Expr, then: () => void, otherwise?: () => void): void {
+  /** @param likely whether `then` is likely to run, for the engine */
+  if(condition: I32Expr, then: () => void, otherwise?: () => void, likely?: boolean): void {
     if (condition.value !== undefined) {
       if (condition.value !== 0) then();
       else otherwise?.();
       return;
     }
     condition.write(this.code);
+    if (likely !== undefined) this.#hints.push({ at: this.code.length, likely });
     this.code.byte(0x04);
     this.code.byte(BLOCK_VOID);
     this.#depth++;
@@ -126,8 +131,10 @@ export class FunctionBuilder {
     this.code.u32(this.#depth - label.depth);
   }
 
-  branchIf(label: Label, condition: I32Expr): void {
+  /** @param likely whether it is likely to branch, for the engine (branch hinting proposal) */
+  branchIf(label: Label, condition: I32Expr, likely?: boolean): void {
     condition.write(this.code);
+    if (likely !== undefined) this.#hints.push({ at: this.code.length, likely });
     this.code.byte(0x0d);
     this.code.u32(this.#depth - label.depth);
   }
@@ -170,8 +177,22 @@ export class FunctionBuilder {
   /** Code that runs before everything else, written once the rest is known. */
   readonly prologue = new Bytes();
 
-  /** The body in binary form: locals, code, end. */
-  finish(out: Bytes): void {
+  /** The hints as the branch hinting proposal has them: offsets from the start of the body. False without any. */
+  writeHints(out: Bytes, index: number): boolean {
+    if (this.#hints.length === 0) return false;
+    const start = this.#head().length + this.prologue.length;
+    out.u32(index);
+    out.u32(this.#hints.length);
+    for (const { at, likely } of this.#hints) {
+      out.u32(start + at);
+      out.byte(1);
+      out.byte(likely ? 1 : 0);
+    }
+    return true;
+  }
+
+  /** The declaration of the locals. */
+  #head(): Bytes {
     const runs: [ValType, number][] = [];
     for (const type of this.#locals) {
       const last = runs[runs.length - 1];
@@ -184,6 +205,12 @@ export class FunctionBuilder {
       head.u32(count);
       head.byte(type);
     }
+    return head;
+  }
+
+  /** The body in binary form: locals, code, end. */
+  finish(out: Bytes): void {
+    const head = this.#head();
     out.u32(head.length + this.prologue.length + this.code.length + 1);
     out.bytes(head.view());
     out.bytes(this.prologue.view());

@@ -101,11 +101,28 @@ export class ModuleBuilder {
     }
     section(SECTION.export, this.#exportSection());
     if (this.#elements.length > 0) section(SECTION.element, this.#elementSection());
+    this.#hintSection(out);
     const code = new Bytes();
     code.u32(this.#functions.length);
     for (const { builder } of this.#functions) builder.finish(code);
     section(SECTION.code, code);
     return out.view().slice();
+  }
+
+  /** The custom section of the branch hinting proposal, which comes before the code. */
+  #hintSection(out: Bytes): void {
+    const hints = new Bytes();
+    let count = 0;
+    for (const [i, { builder }] of this.#functions.entries())
+      if (builder.writeHints(hints, this.#imports.length + i)) count++;
+    if (count === 0) return;
+    const body = new Bytes();
+    body.name("metadata.code.branch_hint");
+    body.u32(count);
+    body.bytes(hints.view());
+    out.byte(0);
+    out.u32(body.length);
+    out.bytes(body.view());
   }
 
   #typeSection(): Bytes {

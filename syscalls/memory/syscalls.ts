@@ -1,5 +1,5 @@
 import { PAGE_SIZE, PERM_DIRTY, TASK_SIZE, WINDOW_END } from "../../emu/layout.ts";
-import type { MapRequest } from "../../emu/memory/address-space.ts";
+import { isInReach, type MapRequest } from "../../emu/memory/address-space.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
@@ -163,7 +163,7 @@ function brk(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallRe
   const [from, to] = [alignUp(heap.end), alignUp(wanted)];
   const { space } = process.memory;
   if (to > from) {
-    if (to > WINDOW_END && from < WINDOW_END) return heap.end;
+    if (!isInReach(from, to)) return heap.end;
     if (!space.vmas.isFree(from, to)) return heap.end;
     try {
       space.map({ address: from, length: to - from, prot: 3, fixed: true, noReplace: true, name: "[heap]" });

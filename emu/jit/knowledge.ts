@@ -1,0 +1,77 @@
+import type { I32, LocalRef } from "../wasm/expr.ts";
+import { localsOf, type Pending, WORDS } from "./pending-flags.ts";
+
+/** A value known as another plus a constant: accesses off one base share their checks. */
+export interface Origin {
+  readonly root: object;
+  readonly offset: bigint;
+}
+
+/** Accesses at root + [low, low + page) are known to be allowed; root + low is at `host` in wasm memory. */
+export interface Checked {
+  readonly low: bigint;
+  readonly need: number;
+  readonly host: LocalRef<typeof I32>;
+}
+
+/**
+ * What is known at a point of a region's code, about values and about the machine. It holds as long as no other code
+ * runs in between: permissions and MXCSR's modes change only outside of regions.
+ */
+export interface Knowledge {
+  pending: Pending;
+  /** General registers by number. */
+  readonly origins: Map<number, Origin>;
+  readonly checked: Map<object, readonly Checked[]>;
+  /** States of MXCSR that were tested and found. */
+  readonly modes: Set<string>;
+}
+
+export const nothingKnown = (): Knowledge => ({
+  pending: WORDS,
+  origins: new Map(),
+  checked: new Map(),
+  modes: new Set(),
+});
+
+export function copyOf({ pending, origins, checked, modes }: Knowledge): Knowledge {
+  return { pending, origins: new Map(origins), checked: new Map(checked), modes: new Set(modes) };
+}
+
+/** What holds whichever of several paths was taken; flags are in their words there. */
+export function meet(paths: readonly Knowledge[]): Knowledge {
+  const [first, ...rest] = paths;
+  if (first === undefined) return nothingKnown();
+  const result = copyOf(first);
+  result.pending = WORDS;
+  for (const { origins, checked, modes } of rest) {
+    for (const [register, { root, offset }] of result.origins) {
+      const other = origins.get(register);
+      if (other?.root !== root || other.offset !== offset) result.origins.delete(register);
+    }
+    for (const [root, list] of result.checked) {
+      const others = checked.get(root) ?? [];
+      result.checked.set(
+        root,
+        list.filter((known) => others.includes(known)),
+      );
+    }
+    for (const mode of result.modes) if (!modes.has(mode)) result.modes.delete(mode);
+  }
+  return result;
+}
+
+/** What still holds at the start of each turn of a loop that may write these general registers and calls nobody. */
+export function throughLoop(knowledge: Knowledge, written: number): Knowledge {
+  const result = copyOf(knowledge);
+  result.pending = WORDS;
+  for (const register of result.origins.keys()) if (written & (1 << register)) result.origins.delete(register);
+  return result;
+}
+
+/** Locals that the knowledge is about: they must keep their values as long as it is to hold. */
+export function localsIn(knowledge: Knowledge): Set<number> {
+  const locals = localsOf(knowledge.pending);
+  for (const list of knowledge.checked.values()) for (const { host } of list) locals.add(host.index);
+  return locals;
+}

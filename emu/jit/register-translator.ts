@@ -1,0 +1,444 @@
+import { STATE, VECTOR_STRIDE } from "../cpu/state.ts";
+import { ADDRESS_FORM, type Instruction, type Operand, SEGMENT } from "../decode/instruction.ts";
+import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
+import { FLAG_WORD_OFFSETS, type FlagWord } from "../semantics/flag-words.ts";
+import { loadInt, maskOf, type Width } from "../semantics/translator.ts";
+import {
+  type Expr,
+  F32,
+  type F32Expr,
+  F64,
+  type F64Expr,
+  I32,
+  type I32Expr,
+  I64,
+  type I64Expr,
+  i64,
+  type LocalRef,
+  Sum,
+  V128,
+  type V128Expr,
+  type ValType,
+} from "../wasm/expr.ts";
+import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
+import { type Knowledge, localsIn, nothingKnown, type Origin } from "./knowledge.ts";
+import { LocalPool } from "./local-pool.ts";
+import { PendingFlagTranslator } from "./pending-flags.ts";
+
+const WORD_NAMES: readonly FlagWord[] = ["result", "carry", "width"];
+
+const n = (value: number | bigint): I64Expr => i64.const(value);
+
+/** Registers as bits of a mask: general registers 0–15, XMM registers 16–31. */
+export type RegisterMask = number;
+export const gprBit = (number: number): RegisterMask => 1 << number;
+export const vectorBit = (number: number): RegisterMask => 1 << (16 + number);
+
+/** What a block does to registers; found in a first pass over the region, used by the second. */
+export interface BlockUse {
+  /** Read before the block itself has certainly written them. */
+  reads: RegisterMask;
+  /** Certainly written. */
+  defines: RegisterMask;
+  /** Possibly written, and not yet stored to the CPU state. */
+  dirties: RegisterMask;
+}
+
+/** How often a region uses an XMM register as a whole, and its low lane as a scalar. */
+export interface VectorUse {
+  whole: number;
+  f64: number;
+  f32: number;
+}
+
+/** What holds an XMM register: one v128, or beside it a local of its own for the low lane. */
+export type VectorKind = "whole" | "f64" | "f32";
+
+/** The better of the three for how a register is used. */
+export function kindOf({ whole, f64, f32 }: VectorUse): VectorKind {
+  if (f64 > f32) return f64 > whole ? "f64" : "whole";
+  return f32 > whole ? "f32" : "whole";
+}
+
+interface LowLane {
+  readonly kind: "f64" | "f32";
+  readonly local: LocalRef<typeof F64> | LocalRef<typeof F32>;
+}
+
+/**
+ * Registers, flags and operands of a region: general registers and XMM registers are locals, operands are constants. The
+ * low lane of an XMM register that is mostly used as a scalar is a local of its own; lane 0 of its v128 is out of date.
+ */
+export abstract class RegisterTranslator extends PendingFlagTranslator {
+  #pooling = false;
+  readonly #pool = new LocalPool();
+  instruction: Instruction = undefined as unknown as Instruction;
+  /** What the block under translation does to registers. */
+  use: BlockUse = { reads: 0, defines: 0, dirties: 0 };
+  /** What the region does to XMM registers. */
+  readonly vectorUse: VectorUse[] = Array.from({ length: 16 }, () => ({ whole: 0, f64: 0, f32: 0 }));
+  /** Registers whose local is newer than the CPU state here, on some path at least. */
+  dirty: RegisterMask = 0;
+  knowledge: Knowledge = nothingKnown();
+  readonly fuel: LocalRef<typeof I64> = this.local(I64);
+  protected readonly cpu: LocalRef<typeof I32> = this.param(0, I32);
+  readonly #gpr: LocalRef<typeof I64>[] = [];
+  readonly #vector: LocalRef<typeof V128>[] = [];
+  readonly #low: (LowLane | undefined)[] = [];
+  readonly #words: Record<FlagWord, LocalRef<typeof I64>>;
+  readonly #pinnedOrigins = new Map<Expr, Origin>();
+
+  /**
+   * @param known the registers that the region uses: others get no local
+   * @param kinds of the XMM registers
+   */
+  constructor(known: RegisterMask, kinds: readonly VectorKind[]) {
+    super(HANDLER_PARAMS);
+    for (let i = 0; i < 16; i++) if (known & gprBit(i)) this.#gpr[i] = this.local(I64);
+    for (let i = 0; i < 16; i++) {
+      if (!(known & vectorBit(i))) continue;
+      this.#vector[i] = this.local(V128);
+      const kind = kinds[i];
+      if (kind !== "whole") this.#low[i] = { kind, local: kind === "f64" ? this.local(F64) : this.local(F32) };
+    }
+    this.#words = { result: this.local(I64), carry: this.local(I64), width: this.local(I64) };
+    this.#pooling = true;
+  }
+
+  // Locals.
+
+  protected override allocate(type: ValType): number {
+    return this.#pooling ? this.#pool.take(type, (t) => super.allocate(t)) : super.allocate(type);
+  }
+
+  /** Starts an instruction: what the one before has used is free, but for what is still known of it. */
+  protected startInstruction(instruction: Instruction): void {
+    this.#pool.reclaim(localsIn(this.knowledge));
+    this.#pinnedOrigins.clear();
+    this.instruction = instruction;
+    this.nesting = 0;
+  }
+
+  /** Goes on at a point of the code with what is known there. */
+  restore(knowledge: Knowledge, dirty: RegisterMask): void {
+    this.knowledge = knowledge;
+    this.dirty = dirty;
+    this.#pool.reserve(localsIn(knowledge));
+    this.#pinnedOrigins.clear();
+  }
+
+  /** Writes code in which what is known here may be relied on throughout. */
+  holding(knowledge: Knowledge, write: () => void): void {
+    const locals = localsIn(knowledge);
+    this.#pool.reserve(locals);
+    this.#pool.hold(locals);
+    write();
+    this.#pool.release(locals);
+  }
+
+  // Registers.
+
+  #noteRead(bit: RegisterMask): void {
+    this.use.reads |= bit & ~this.use.defines;
+  }
+
+  #noteWrite(bit: RegisterMask): void {
+    // Inside a control structure the old value may have to stay.
+    if (this.nesting === 0) this.use.defines |= bit;
+    else this.#noteRead(bit);
+    this.use.dirties |= bit;
+    this.dirty |= bit;
+  }
+
+  #read(number: number): LocalRef<typeof I64> {
+    this.#noteRead(gprBit(number));
+    return this.#gpr[number];
+  }
+
+  override gpr(number: number, width: Width = 64): I64Expr {
+    return width === 64 ? this.#read(number) : this.cut(this.#read(number), width);
+  }
+
+  override setGpr(number: number, value: I64Expr, width: Width = 64): void {
+    const origin = width === 64 && this.nesting === 0 ? this.originOf(value) : undefined;
+    if (width === 64) this.set(this.#gpr[number], value);
+    else if (width === 32) this.set(this.#gpr[number], this.cut(value, 32));
+    else {
+      const kept = i64.and(this.#read(number), i64.const(~maskOf(width)));
+      this.set(this.#gpr[number], i64.or(kept, this.cut(value, width)));
+    }
+    this.#noteWrite(gprBit(number));
+    this.knowledge.origins.set(number, origin ?? { root: {}, offset: 0n });
+  }
+
+  #isHighByte(operand: Operand): boolean {
+    return (operand.offset & 1) === 1;
+  }
+
+  override readRegister(i: number, width: number): I64Expr {
+    const operand = this.operand(i);
+    if (operand.registerClass !== "gpr") return loadInt(width, this.cpu, operand.offset);
+    if (this.#isHighByte(operand)) return this.cut(i64.shrU(this.#read(operand.index), n(8)), width);
+    return this.gpr(operand.index, width as Width);
+  }
+
+  override writeRegister(i: number, width: number, value: I64Expr): void {
+    const operand = this.operand(i);
+    if (operand.registerClass !== "gpr") {
+      this.storeInt(width, this.cpu, value, operand.offset);
+      return;
+    }
+    if (!this.#isHighByte(operand)) {
+      this.setGpr(operand.index, value, width as Width);
+      return;
+    }
+    const kept = i64.and(this.#read(operand.index), i64.const(~0xff00n));
+    this.setGpr(operand.index, i64.or(kept, i64.shl(this.cut(value, 8), n(8))));
+  }
+
+  // XMM0–15 are locals; their upper parts, and every other register, stay in the CPU state.
+
+  #inLocal(operand: Operand, part: number): boolean {
+    return operand.registerClass === "vector" && operand.index < 16 && part === 0;
+  }
+
+  #whole(number: number): V128Expr {
+    this.#noteRead(vectorBit(number));
+    const low = this.#low[number];
+    const vector = this.#vector[number];
+    if (low === undefined) return vector;
+    if (low.kind === "f64") return f64x2.replace(vector, 0, low.local as F64Expr);
+    return f32x4.replace(vector, 0, low.local as F32Expr);
+  }
+
+  #setWhole(number: number, value: V128Expr): void {
+    this.set(this.#vector[number], value);
+    this.#splitLow(number);
+    this.#noteWrite(vectorBit(number));
+  }
+
+  /** Sets the low lane's local from the v128. */
+  #splitLow(number: number): void {
+    const low = this.#low[number];
+    const vector = this.#vector[number];
+    if (low?.kind === "f64") this.set(low.local as LocalRef<typeof F64>, f64x2.extract(vector, 0));
+    else if (low !== undefined) this.set(low.local as LocalRef<typeof F32>, f32x4.extract(vector, 0));
+  }
+
+  override readVectorPart(i: number, part: number): V128Expr {
+    const operand = this.operand(i);
+    if (!this.#inLocal(operand, part)) return v128.load(this.cpu, operand.offset + part * 16);
+    this.vectorUse[operand.index].whole++;
+    return this.#whole(operand.index);
+  }
+
+  override writeVectorPart(i: number, part: number, value: V128Expr): void {
+    const operand = this.operand(i);
+    if (!this.#inLocal(operand, part)) {
+      this.storeV128(this.cpu, value, operand.offset + part * 16);
+      return;
+    }
+    // A move that is not counted: it costs the same either way.
+    this.#setWhole(operand.index, value);
+  }
+
+  override readLow64(i: number): F64Expr {
+    const operand = this.operand(i);
+    if (!this.#inLocal(operand, 0)) return f64x2.extract(this.readVectorPart(i, 0), 0);
+    this.vectorUse[operand.index].f64++;
+    const low = this.#low[operand.index];
+    if (low?.kind !== "f64") return f64x2.extract(this.#whole(operand.index), 0);
+    this.#noteRead(vectorBit(operand.index));
+    return low.local as F64Expr;
+  }
+
+  override readLow32(i: number): F32Expr {
+    const operand = this.operand(i);
+    if (!this.#inLocal(operand, 0)) return f32x4.extract(this.readVectorPart(i, 0), 0);
+    this.vectorUse[operand.index].f32++;
+    const low = this.#low[operand.index];
+    if (low?.kind !== "f32") return f32x4.extract(this.#whole(operand.index), 0);
+    this.#noteRead(vectorBit(operand.index));
+    return low.local as F32Expr;
+  }
+
+  override writeLow64(i: number, value: F64Expr): void {
+    const operand = this.operand(i);
+    if (!this.#inLocal(operand, 0)) {
+      this.storeFloat(this.cpu, value, operand.offset);
+      return;
+    }
+    const { index } = operand;
+    this.vectorUse[index].f64++;
+    const low = this.#low[index];
+    if (low?.kind !== "f64") {
+      this.#setWhole(index, f64x2.replace(this.#whole(index), 0, value));
+      return;
+    }
+    this.#noteRead(vectorBit(index));
+    this.set(low.local as LocalRef<typeof F64>, value);
+    this.#noteWrite(vectorBit(index));
+  }
+
+  override writeLow32(i: number, value: F32Expr): void {
+    const operand = this.operand(i);
+    if (!this.#inLocal(operand, 0)) {
+      this.storeFloat(this.cpu, value, operand.offset);
+      return;
+    }
+    const { index } = operand;
+    this.vectorUse[index].f32++;
+    const low = this.#low[index];
+    if (low?.kind !== "f32") {
+      this.#setWhole(index, f32x4.replace(this.#whole(index), 0, value));
+      return;
+    }
+    this.#noteRead(vectorBit(index));
+    this.set(low.local as LocalRef<typeof F32>, value);
+    this.#noteWrite(vectorBit(index));
+  }
+
+  override vectorByNumber(number: number, part: number): V128Expr {
+    if (part > 0 || number > 15) return v128.load(this.cpu, STATE.vector + number * VECTOR_STRIDE + part * 16);
+    this.vectorUse[number].whole++;
+    return this.#whole(number);
+  }
+
+  override setVectorByNumber(number: number, part: number, value: V128Expr): void {
+    if (part > 0 || number > 15) this.storeV128(this.cpu, value, STATE.vector + number * VECTOR_STRIDE + part * 16);
+    else this.#setWhole(number, value);
+  }
+
+  /** Loads registers from the CPU state. @param flags whether somebody reads the flags there */
+  loadRegisters(mask: RegisterMask, flags: boolean): void {
+    for (let i = 0; i < 16; i++) {
+      if (mask & gprBit(i)) this.set(this.#gpr[i], i64.load(this.cpu, STATE.gpr + i * 8));
+      if (!(mask & vectorBit(i))) continue;
+      this.set(this.#vector[i], v128.load(this.cpu, STATE.vector + i * VECTOR_STRIDE));
+      this.#splitLow(i);
+    }
+    for (const word of flags ? WORD_NAMES : [])
+      this.set(this.#words[word], i64.load(this.cpu, FLAG_WORD_OFFSETS[word]));
+    this.set(this.fuel, i64.load(this.cpu, STATE.fuel));
+  }
+
+  /** Stores registers to the CPU state, and the flag words if somebody may read them. */
+  storeRegisters(mask: RegisterMask, flags: boolean): void {
+    for (let i = 0; i < 16; i++) {
+      if (mask & gprBit(i)) this.storeInt(64, this.cpu, this.#gpr[i], STATE.gpr + i * 8);
+      if (mask & vectorBit(i)) this.storeV128(this.cpu, this.#whole(i), STATE.vector + i * VECTOR_STRIDE);
+    }
+    for (const word of flags ? WORD_NAMES : []) this.storeInt(64, this.cpu, this.#words[word], FLAG_WORD_OFFSETS[word]);
+  }
+
+  /** RSP, without counting as a use of it. */
+  get stackPointer(): I64Expr {
+    return this.#read(4);
+  }
+
+  // Operands.
+
+  override immediate(i: number): I64Expr {
+    return i64.const(this.operand(i).value);
+  }
+
+  override addressOffset(): I64Expr {
+    const { memory } = this.instruction;
+    if (memory === undefined || memory.vectorIndex !== 0) throw new Error("no scalar address");
+    let address: I64Expr = i64.const(memory.displacement);
+    if (memory.form === ADDRESS_FORM.indexed) {
+      address = i64.shl(this.#read(memory.index >>> 3), n(memory.shift));
+      if (memory.base !== STATE.zero) address = i64.add(this.#read(memory.base >>> 3), address);
+      address = i64.add(address, i64.const(memory.displacement));
+    } else if (memory.form === ADDRESS_FORM.base) address = i64.add(this.#read(memory.base >>> 3), address);
+    return memory.address32 ? this.cut(address, 32) : address;
+  }
+
+  override linearAddress(): I64Expr {
+    return i64.add(this.addressOffset(), this.#segment(this.instruction.memory?.segment ?? SEGMENT.none));
+  }
+
+  override vectorIndex(part: number): V128Expr {
+    const index = ((this.instruction.memory?.index ?? 0) - STATE.vector) / VECTOR_STRIDE;
+    return this.vectorByNumber(index, part);
+  }
+
+  override elementAddress(index: I64Expr): I64Expr {
+    const { memory } = this.instruction;
+    if (memory === undefined || memory.vectorIndex === 0) throw new Error("no vector of addresses");
+    const base = memory.base === STATE.zero ? n(0) : this.#read(memory.base >>> 3);
+    const sum = i64.add(i64.add(base, i64.shl(index, n(memory.shift))), i64.const(memory.displacement));
+    return i64.add(memory.address32 ? this.cut(sum, 32) : sum, this.#segment(memory.segment));
+  }
+
+  override segmentBase(): I64Expr {
+    return this.#segment(this.instruction.segment);
+  }
+
+  #segment(segment: number): I64Expr {
+    if (segment === SEGMENT.none) return n(0);
+    return i64.load(this.cpu, segment === SEGMENT.fs ? STATE.fsBase : STATE.gsBase);
+  }
+
+  override currentAddress(): I64Expr {
+    return i64.const(BigInt(this.instruction.address));
+  }
+
+  override nextAddress(): I64Expr {
+    return i64.const(BigInt(this.instruction.address + this.instruction.length));
+  }
+
+  override state(offset: number, width: Width): I64Expr {
+    return loadInt(width, this.cpu, offset);
+  }
+
+  override setState(offset: number, value: I64Expr, width: Width): void {
+    this.storeInt(width, this.cpu, value, offset);
+  }
+
+  override stateAddress(): I32Expr {
+    return this.cpu;
+  }
+
+  // Values.
+
+  override let<T extends ValType>(value: Expr<T>): Expr<T> {
+    const origin = value.type === I64 && this.nesting === 0 ? this.originOf(value as unknown as I64Expr) : undefined;
+    const pinned = super.let(value);
+    if (origin !== undefined) this.#pinnedOrigins.set(pinned, origin);
+    return pinned;
+  }
+
+  /** What a value is known to be a constant away from. */
+  protected originOf(value: I64Expr): Origin | undefined {
+    if (value instanceof Sum) {
+      const base = this.originOf(value.base);
+      return base && { root: base.root, offset: BigInt.asIntN(64, base.offset + value.offset) };
+    }
+    const pinned = this.#pinnedOrigins.get(value);
+    if (pinned !== undefined) return pinned;
+    const number = this.#gpr.indexOf(value as LocalRef<typeof I64>);
+    if (number < 0) return undefined;
+    let origin = this.knowledge.origins.get(number);
+    if (origin === undefined) {
+      origin = { root: {}, offset: 0n };
+      this.knowledge.origins.set(number, origin);
+    }
+    return origin;
+  }
+
+  /** Is this address a constant away from RSP? */
+  protected isStackAddress({ root }: Origin): boolean {
+    return this.knowledge.origins.get(4)?.root === root;
+  }
+
+  // Flags: pending-flags.ts.
+
+  override flagWord(word: FlagWord): I64Expr {
+    return this.#words[word];
+  }
+
+  override setFlagWord(word: FlagWord, value: I64Expr): void {
+    this.set(this.#words[word], value);
+  }
+}
