@@ -92,6 +92,8 @@ export interface InitialStackOptions {
   readonly random: Uint8Array;
   /** The address past the stack's last byte: a multiple of 16. */
   readonly stackTop: number;
+  /** Bytes left free below the strings; by default none (Linux, with randomisation: arch_align_stack(), up to 8192). */
+  readonly gap?: number;
 }
 
 export interface InitialStack {
@@ -126,7 +128,7 @@ export function buildInitialStack(options: InitialStackOptions): InitialStack {
   const envStart = execfnAt - size(envp);
   const argStart = envStart - size(argv);
   const platform = new TextEncoder().encode(options.platform);
-  const platformAt = Math.floor(argStart / 16) * 16 - (platform.length + 1);
+  const platformAt = Math.floor((argStart - (options.gap ?? 0)) / 16) * 16 - (platform.length + 1);
   const randomAt = platformAt - 16;
   const words = 1 + argv.length + 1 + envp.length + 1 + auxv.length * 2;
   const sp = Math.floor((Math.floor(randomAt / 16) * 16 - words * 8) / 16) * 16;

@@ -83,6 +83,8 @@ export interface Statistics {
 }
 
 const STACK_TOP = { compact: COMPACT.high + 0x100_0000 - 0x1_0000, linux: 0x7fff_ffff_f000 } as const;
+/** What runs on the stack stays off its last pages, where no access may be taken to reach into a next one. */
+const STACK_GAP = 8192;
 /** ET_DYN images: within the window, or where Linux puts them without randomisation (ELF_ET_DYN_BASE). */
 const DYN_BASE = { compact: 0x1000_0000, linux: 0x5555_5555_4000 } as const;
 
@@ -249,6 +251,7 @@ export class Machine {
       platform: "x86_64",
       random,
       stackTop: top,
+      gap: layout === "compact" ? STACK_GAP : 0,
     });
     this.memory.poke(stack.address, stack.bytes);
     process.auxv = auxvBytes(this.memory, stack.sp, argv.length, envp.length, auxv.length);

@@ -31,8 +31,8 @@ export const STATE = {
   depth: 220,
   /** Address (32 bits) for which the nearest region below the interpreter waits, or 0; i32. */
   expected: 224,
-  /** Instructions that the interpreter may still run before its place is noted as hot; i64. */
-  heat: 232,
+  /** Instructions that the interpreter may still run before its place is noted as hot; i32. */
+  heat: 228,
   /**
    * x87 and MMX in FXSAVE's layout (SDM Vol. 1, 10.5.1), bytes 0–159, but with the registers in physical order: R0 and
    * MM0 first, wherever TOP points (x87/registers.ts). Bytes 24–31 are not used.

@@ -38,8 +38,8 @@ export class CodeCache {
   readonly #view: DataView;
   readonly #writer: RecordWriter;
   readonly #decoders = new Map<number, BlockDecoder>();
-  /** Table slots of compiled regions by their first address. */
-  readonly #regionSlots = new Map<number, number>();
+  /** Compiled regions by their first address: the table slot, and the handler whose place it took in the record. */
+  readonly #regions = new Map<number, { slot: number; handler: number }>();
   /** Told before a page's translations are dropped, and before all are. */
   onInvalidate: (page: number) => void = () => {};
   onFlush: () => void = () => {};
@@ -71,7 +71,7 @@ export class CodeCache {
     const slot = LOOKUP_TABLE + (address % (1 << LOOKUP_BITS)) * 16;
     this.#view.setBigUint64(slot, BigInt(address), true);
     this.#view.setUint32(slot + 8, record, true);
-    this.#view.setUint32(slot + 12, this.#regionSlots.get(address) ?? 0, true);
+    this.#view.setUint32(slot + 12, this.#regions.get(address)?.slot ?? 0, true);
   }
 
   /** The instruction at an address, if it can be executed and is one that goemu has. */
@@ -85,22 +85,28 @@ export class CodeCache {
 
   /** From now on execution that comes to `address` goes to the region in table slot `slot`. */
   install(address: number, record: number, slot: number, pages: readonly number[]): void {
-    this.#regionSlots.set(address, slot);
+    this.#regions.set(address, { slot, handler: this.#view.getUint32(record + RECORD.handler, true) });
     this.#view.setUint32(record + RECORD.handler, slot, true);
     for (const page of pages) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, true);
     this.enterLookup(address, record);
   }
 
-  /** Forgets a region, and the record that led to it. */
+  /** Forgets a region: the record that led to it is the interpreter's again. */
   uninstall(address: number): void {
-    if (!this.#regionSlots.delete(address)) return;
+    const region = this.#regions.get(address);
     const record = this.#records.get(address);
-    if (record !== undefined) {
-      this.#records.delete(address);
-      this.#view.setUint32(record + RECORD.handler, STALE_HANDLER, true);
-    }
+    if (region === undefined) return;
+    this.#regions.delete(address);
+    if (record !== undefined) this.#view.setUint32(record + RECORD.handler, region.handler, true);
     const slot = LOOKUP_TABLE + (address % (1 << LOOKUP_BITS)) * 16;
-    if (this.#view.getBigUint64(slot, true) === BigInt(address)) this.#view.setBigUint64(slot + 8, 0n, true);
+    if (this.#view.getBigUint64(slot, true) === BigInt(address)) this.#view.setUint32(slot + 12, 0, true);
+  }
+
+  /** Lets a record that was dropped lead to the one that took its place: others may be linked to it. */
+  forward(stale: number, address: number, record: number): void {
+    if (this.#view.getUint32(stale + RECORD.handler, true) !== STALE_HANDLER) return;
+    this.#writeNext(stale, address, 0);
+    this.#view.setUint32(stale + RECORD.linkNext, record, true);
   }
 
   /**

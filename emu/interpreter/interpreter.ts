@@ -84,8 +84,9 @@ function stopOfFailure(failure: TranslateFailure): Stop {
 }
 
 /** Instructions that the interpreter runs between two looks at which code is hot. */
-const HEAT = 10_000n;
-const FOREVER = 1n << 62n;
+const HEAT = 10_000;
+/** More than a thread runs at a time. */
+const FOREVER = 0x4000_0000;
 
 /** Tier 0: runs guest code through records and handlers (docs/architecture.md). */
 export class Interpreter {
@@ -94,6 +95,10 @@ export class Interpreter {
   readonly handlers: Handlers;
   /** Who wants to see accesses to guarded pages. */
   watch: Watch | undefined;
+  /** Instructions that tier 0 has run beside tier 1. */
+  interpreted = 0;
+  #heat = 0;
+  readonly counts = new Map<string, number>();
   /** Tier 1, if there is to be one. */
   jit: Jit | undefined;
   readonly #table: WebAssembly.Table;
@@ -199,13 +204,29 @@ export class Interpreter {
    * @param stops addresses to stop at, before their instruction; the first instruction runs in any case
    */
   run(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
+    const { jit } = this;
+    if (jit === undefined) this.#heat = FOREVER;
+    cpu.view.setInt32(STATE.heat, this.#heat, true);
+    const stop = this.#run(cpu, stops);
+    this.#spend(cpu);
+    return stop;
+  }
+
+  /** Notes what the interpreter has run. */
+  #spend(cpu: CpuState): void {
+    const heat = cpu.view.getInt32(STATE.heat, true);
+    this.interpreted += this.#heat - heat;
+    this.#heat = heat;
+  }
+
+  #run(cpu: CpuState, stops: ReadonlySet<number> | undefined): Stop {
     const { jit, code } = this;
     const { view } = cpu;
     let linkRecord = 0;
     let linkField = 0;
+    let staleRecord = 0;
     let resume = false;
     let generation = code.generation;
-    view.setBigInt64(STATE.heat, jit === undefined ? FOREVER : HEAT, true);
     for (let first = true; ; first = false) {
       const rip = cpu.rip;
       if (!first && stops?.has(rip)) return STOP;
@@ -218,10 +239,16 @@ export class Interpreter {
       if (linkRecord !== 0 && generation === code.generation) {
         if (linkField !== 0 && !code.stops.has(rip)) this.#view.setUint32(linkRecord + linkField, record, true);
       }
+      if (staleRecord !== 0 && generation === code.generation) code.forward(staleRecord, rip, record);
       linkRecord = 0;
+      staleRecord = 0;
       generation = code.generation;
       const exit = this.#enter(cpu.address, record) >>> 0;
       const at = view.getUint32(STATE.exitRecord, true);
+      const kk = exit >= FIRST_ADDRESS ? (cpu.fuel<0?"fuel":"miss " + (code.stops.size)) : exit===0 ? "link":"exit"+exit;
+      this.counts.set(kk, (this.counts.get(kk)??0)+1);
+      if (exit===7) { const k2="at "+cpu.rip.toString(16); this.counts.set(k2, (this.counts.get(k2)??0)+1); }
+      if (exit >= FIRST_ADDRESS && cpu.fuel>=0) { const k2="to "+exit.toString(16); this.counts.set(k2, (this.counts.get(k2)??0)+1); }
       if (exit >= FIRST_ADDRESS || exit === EXIT.branch) {
         if (exit === EXIT.branch) linkField = view.getUint32(STATE.exitDetail, true);
         else {
@@ -231,9 +258,12 @@ export class Interpreter {
         if (cpu.fuel < 0) return stops?.has(cpu.rip) ? STOP : FUEL;
         if (linkField !== 0) linkRecord = at;
         else this.#learn(cpu);
-        if (jit !== undefined && view.getBigInt64(STATE.heat, true) < 0n) {
-          view.setBigInt64(STATE.heat, HEAT, true);
+        if (jit !== undefined && view.getInt32(STATE.heat, true) < 0) {
+          this.#spend(cpu);
+          this.#heat = HEAT;
+          view.setInt32(STATE.heat, HEAT, true);
           if (cpu.rip < TASK_SIZE) jit.sampled(cpu.rip);
+          { const k2="heat "+cpu.rip.toString(16)+" "+(jit.functionRange(cpu.rip)?.start.toString(16))+" "+jit.slotOf(cpu.rip); this.counts.set(k2, (this.counts.get(k2)??0)+1); }
         }
         continue;
       }
@@ -244,6 +274,7 @@ export class Interpreter {
       }
       const stop = this.#stopOfExit(cpu, exit, at);
       if (exit !== EXIT.stale || cpu.fuel < 0) return stop;
+      staleRecord = at;
     }
   }
 

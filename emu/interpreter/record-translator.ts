@@ -247,8 +247,8 @@ export class RecordTranslator extends FlagTranslator {
     const count = this.let(i64.load16u(this.#record, RECORD.count));
     const fuel = this.let(i64.sub(i64.load(this.#cpu, STATE.fuel), count));
     this.storeInt(64, this.#cpu, fuel, STATE.fuel);
-    const heat = this.let(i64.sub(i64.load(this.#cpu, STATE.heat), count));
-    this.storeInt(64, this.#cpu, heat, STATE.heat);
+    const heat = this.let(i64.sub(i64.load32s(this.#cpu, STATE.heat), count));
+    this.storeInt(32, this.#cpu, heat, STATE.heat);
     return i64.ltS(i64.or(fuel, heat), n(0));
   }
 
