@@ -156,8 +156,8 @@ export class Machine {
     jit.functionRange = (address) => {
       const symbol = this.#symbolAt(address);
       if (symbol === undefined) return undefined;
-      const { address: start, size, source } = symbol;
-      return { start, end: start + size, goAbi: source === "pclntab" };
+      const { address: start, size, source, name } = symbol;
+      return { start, end: start + size, name, goAbi: source === "pclntab" };
     };
   }
 

@@ -17,6 +17,8 @@ const SLOT_MASK = (1 << LOOKUP_BITS) - 1;
 export interface CompileOptions {
   /** Accesses that the fast check refuses go through the shared slow path instead of leaving the region. */
   readonly patient: boolean;
+  /** What profilers of the host are to call it. */
+  readonly name: string;
   readonly helpers: HelperLibrary;
   /** Address of the word that holds the table slot of the region at a guest address, or 0. */
   readonly callCell: (address: number) => number;
@@ -59,7 +61,7 @@ export function compileRegion(region: Region, slot: number, id: number, options:
   const imports = { slow, reach, goOn, helper };
   const emitter = new RegionEmitter(region, options, imports, flow, flow.used, kinds, uses);
   emitter.emit(id, new Map());
-  module.place(slot, [module.add(emitter.translator, [I32])]);
+  module.place(slot, [module.add(emitter.translator, [I32], undefined, options.name)]);
   return module.finish();
 }
 

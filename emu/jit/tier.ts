@@ -8,19 +8,22 @@ import { discoverRegion, type Region } from "./region.ts";
 
 /** First table slot of regions; below are the interpreter's handlers. */
 const FIRST_SLOT = 16384;
-/** Samples of a function, or of an address outside of any, before it is compiled. */
-const HOT_SAMPLES = 2;
+/** Samples of a function before it is compiled, and bytes of code (as a power of 2) for one more. */
+const HOT_SAMPLES = 4;
+const BYTES_PER_SAMPLE = 5;
+/** Code that a region may have at most, about. */
+const MAX_BYTES = 4096;
 /** The first cell is always 0: calls whose target got none. */
 const NO_CELL = CALL_CELLS;
-/** Samples of an address inside a function that is compiled already. */
-const HOT_INNER_SAMPLES = 3;
 /** Exits for the interpreter's help after which a region is compiled anew to take the slow path itself. */
 const IMPATIENT_EXITS = 300;
 /** Most regions at a time; then all are dropped and the hot ones come back. */
 const MAX_REGIONS = 20_000;
 
 /** Start and end of the function that holds an address, and whether it keeps to Go's calling convention. */
-export type FunctionRange = (address: number) => { start: number; end: number; goAbi: boolean } | undefined;
+export type FunctionRange = (
+  address: number,
+) => { start: number; end: number; name: string; goAbi: boolean } | undefined;
 
 interface CompiledRegion {
   readonly entry: number;
@@ -48,6 +51,7 @@ export class Jit {
   readonly #byPage = new Map<number, Set<CompiledRegion>>();
   readonly #freeSlots: number[] = [];
   readonly #samples = new Map<number, number>();
+  readonly #inner = new Map<number, number>();
   /** Addresses that could not be compiled, or are not worth it. */
   readonly #refused = new Set<number>();
   readonly #cells = new Map<number, number>();
@@ -101,12 +105,24 @@ export class Jit {
     if (!this.#regions.has(address)) this.#compile(address);
   }
 
-  /** The interpreter has spent a while, and is at `address` now. */
+  /**
+   * The interpreter has spent a while, and is at `address` now. A function is compiled when the interpreter has spent
+   * about as long in it as compiling it takes: then neither was much in vain, whatever comes.
+   */
   sampled(address: number): void {
     const range = this.functionRange(address);
-    const known = range !== undefined && this.#regions.has(range.start);
-    if (range !== undefined && !known && count(this.#samples, range.start) >= HOT_SAMPLES) this.#compile(range.start);
-    if (count(this.#samples, address) >= (known ? HOT_INNER_SAMPLES : HOT_SAMPLES)) this.#compile(address);
+    if (range === undefined) {
+      if (count(this.#samples, address) >= HOT_SAMPLES) this.#compile(address);
+      return;
+    }
+    const needed = HOT_SAMPLES + (Math.min(range.end - range.start, MAX_BYTES) >>> BYTES_PER_SAMPLE);
+    if (!this.#regions.has(range.start)) {
+      if (count(this.#samples, range.start) >= needed) this.#compile(range.start);
+    } else if (count(this.#inner, range.start) >= needed) {
+      // It has been compiled, and the interpreter is in it all the same: it is entered in the middle.
+      this.#inner.delete(range.start);
+      this.#compile(address);
+    }
   }
 
   /** A region asked the interpreter for help with an access. @param slot of the region */
@@ -137,6 +153,7 @@ export class Jit {
     if (slot >= TABLE_SLOTS) throw new Error("no table slot for a region");
     const bytes = compileRegion(region, slot, slot, {
       patient,
+      name: `${range?.name ?? "region"}@${entry.toString(16)}`,
       helpers: this.#helpers,
       callCell: (address) => this.#callCell(address),
     });

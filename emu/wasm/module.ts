@@ -27,7 +27,7 @@ const REF_NULL = 0x63;
 export class ModuleBuilder {
   readonly #types: Signature[] = [];
   readonly #imports: FunctionImport[] = [];
-  readonly #functions: { builder: FunctionBuilder; type: number; exportAs?: string }[] = [];
+  readonly #functions: { builder: FunctionBuilder; type: number; exportAs?: string; name?: string }[] = [];
   readonly #elements: { at: number; functions: number[] }[] = [];
   readonly #memoryPages: number;
   readonly #tableSlots: number;
@@ -61,10 +61,13 @@ export class ModuleBuilder {
     return this.#imports.push({ name, signature }) - 1;
   }
 
-  /** Adds a function and returns its index. */
-  add(builder: FunctionBuilder, results: readonly ValType[], exportAs?: string): number {
+  /**
+   * Adds a function and returns its index.
+   * @param name what profilers of the host are to show
+   */
+  add(builder: FunctionBuilder, results: readonly ValType[], exportAs?: string, name?: string): number {
     const type = this.type({ params: builder.params, results });
-    this.#functions.push({ builder, type, exportAs });
+    this.#functions.push({ builder, type, exportAs, name });
     return this.#imports.length + this.#functions.length - 1;
   }
 
@@ -106,6 +109,7 @@ export class ModuleBuilder {
     code.u32(this.#functions.length);
     for (const { builder } of this.#functions) builder.finish(code);
     section(SECTION.code, code);
+    this.#nameSection(out);
     return out.view().slice();
   }
 
@@ -120,6 +124,28 @@ export class ModuleBuilder {
     body.name("metadata.code.branch_hint");
     body.u32(count);
     body.bytes(hints.view());
+    out.byte(0);
+    out.u32(body.length);
+    out.bytes(body.view());
+  }
+
+  /** The custom section "name" (core spec, 7.4.1), with function names alone. */
+  #nameSection(out: Bytes): void {
+    const named = [...this.#functions.entries()].filter(([, { name }]) => name !== undefined);
+    if (named.length === 0) return;
+    const names = new Bytes();
+    names.u32(named.length);
+    for (const [i, { name }] of named) {
+      const text = new TextEncoder().encode(name);
+      names.u32(this.#imports.length + i);
+      names.u32(text.length);
+      names.bytes(text);
+    }
+    const body = new Bytes();
+    body.name("name");
+    body.byte(1);
+    body.u32(names.length);
+    body.bytes(names.view());
     out.byte(0);
     out.u32(body.length);
     out.bytes(body.view());
