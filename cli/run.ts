@@ -34,7 +34,12 @@ export async function run(
     const ended = await attach?.(machine);
     const status = await machine.run();
     await ended?.(status);
-    if (statistics !== undefined) console.error(process.threadCpuUsage(), machine.interpreter.interpreted, [...machine.interpreter.counts].sort((a,b)=>b[1]-a[1]).slice(0,24));
+    if (statistics !== undefined)
+      console.error(
+        process.threadCpuUsage(),
+        machine.interpreter.interpreted,
+        [...machine.interpreter.counts].sort((a, b) => b[1] - a[1]).slice(0, 24),
+      );
     if (statistics !== undefined) writeAll(2, formatStatistics(machine.statistics(), statistics));
     return shellStatus(file, status);
   } finally {

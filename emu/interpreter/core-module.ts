@@ -20,8 +20,6 @@ import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
 import { translatedModule } from "./translated-module.ts";
 
-/** Beside an access that a region asks for: the whole page, and the first bytes of the next, have to allow it. */
-export const REACH_SPAN = 0x100;
 /** Nobody waits: an address at which nothing can lie. */
 export const NOBODY = -1;
 /** Type index of handlers and regions. */

@@ -4,22 +4,11 @@ import { type CpuState, REG, STATE } from "../cpu/state.ts";
 import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { Jit } from "../jit/tier.ts";
-import {
-  BOUNCE,
-  PAGE_SIZE,
-  PERM_CODE,
-  PERM_READ_SPAN,
-  PERM_WRITE_SPAN,
-  PROT_EXEC,
-  PROT_READ,
-  PROT_WRITE,
-  TASK_SIZE,
-  WINDOW_END,
-} from "../layout.ts";
+import { BOUNCE, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { TABLES } from "../semantics/helpers/index.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
-import { buildCoreModule, REACH_SPAN } from "./core-module.ts";
+import { buildCoreModule } from "./core-module.ts";
 import { type Form, type HandlerPack, Handlers } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { RECORD } from "./record.ts";
@@ -169,23 +158,16 @@ export class Interpreter {
   /**
    * The last resort of an access in a region: pages to bring in. What is more than that (a fault, code to drop, pages to
    * join, a watch) is the interpreter's, which repeats the instruction: then the result is 0.
-   * @param need PROT_*, and REACH_SPAN if the fast check has to hold for the page afterwards
    */
   #reach(address: number, bytes: number, need: number): number {
-    const right = need & (PROT_READ | PROT_WRITE);
     const { pages } = this.memory.space;
     const last = address + bytes - 1;
     if (this.watch !== undefined || last >= TASK_SIZE) return 0;
     const holdsCode = (pages.permissions(address) | pages.permissions(last)) & PERM_CODE;
-    if (right & PROT_WRITE && holdsCode) return 0;
+    if (need & PROT_WRITE && holdsCode) return 0;
     try {
-      const pieces = this.memory.pieces(address, bytes, right);
-      if (pieces.length > 1) return 0;
-      if (need & REACH_SPAN) {
-        const span = right & PROT_WRITE ? PERM_WRITE_SPAN : PERM_READ_SPAN;
-        if (address >= WINDOW_END || !(pages.window(Math.floor(address / PAGE_SIZE)) & span)) return 0;
-      }
-      return pieces[0].byteOffset;
+      const pieces = this.memory.pieces(address, bytes, need);
+      return pieces.length > 1 ? 0 : pieces[0].byteOffset;
     } catch (error) {
       if (error instanceof GuestFault) return 0;
       throw error;
@@ -245,10 +227,23 @@ export class Interpreter {
       generation = code.generation;
       const exit = this.#enter(cpu.address, record) >>> 0;
       const at = view.getUint32(STATE.exitRecord, true);
-      const kk = exit >= FIRST_ADDRESS ? (cpu.fuel<0?"fuel":"miss " + (code.stops.size)) : exit===0 ? "link":"exit"+exit;
-      this.counts.set(kk, (this.counts.get(kk)??0)+1);
-      if (exit===7) { const k2="at "+cpu.rip.toString(16); this.counts.set(k2, (this.counts.get(k2)??0)+1); }
-      if (exit >= FIRST_ADDRESS && cpu.fuel>=0) { const k2="to "+exit.toString(16); this.counts.set(k2, (this.counts.get(k2)??0)+1); }
+      const kk =
+        exit >= FIRST_ADDRESS
+          ? cpu.fuel < 0
+            ? "fuel"
+            : "miss " + code.stops.size
+          : exit === 0
+            ? "link"
+            : "exit" + exit;
+      this.counts.set(kk, (this.counts.get(kk) ?? 0) + 1);
+      if (exit === 7) {
+        const k2 = "at " + cpu.rip.toString(16);
+        this.counts.set(k2, (this.counts.get(k2) ?? 0) + 1);
+      }
+      if (exit >= FIRST_ADDRESS && cpu.fuel >= 0) {
+        const k2 = "to " + exit.toString(16);
+        this.counts.set(k2, (this.counts.get(k2) ?? 0) + 1);
+      }
       if (exit >= FIRST_ADDRESS || exit === EXIT.branch) {
         if (exit === EXIT.branch) linkField = view.getUint32(STATE.exitDetail, true);
         else {
@@ -263,7 +258,16 @@ export class Interpreter {
           this.#heat = HEAT;
           view.setInt32(STATE.heat, HEAT, true);
           if (cpu.rip < TASK_SIZE) jit.sampled(cpu.rip);
-          { const k2="heat "+cpu.rip.toString(16)+" "+(jit.functionRange(cpu.rip)?.start.toString(16))+" "+jit.slotOf(cpu.rip); this.counts.set(k2, (this.counts.get(k2)??0)+1); }
+          {
+            const k2 =
+              "heat " +
+              cpu.rip.toString(16) +
+              " " +
+              jit.functionRange(cpu.rip)?.start.toString(16) +
+              " " +
+              jit.slotOf(cpu.rip);
+            this.counts.set(k2, (this.counts.get(k2) ?? 0) + 1);
+          }
         }
         continue;
       }

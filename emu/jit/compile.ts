@@ -1,5 +1,5 @@
 import { STATE } from "../cpu/state.ts";
-import { ACCESS_SIGNATURE, GO_ON_SIGNATURE, SLOW_SIGNATURE } from "../interpreter/core-module.ts";
+import { GO_ON_SIGNATURE, SLOW_SIGNATURE } from "../interpreter/core-module.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { translatedModule } from "../interpreter/translated-module.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE } from "../layout.ts";
@@ -26,7 +26,6 @@ export interface CompileOptions {
 
 interface Imports {
   readonly slow: number;
-  readonly reach: number;
   readonly goOn: number;
   readonly helper: (name: string) => number;
 }
@@ -39,14 +38,13 @@ interface Imports {
 export function compileRegion(region: Region, slot: number, id: number, options: CompileOptions): Uint8Array {
   // The first pass finds out what the blocks do to registers, the second makes the code.
   const uses = new Map<RegionBlock, BlockUse>();
-  const nowhere: Imports = { slow: 0, reach: 0, goOn: 0, helper: () => 0 };
+  const nowhere: Imports = { slow: 0, goOn: 0, helper: () => 0 };
   const whole = Array.from({ length: 16 }, (): VectorKind => "whole");
   const first = new RegionEmitter(region, options, nowhere, NOTHING_KNOWN, ALL_REGISTERS, whole, undefined);
   first.emit(id, uses);
   const flow = registerFlow(region, uses);
   const module = translatedModule();
   const slow = module.import("slowRegion", SLOW_SIGNATURE);
-  const reach = module.import("reach", ACCESS_SIGNATURE);
   const goOn = module.import("goOn", GO_ON_SIGNATURE);
   const helpers = new Map<string, number>();
   const helper = (name: string): number => {
@@ -58,7 +56,7 @@ export function compileRegion(region: Region, slot: number, id: number, options:
     return index;
   };
   const kinds = first.translator.vectorUse.map(kindOf);
-  const imports = { slow, reach, goOn, helper };
+  const imports = { slow, goOn, helper };
   const emitter = new RegionEmitter(region, options, imports, flow, flow.used, kinds, uses);
   emitter.emit(id, new Map());
   module.place(slot, [module.add(emitter.translator, [I32], undefined, options.name)]);
@@ -100,7 +98,12 @@ class RegionEmitter {
     this.#flow = flow;
     this.#firstUses = firstUses;
     this.#callCell = options.callCell;
-    this.translator = new RegionTranslator({ ...imports, patient: options.patient }, known, kinds);
+    this.translator = new RegionTranslator(
+      { ...imports, patient: options.patient },
+      known,
+      kinds,
+      firstUses === undefined,
+    );
     this.#left = this.translator.param(1, I32);
     this.#merges = new Map();
     for (const block of region.blocks) {

@@ -6,6 +6,8 @@ import type { ValType } from "../wasm/expr.ts";
  */
 export class LocalPool {
   readonly #free = new Map<ValType, number[]>();
+  /** Taken since the last `reclaim`, and before. */
+  #fresh: { type: ValType; index: number }[] = [];
   #taken: { type: ValType; index: number }[] = [];
   /** How many parts of the code under construction need a local to keep its value, whatever they know. */
   readonly #held = new Map<number, number>();
@@ -13,26 +15,36 @@ export class LocalPool {
   /** A free local, or one from `make`. */
   take(type: ValType, make: (type: ValType) => number): number {
     const index = this.#free.get(type)?.pop() ?? make(type);
-    this.#taken.push({ type, index });
+    this.#fresh.push({ type, index });
     return index;
   }
 
-  /** Takes back what is not needed. */
-  reclaim(needed: ReadonlySet<number>): void {
-    const kept: { type: ValType; index: number }[] = [];
-    for (const local of this.#taken) {
-      if (needed.has(local.index) || this.#held.has(local.index)) kept.push(local);
-      else {
-        const list = this.#free.get(local.type);
-        if (list === undefined) this.#free.set(local.type, [local.index]);
-        else list.push(local.index);
-      }
-    }
-    this.#taken = kept;
+  #give({ type, index }: { type: ValType; index: number }): void {
+    const list = this.#free.get(type);
+    if (list === undefined) this.#free.set(type, [index]);
+    else list.push(index);
   }
 
-  /** Back to a point of the code where these locals were in use: another path may have given them back. */
+  /** Takes back what was taken since the last time and is not needed. */
+  reclaim(isNeeded: (index: number) => boolean): void {
+    for (const local of this.#fresh) {
+      if (isNeeded(local.index)) this.#taken.push(local);
+      else this.#give(local);
+    }
+    this.#fresh = [];
+  }
+
+  /** Goes on at a point of the code where just these locals are in use, whatever another path has done to them. */
   reserve(needed: ReadonlySet<number>): void {
+    const kept: { type: ValType; index: number }[] = [];
+    for (const list of [this.#fresh, this.#taken]) {
+      for (const local of list) {
+        if (needed.has(local.index) || this.#held.has(local.index)) kept.push(local);
+        else this.#give(local);
+      }
+    }
+    this.#fresh = [];
+    this.#taken = kept;
     for (const [type, list] of this.#free) {
       const rest: number[] = [];
       for (const index of list) {

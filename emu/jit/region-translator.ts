@@ -2,7 +2,6 @@ import { Mnemonic } from "iced-x86";
 import { EXIT } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import type { Instruction } from "../decode/instruction.ts";
-import { REACH_SPAN } from "../interpreter/core-module.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PERM_MAP, PERM_READ_SPAN, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE } from "../layout.ts";
 import type { Width } from "../semantics/translator.ts";
 import {
@@ -33,9 +32,8 @@ export type Terminator =
 
 /** Function indices that regions call, and how careful the region has to be. */
 export interface RegionImports {
-  /** The shared slow path of memory accesses, and its last resort alone. */
+  /** The shared slow path of memory accesses. */
   readonly slow: number;
-  readonly reach: number;
   readonly helper: (name: string) => number;
   /** Nothing is taken for granted whose failure leaves the region: it has failed too often. */
   readonly patient: boolean;
@@ -76,8 +74,8 @@ export class RegionTranslator extends RegisterTranslator {
   /** Instructions of the block that have not run when the current one starts. */
   #unspent = 0;
 
-  constructor(imports: RegionImports, known: RegisterMask, kinds: readonly VectorKind[]) {
-    super(known, kinds);
+  constructor(imports: RegionImports, known: RegisterMask, kinds: readonly VectorKind[], isTrial: boolean) {
+    super(known, kinds, isTrial);
     this.#imports = imports;
   }
 
@@ -116,7 +114,7 @@ export class RegionTranslator extends RegisterTranslator {
       const isStack = this.isStackAddress(origin);
       const below = isStack ? STACK_BIAS : 0n;
       known = this.#checkPage(i64.sub(address, n(below)), isStack ? need | PROT_WRITE : need);
-      this.#learn({ root: origin.root, offset: origin.offset - below }, known);
+      this.learn(origin.root, { ...known, low: origin.offset - below });
       known = this.#known(origin, bytes, need) as Checked;
     }
     return placeAt(known, origin);
@@ -140,11 +138,7 @@ export class RegionTranslator extends RegisterTranslator {
     const linear = this.let(address);
     const host = this.let(i32.wrap(linear)) as LocalRef<typeof I32>;
     const mask = need & PROT_WRITE ? PERM_WRITE_SPAN : PERM_READ_SPAN;
-    this.#ifDenied(linear, host, mask, (allowed) => {
-      const high = i32.wrap(i64.shrU(linear, n(32)));
-      const args = [this.cpu, host, high, i32.const(8), i32.const(need | REACH_SPAN)];
-      this.branchIf(allowed, call(I32, this.#imports.reach, args), true);
-    });
+    this.#ifDenied(linear, host, mask, () => {});
     // The interpreter gives every writable page the right to be read.
     return { low: 0n, need: need & PROT_WRITE ? need | PROT_READ : need, host };
   }
@@ -168,10 +162,6 @@ export class RegionTranslator extends RegisterTranslator {
       (known) =>
         (known.need & need) === need && offset >= known.low && offset + BigInt(bytes) <= known.low + BigInt(PAGE_SIZE),
     );
-  }
-
-  #learn({ root, offset }: Origin, known: Checked): void {
-    this.knowledge.checked.set(root, [...(this.knowledge.checked.get(root) ?? []), { ...known, low: offset }]);
   }
 
   /** A region stores only where a plain store will do: there is nothing to finish. */

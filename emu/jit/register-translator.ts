@@ -21,9 +21,9 @@ import {
   type ValType,
 } from "../wasm/expr.ts";
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
-import { type Knowledge, localsIn, nothingKnown, type Origin } from "./knowledge.ts";
+import { type Checked, type Knowledge, localsIn, nothingKnown, type Origin } from "./knowledge.ts";
 import { LocalPool } from "./local-pool.ts";
-import { PendingFlagTranslator } from "./pending-flags.ts";
+import { localsOf, PendingFlagTranslator } from "./pending-flags.ts";
 
 const WORD_NAMES: readonly FlagWord[] = ["result", "carry", "width"];
 
@@ -71,6 +71,8 @@ interface LowLane {
  */
 export abstract class RegisterTranslator extends PendingFlagTranslator {
   #pooling = false;
+  /** Locals that something was learnt about since the last `restore`. */
+  readonly #learnt = new Set<number>();
   readonly #pool = new LocalPool();
   instruction: Instruction = undefined as unknown as Instruction;
   /** What the block under translation does to registers. */
@@ -91,9 +93,10 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   /**
    * @param known the registers that the region uses: others get no local
    * @param kinds of the XMM registers
+   * @param isTrial the code is thrown away
    */
-  constructor(known: RegisterMask, kinds: readonly VectorKind[]) {
-    super(HANDLER_PARAMS);
+  constructor(known: RegisterMask, kinds: readonly VectorKind[], isTrial: boolean) {
+    super(HANDLER_PARAMS, isTrial);
     for (let i = 0; i < 16; i++) if (known & gprBit(i)) this.#gpr[i] = this.local(I64);
     for (let i = 0; i < 16; i++) {
       if (!(known & vectorBit(i))) continue;
@@ -113,7 +116,8 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
 
   /** Starts an instruction: what the one before has used is free, but for what is still known of it. */
   protected startInstruction(instruction: Instruction): void {
-    this.#pool.reclaim(localsIn(this.knowledge));
+    const pending = localsOf(this.knowledge.pending);
+    this.#pool.reclaim((index) => pending.has(index) || this.#learnt.has(index));
     this.#pinnedOrigins.clear();
     this.instruction = instruction;
     this.nesting = 0;
@@ -124,7 +128,14 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     this.knowledge = knowledge;
     this.dirty = dirty;
     this.#pool.reserve(localsIn(knowledge));
+    this.#learnt.clear();
     this.#pinnedOrigins.clear();
+  }
+
+  /** Accesses off `root` are checked, from now on. */
+  protected learn(root: object, known: Checked): void {
+    this.knowledge.checked.set(root, [...(this.knowledge.checked.get(root) ?? []), known]);
+    this.#learnt.add(known.host.index);
   }
 
   /** Writes code in which what is known here may be relied on throughout. */

@@ -44,7 +44,7 @@ export class GuestMemory {
     if (need & PROT_WRITE) {
       const page = Math.floor(address / PAGE_SIZE);
       if (perm & PERM_CODE) this.space.onCodeChange(page);
-      if (!(perm & PERM_WRITE_SPAN) && address < WINDOW_END) this.space.pages.markDirty(page, page + 1);
+      if (!(perm & PERM_WRITE_SPAN) && address < WINDOW_END) this.space.pages.touch(page);
     }
     return at;
   }

@@ -22,6 +22,9 @@ export const MIDDLE_SHIFT = 24;
 export const TOP_ENTRIES = 1 << 11;
 export const TABLE_ENTRIES = 1 << 12;
 
+/** Pages, a power of two, that are thought of as written to when one of them is. */
+const NEIGHBOURHOOD = 16;
+
 /** A byte times this is that byte four times. */
 const EVERY_BYTE = 0x0101_0101;
 
@@ -158,6 +161,18 @@ export class PageMap {
     for (let page = first; page < last; page++) this.#u8[PERM_MAP + page] |= PERM_DIRTY;
     if (this.#u8[PERM_MAP + last] & PROT_WRITE) this.#u8[PERM_MAP + last] |= PERM_DIRTY;
     this.#respan(first - 1, last + 1);
+  }
+
+  /**
+   * Notes the first write to a window page. Others of its neighbourhood that are writable come along, since writes tend
+   * to go on, and each first one is slow.
+   */
+  touch(page: number): void {
+    this.markDirty(page, page + 1);
+    const end = Math.min((page & ~(NEIGHBOURHOOD - 1)) + NEIGHBOURHOOD, PAGES_IN_WINDOW);
+    let last = page + 1;
+    while (last < end && (this.#u8[PERM_MAP + last] & (PROT_WRITE | PERM_CODE)) === PROT_WRITE) last++;
+    if (last > page + 1) this.markDirty(page + 1, last);
   }
 
   /** Address of the entry of a page outside the window; 0 where there is none and `create` is false. */

@@ -11,14 +11,21 @@ export interface Label {
 /** Writes one WebAssembly function, statement by statement. */
 export class FunctionBuilder {
   readonly code = new Bytes();
+  readonly #isTrial: boolean;
   readonly params: readonly ValType[];
   readonly #locals: ValType[] = [];
   #depth = 0;
   /** Places of branches, in the code, and whether they are likely to be taken. */
   readonly #hints: { at: number; likely: boolean }[] = [];
 
-  constructor(params: readonly ValType[]) {
+  /** @param isTrial only what the code is made of matters: expressions are not written out */
+  constructor(params: readonly ValType[], isTrial = false) {
     this.params = params;
+    this.#isTrial = isTrial;
+  }
+
+  #write(value: Expr): void {
+    if (!this.#isTrial) value.write(this.code);
   }
 
   param<T extends ValType>(index: number, type: T): LocalRef<T> {
@@ -46,7 +53,7 @@ export class FunctionBuilder {
   }
 
   set<T extends ValType>(local: LocalRef<T>, value: Expr<T>): void {
-    value.write(this.code);
+    this.#write(value);
     this.code.localSet(local.index);
   }
 
@@ -66,8 +73,8 @@ export class FunctionBuilder {
 
   storeV128(address: I32Expr, value: V128Expr, offset = 0): void {
     const place = splitPlace(address, offset);
-    place.base.write(this.code);
-    value.write(this.code);
+    this.#write(place.base);
+    this.#write(value);
     this.code.byte(0xfd);
     this.code.u32(0x0b);
     this.code.byte(0);
@@ -76,8 +83,8 @@ export class FunctionBuilder {
 
   #store(opcode: number, address: I32Expr, value: Expr, offset: number): void {
     const place = splitPlace(address, offset);
-    place.base.write(this.code);
-    value.write(this.code);
+    this.#write(place.base);
+    this.#write(value);
     this.code.byte(opcode);
     this.code.byte(0);
     this.code.u32(place.offset);
@@ -90,7 +97,7 @@ export class FunctionBuilder {
       else otherwise?.();
       return;
     }
-    condition.write(this.code);
+    this.#write(condition);
     if (likely !== undefined) this.#hints.push({ at: this.code.length, likely });
     this.code.byte(0x04);
     this.code.byte(BLOCK_VOID);
@@ -133,14 +140,14 @@ export class FunctionBuilder {
 
   /** @param likely whether it is likely to branch, for the engine (branch hinting proposal) */
   branchIf(label: Label, condition: I32Expr, likely?: boolean): void {
-    condition.write(this.code);
+    this.#write(condition);
     if (likely !== undefined) this.#hints.push({ at: this.code.length, likely });
     this.code.byte(0x0d);
     this.code.u32(this.#depth - label.depth);
   }
 
   return(...values: Expr[]): void {
-    for (const value of values) value.write(this.code);
+    for (const value of values) this.#write(value);
     this.code.byte(0x0f);
   }
 
@@ -150,27 +157,27 @@ export class FunctionBuilder {
 
   /** Calls a function without a result. */
   callVoid(functionIndex: number, args: readonly Expr[]): void {
-    for (const arg of args) arg.write(this.code);
+    for (const arg of args) this.#write(arg);
     this.code.byte(0x10);
     this.code.u32(functionIndex);
   }
 
   /** Leaves for the function at `index` of table 0, in place of returning (tail-call proposal). */
   returnCallIndirect(typeIndex: number, args: readonly Expr[], index: I32Expr): void {
-    for (const arg of args) arg.write(this.code);
-    index.write(this.code);
+    for (const arg of args) this.#write(arg);
+    this.#write(index);
     this.code.byte(0x13);
     this.code.u32(typeIndex);
     this.code.byte(0);
   }
 
   memoryCopy(to: I32Expr, from: I32Expr, length: I32Expr): void {
-    for (const arg of [to, from, length]) arg.write(this.code);
+    for (const arg of [to, from, length]) this.#write(arg);
     for (const byte of [0xfc, 0x0a, 0, 0]) this.code.byte(byte);
   }
 
   memoryFill(at: I32Expr, value: I32Expr, length: I32Expr): void {
-    for (const arg of [at, value, length]) arg.write(this.code);
+    for (const arg of [at, value, length]) this.#write(arg);
     for (const byte of [0xfc, 0x0b, 0]) this.code.byte(byte);
   }
 
