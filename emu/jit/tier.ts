@@ -157,6 +157,7 @@ export class Jit {
       helpers: this.#helpers,
       callCell: (address) => this.#callCell(address),
     });
+    (globalThis as any).DUMP?.(entry, bytes);
     new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
     const compiled: CompiledRegion = { entry, slot, pages: pagesOf(region), patient, helpExits: 0 };
     this.#regions.set(entry, compiled);
