@@ -31,6 +31,8 @@ export const STATE = {
   depth: 220,
   /** Address (32 bits) for which the nearest region below the interpreter waits, or 0; i32. */
   expected: 224,
+  /** Entry at which the region that is called next is entered, if not at its start: it clears it; i32. */
+  entry: 232,
   /** Instructions that the interpreter may still run before its place is noted as hot; i32. */
   heat: 228,
   /**

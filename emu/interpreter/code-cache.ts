@@ -7,6 +7,7 @@ import type { InstructionRow } from "../semantics/index.ts";
 import { type Handlers, STALE_HANDLER } from "./handlers.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import { RecordWriter } from "./record-writer.ts";
+import { ENTER_HANDLER } from "./translated-module.ts";
 
 /** Longest block, in instructions: bounds how far a thread overruns its time slice. */
 const MAX_BLOCK = 64;
@@ -38,8 +39,10 @@ export class CodeCache {
   readonly #view: DataView;
   readonly #writer: RecordWriter;
   readonly #decoders = new Map<number, BlockDecoder>();
-  /** Compiled regions by their first address: the table slot, and the handler whose place it took in the record. */
-  readonly #regions = new Map<number, { slot: number; handler: number }>();
+  /** Places at which compiled regions can be entered: table slot and number of the entry (`install`). */
+  readonly #regions = new Map<number, number>();
+  /** Handlers of records whose place those of regions took. */
+  readonly #displaced = new Map<number, number>();
   /** Told before a page's translations are dropped, and before all are. */
   onInvalidate: (page: number) => void = () => {};
   onFlush: () => void = () => {};
@@ -71,7 +74,7 @@ export class CodeCache {
     const slot = LOOKUP_TABLE + (address % (1 << LOOKUP_BITS)) * 16;
     this.#view.setBigUint64(slot, BigInt(address), true);
     this.#view.setUint32(slot + 8, record, true);
-    this.#view.setUint32(slot + 12, this.#regions.get(address)?.slot ?? 0, true);
+    this.#view.setUint32(slot + 12, this.#regions.get(address) ?? 0, true);
   }
 
   /** The instruction at an address, if it can be executed and is one that goemu has. */
@@ -83,21 +86,39 @@ export class CodeCache {
     return decoder.current();
   }
 
-  /** From now on execution that comes to `address` goes to the region in table slot `slot`. */
-  install(address: number, record: number, slot: number, pages: readonly number[]): void {
-    this.#regions.set(address, { slot, handler: this.#view.getUint32(record + RECORD.handler, true) });
-    this.#view.setUint32(record + RECORD.handler, slot, true);
-    for (const page of pages) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, true);
-    this.enterLookup(address, record);
+  /**
+   * From now on execution that comes to `address` goes to the region in table slot `slot`.
+   * @param entry number of the entry in the region's middle, or 0 for its start
+   */
+  install(address: number, slot: number, entry: number): void {
+    this.#regions.set(address, slot | (entry << 16));
+    const record = this.#records.get(address);
+    if (record !== undefined) this.#lead(address, record);
+    this.enterLookup(address, record ?? 0);
   }
 
-  /** Forgets a region: the record that led to it is the interpreter's again. */
-  uninstall(address: number): void {
+  /** Marks pages that a region was made from: a write to one drops it. */
+  guard(pages: readonly number[]): void {
+    for (const page of pages) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, true);
+  }
+
+  /** Lets a record lead to the region at its address. */
+  #lead(address: number, record: number): void {
     const region = this.#regions.get(address);
-    const record = this.#records.get(address);
     if (region === undefined) return;
-    this.#regions.delete(address);
-    if (record !== undefined) this.#view.setUint32(record + RECORD.handler, region.handler, true);
+    this.#displaced.set(record, this.#view.getUint32(record + RECORD.handler, true));
+    this.#view.setUint32(record + RECORD.handler, region >>> 16 === 0 ? region : ENTER_HANDLER, true);
+  }
+
+  /** Forgets a region's entry: the record that led to it is the interpreter's again. */
+  uninstall(address: number): void {
+    if (!this.#regions.delete(address)) return;
+    const record = this.#records.get(address);
+    const handler = record === undefined ? undefined : this.#displaced.get(record);
+    if (record !== undefined && handler !== undefined) {
+      this.#displaced.delete(record);
+      this.#view.setUint32(record + RECORD.handler, handler, true);
+    }
     const slot = LOOKUP_TABLE + (address % (1 << LOOKUP_BITS)) * 16;
     if (this.#view.getBigUint64(slot, true) === BigInt(address)) this.#view.setUint32(slot + 12, 0, true);
   }
@@ -136,6 +157,7 @@ export class CodeCache {
     this.#handlers.make();
     this.#nextRecord += records * RECORD_SIZE;
     this.#records.set(address, first);
+    this.#lead(address, first);
     this.blocks++;
     this.instructions += count;
     this.#register({ record: first, instructions: records, address }, address, end);

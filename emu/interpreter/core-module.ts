@@ -18,7 +18,7 @@ import { call, callIndirect, I32, type I32Expr, I64, i32, i64 } from "../wasm/ex
 import { FunctionBuilder } from "../wasm/function.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
-import { translatedModule } from "./translated-module.ts";
+import { ENTER_HANDLER, TABLE_SLOTS, translatedModule } from "./translated-module.ts";
 
 /** Nobody waits: an address at which nothing can lie. */
 export const NOBODY = -1;
@@ -44,6 +44,7 @@ export function buildCoreModule(): Uint8Array {
   module.add(buildEnter(goOn), [I32], "enter");
   module.add(buildSlow(access), [I32], "slow");
   module.add(buildSlow(reach), [I32], "slowRegion");
+  module.place(ENTER_HANDLER, [module.add(buildEnterRegion(), [I32])]);
   // Slot 0 of the table is the handler of records that were dropped: it leaves at once.
   module.place(0, [module.add(buildStale(), [I32])]);
   return module.finish();
@@ -94,7 +95,9 @@ function buildGoOn(): FunctionBuilder {
       giveUp(i64.ne(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(at)));
       const region = f.let(i32.load(slot, LOOKUP_TABLE + 12));
       f.if(region, () => {
-        f.set(at, callIndirect(I32, HANDLER_TYPE, [cpu, i32.sub(left, i32.const(1))], region));
+        f.storeI32(cpu, i32.shrU(region, i32.const(16)), STATE.entry);
+        const place = i32.and(region, i32.const(TABLE_SLOTS - 1));
+        f.set(at, callIndirect(I32, HANDLER_TYPE, [cpu, i32.sub(left, i32.const(1))], place));
         f.branch(again);
       });
       const record = f.let(i32.load(slot, LOOKUP_TABLE + 8));
@@ -107,6 +110,24 @@ function buildGoOn(): FunctionBuilder {
     });
   });
   f.return(at);
+  return f;
+}
+
+/** The handler of a record at which a region can be entered in its middle: the lookup table says which, and where. */
+function buildEnterRegion(): FunctionBuilder {
+  const f = new FunctionBuilder(HANDLER_PARAMS);
+  const cpu = f.param(0, I32);
+  const record = f.param(1, I32);
+  const address = f.let(i32.load(record, RECORD.address));
+  const slot = f.let(i32.shl(i32.and(address, i32.const((1 << LOOKUP_BITS) - 1)), i32.const(4)));
+  const region = f.let(i32.load(slot, LOOKUP_TABLE + 12));
+  const here = i64.eq(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(address));
+  f.if(i32.and(here, i32.ne(region, i32.const(0))), () => {
+    f.storeI32(cpu, i32.shrU(region, i32.const(16)), STATE.entry);
+    f.returnCallIndirect(HANDLER_TYPE, [cpu, record], i32.and(region, i32.const(TABLE_SLOTS - 1)));
+  });
+  // Another address has taken its place: the dispatcher puts it back.
+  f.return(address);
   return f;
 }
 

@@ -215,7 +215,7 @@ export class Interpreter {
       if (rip >= TASK_SIZE) return { kind: "fault", address: cpu.rip64, access: PROT_EXEC };
       if (jit?.eager && !resume) jit.wanted(rip);
       // Where a region starts with what it left to the interpreter, the record would lead to the region again.
-      const record = resume && jit?.slotOf(rip) !== 0 ? code.single(rip) : code.recordAt(rip);
+      const record = resume && jit?.isEntry(rip) ? code.single(rip) : code.recordAt(rip);
       resume = false;
       if (typeof record !== "number") return stopOfFailure(record);
       if (linkRecord !== 0 && generation === code.generation) {
@@ -265,7 +265,7 @@ export class Interpreter {
               " " +
               jit.functionRange(cpu.rip)?.start.toString(16) +
               " " +
-              jit.slotOf(cpu.rip);
+              jit.isEntry(cpu.rip);
             this.counts.set(k2, (this.counts.get(k2) ?? 0) + 1);
           }
         }

@@ -3,8 +3,10 @@ import { I32 } from "../wasm/expr.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
 
-/** Slots of the function table, for handlers and regions. */
+/** Slots of the function table, for handlers and regions; a power of two. */
 export const TABLE_SLOTS = 65536;
+/** Slot of the handler that enters a region in its middle. */
+export const ENTER_HANDLER = TABLE_SLOTS - 1;
 
 /**
  * An empty module of translated code: handlers and regions have the same signature, so that each can call the other.

@@ -1,11 +1,12 @@
 import { STATE } from "../cpu/state.ts";
 import { GO_ON_SIGNATURE, SLOW_SIGNATURE } from "../interpreter/core-module.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
-import { translatedModule } from "../interpreter/translated-module.ts";
+import { TABLE_SLOTS, translatedModule } from "../interpreter/translated-module.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE } from "../layout.ts";
 import { call, callIndirect, I32, type I32Expr, type I64Expr, i32, i64, type LocalRef, select } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
-import { copyOf, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
+import { checkable, copyOf, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
+import { loopOf } from "./loops.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
 import { RegionTranslator } from "./region-translator.ts";
 import { ALL_REGISTERS, NOTHING_KNOWN, type RegisterFlow, registerFlow } from "./register-flow.ts";
@@ -68,6 +69,13 @@ interface Scope {
   readonly label: Label;
 }
 
+/** What is known at a branch to a block with several predecessors. */
+interface Incoming {
+  readonly knowledge: Knowledge;
+  /** It comes from a dispatch, on the way to an entry. */
+  readonly dispatched: boolean;
+}
+
 /** Writes a region as structured code: Ramsey, "Beyond Relooper", over the dominator tree. */
 class RegionEmitter {
   readonly translator: RegionTranslator;
@@ -78,9 +86,10 @@ class RegionEmitter {
   readonly #firstUses: ReadonlyMap<RegionBlock, BlockUse> | undefined;
   readonly #callCell: (address: number) => number;
   readonly #merges: Map<RegionBlock, RegionBlock[]>;
-  /** What is known at the branches to blocks with several predecessors. */
-  readonly #incoming = new Map<RegionBlock, Knowledge[]>();
+  readonly #incoming = new Map<RegionBlock, Incoming[]>();
   readonly #left: LocalRef<typeof I32>;
+  /** The entry that is wanted, until it is reached; 0 then. */
+  readonly #wanted: LocalRef<typeof I32>;
   #scopes: Scope[] = [];
 
   /** @param firstUses what an earlier pass has found out */
@@ -105,9 +114,10 @@ class RegionEmitter {
       firstUses === undefined,
     );
     this.#left = this.translator.param(1, I32);
+    this.#wanted = this.translator.fixedLocal(I32);
     this.#merges = new Map();
     for (const block of region.blocks) {
-      if (!block.isMerge || block === region.entry) continue;
+      if (!block.isMerge || block === region.root) continue;
       const list = this.#merges.get(block.dominator);
       if (list === undefined) this.#merges.set(block.dominator, [block]);
       else list.push(block);
@@ -117,14 +127,14 @@ class RegionEmitter {
   /** @param uses takes what each block does to registers */
   emit(id: number, uses: Map<RegionBlock, BlockUse>): void {
     const t = this.translator;
-    const { entry, blocks } = this.#region;
+    const { root, start, blocks } = this.#region;
     this.#uses = uses;
     if (blocks.some(({ end }) => end === "call")) {
       const entered = i32.ltS(this.#left, i32.const(0));
       t.plainIf(entered, () => t.set(this.#left, i32.load(t.stateAddress(), STATE.depth)));
     }
-    t.loadRegisters(this.#flow.liveIn(entry), entry.flagsIn !== 0);
-    this.#tree(entry, nothingKnown());
+    if (root === start) t.loadRegisters(this.#flow.liveIn(start), start.flagsIn !== 0);
+    this.#tree(root, nothingKnown());
     t.unreachable();
     t.finishWays(id);
   }
@@ -149,15 +159,8 @@ class RegionEmitter {
   /** What is known at a loop's header, whichever way it is come by. */
   #throughLoop(header: RegionBlock, knowledge: Knowledge): Knowledge {
     if (this.#firstUses === undefined) return nothingKnown();
-    const body = new Set<RegionBlock>([header]);
-    const work = header.predecessors.filter(({ index }) => index >= header.index);
-    for (let block = work.pop(); block !== undefined; block = work.pop()) {
-      if (body.has(block)) continue;
-      body.add(block);
-      work.push(...block.predecessors);
-    }
     let written = 0;
-    for (const block of body) {
+    for (const block of loopOf(header).body) {
       if (block.end === "call") return nothingKnown();
       written |= this.#firstUses.get(block)?.dirties ?? 0;
     }
@@ -176,20 +179,35 @@ class RegionEmitter {
       this.#within(block, rest, knowledge);
       this.#scopes.pop();
     });
-    this.#tree(first, meet(this.#incoming.get(first) ?? []));
+    this.#tree(first, this.#arrive(first));
+  }
+
+  /** What is known at a merge. Whoever comes from a dispatch checks here what the others know already. */
+  #arrive(block: RegionBlock): Knowledge {
+    const t = this.translator;
+    const incoming = this.#incoming.get(block) ?? [];
+    const usual = incoming.filter(({ dispatched }) => !dispatched).map(({ knowledge }) => knowledge);
+    if (usual.length === incoming.length || usual.length === 0) return meet(incoming.map(({ knowledge }) => knowledge));
+    // Nothing of this is kept through a loop that calls.
+    const known = block.isLoopHeader ? this.#throughLoop(block, meet(usual)) : meet(usual);
+    const kept = checkable(known, this.#flow.liveIn(block));
+    const check = (): void => t.checkAgain(kept, block.address, this.#flow.dirtyIn(block), block.flagsIn !== 0);
+    t.holding(kept, () => t.plainIf(this.#wanted, check, undefined, false));
+    return kept;
   }
 
   #block(block: RegionBlock, knowledge: Knowledge): void {
     const t = this.translator;
     t.begin(knowledge, this.#flow.dirtyIn(block));
     this.#uses.set(block, t.use);
-    if (block.isLoopHeader || block === this.#region.entry) {
-      t.plainIf(
-        i64.ltS(t.fuel, i64.const(0)),
-        () => t.goOutside(i32.const(block.address), block.flagsIn !== 0),
-        undefined,
-        false,
-      );
+    if (block.end === "dispatch") {
+      this.#dispatch(block);
+      return;
+    }
+    if (block.entry !== 0) t.set(this.#wanted, i32.const(0));
+    if (block.checksFuel) {
+      const out = i64.ltS(t.fuel, i64.const(0));
+      t.plainIf(out, () => t.goOutside(i32.const(block.address), block.flagsIn !== 0), undefined, false);
     }
     const count = block.instructions.length;
     t.set(t.fuel, i64.sub(t.fuel, i64.const(count)));
@@ -203,6 +221,63 @@ class RegionEmitter {
       t.translate(instruction, row.emit, liveAfter[i], count - i);
     }
     this.#end(block);
+  }
+
+  /** Towards the entry that is wanted, or on. */
+  #dispatch(block: RegionBlock): void {
+    const t = this.translator;
+    const { root, start, entries } = this.#region;
+    const { knowledge, dirty } = t;
+    const next = block.ways.get(0) as RegionBlock;
+    const cpu = t.stateAddress();
+    if (block === root) {
+      t.set(this.#wanted, i32.load(cpu, STATE.entry));
+      t.plainIf(
+        i32.eqz(this.#wanted),
+        () => {
+          t.loadRegisters(this.#flow.liveIn(next), start.flagsIn !== 0);
+          t.restore(copyOf(knowledge), dirty);
+          this.#goTo(block, next);
+        },
+        undefined,
+        true,
+      );
+      t.storeI32(cpu, i32.const(0), STATE.entry);
+      t.loadRegisters(
+        this.#flow.liveIn(root),
+        entries.some(({ flagsIn }) => flagsIn !== 0),
+      );
+      this.#choose(block, copyOf(knowledge));
+      return;
+    }
+    t.plainIf(this.#wanted, () => this.#choose(block, copyOf(knowledge)), undefined, false);
+    t.restore(copyOf(knowledge), dirty);
+    this.#goTo(block, next);
+  }
+
+  #choose(block: RegionBlock, knowledge: Knowledge): void {
+    const t = this.translator;
+    const targets = [...new Set([...block.ways].flatMap(([entry, to]) => (entry === 0 ? [] : [to])))];
+    for (const target of targets) this.#note(target, { knowledge: copyOf(knowledge), dispatched: true });
+    const labels = targets.map((target) => this.#label(target));
+    const table = this.#region.entries.map(({ entry }) => {
+      const way = block.ways.get(entry);
+      return way === undefined ? labels[0] : labels[targets.indexOf(way)];
+    });
+    // Entry 0 does not come here.
+    t.branchTable([labels[0], ...table], this.#wanted);
+  }
+
+  #note(block: RegionBlock, incoming: Incoming): void {
+    const list = this.#incoming.get(block);
+    if (list === undefined) this.#incoming.set(block, [incoming]);
+    else list.push(incoming);
+  }
+
+  #label(block: RegionBlock): Label {
+    const scope = this.#scopes.findLast((candidate) => candidate.block === block);
+    if (scope === undefined) throw new Error("a branch without a scope");
+    return scope.label;
   }
 
   #end(block: RegionBlock): void {
@@ -276,29 +351,30 @@ class RegionEmitter {
       t.goOutside(i32.const(address as number), true);
       return;
     }
-    const scope = this.#scopes.findLast((candidate) => candidate.block === to);
+    this.#goTo(from, to);
+  }
+
+  #goTo(from: RegionBlock, to: RegionBlock): void {
+    const t = this.translator;
     const goesBack = to.index <= from.index;
     if (goesBack || to.isMerge) {
       if (to.flagsIn !== 0) t.settleFlags();
-      if (scope === undefined) throw new Error("a branch without a scope");
-      if (!goesBack) {
-        const list = this.#incoming.get(to);
-        if (list === undefined) this.#incoming.set(to, [copyOf(t.knowledge)]);
-        else list.push(copyOf(t.knowledge));
-      }
-      t.branch(scope.label);
+      if (!goesBack) this.#note(to, { knowledge: copyOf(t.knowledge), dispatched: false });
+      t.branch(this.#label(to));
       return;
     }
     if (to.isLoopHeader && to.flagsIn !== 0) t.settleFlags();
     this.#tree(to, copyOf(t.knowledge));
   }
 
-  /** Table slot of the region at a computed address; 0 if there is none. */
+  /** Table slot of the region that starts at a computed address; 0 if there is none. */
   #lookUp(address: I32Expr): I32Expr {
     const t = this.translator;
     const slot = t.let(i32.shl(i32.and(address, i32.const(SLOT_MASK)), i32.const(4)));
     const same = i64.eq(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(address));
-    return t.let(select(same, i32.load(slot, LOOKUP_TABLE + 12), i32.const(0)));
+    const region = t.let(select(same, i32.load(slot, LOOKUP_TABLE + 12), i32.const(0)));
+    // Above the slot is the number of an entry in the middle: that is the dispatcher's.
+    return t.let(select(i32.ltU(region, i32.const(TABLE_SLOTS)), region, i32.const(0)));
   }
 
   /**

@@ -69,6 +69,18 @@ export function throughLoop(knowledge: Knowledge, written: number): Knowledge {
   return result;
 }
 
+/**
+ * The part that can be checked again where nothing is known.
+ * @param live general registers that have their values there
+ */
+export function checkable(knowledge: Knowledge, live: number): Knowledge {
+  const result = copyOf(knowledge);
+  for (const register of result.origins.keys()) if (!(live & (1 << register))) result.origins.delete(register);
+  const roots = new Set([...result.origins.values()].map(({ root }) => root));
+  for (const [root, list] of result.checked) if (!roots.has(root) || list.length === 0) result.checked.delete(root);
+  return result;
+}
+
 /** Locals that the knowledge is about: they must keep their values as long as it is to hold. */
 export function localsIn(knowledge: Knowledge): Set<number> {
   const locals = localsOf(knowledge.pending);

@@ -17,7 +17,7 @@ import {
   type ValType,
 } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
-import type { Checked, Origin } from "./knowledge.ts";
+import type { Checked, Knowledge, Origin } from "./knowledge.ts";
 import { flagsBefore } from "./region.ts";
 import { type RegisterMask, RegisterTranslator, type VectorKind } from "./register-translator.ts";
 
@@ -129,6 +129,7 @@ export class RegionTranslator extends RegisterTranslator {
     this.#ifDenied(linear, host, mask, (allowed) => {
       this.set(host, call(I32, this.#imports.slow, [this.cpu, linear, i32.const(bytes), i32.const(need)]));
       this.branchIf(allowed, host, true);
+      this.sideExit();
     });
     return host;
   }
@@ -138,12 +139,40 @@ export class RegionTranslator extends RegisterTranslator {
     const linear = this.let(address);
     const host = this.let(i32.wrap(linear)) as LocalRef<typeof I32>;
     const mask = need & PROT_WRITE ? PERM_WRITE_SPAN : PERM_READ_SPAN;
-    this.#ifDenied(linear, host, mask, () => {});
+    this.#ifDenied(linear, host, mask, () => this.sideExit());
     // The interpreter gives every writable page the right to be read.
     return { low: 0n, need: need & PROT_WRITE ? need | PROT_READ : need, host };
   }
 
-  /** Code for an access that is not plain; where it doesn't branch to `allowed`, the region is left. */
+  /**
+   * Checks what is known elsewhere about general registers and MXCSR, so that it may be taken for known here too: the
+   * region is left for the interpreter at `address` where it does not hold.
+   */
+  checkAgain(known: Knowledge, address: number, dirty: RegisterMask, flags: boolean): void {
+    this.dirty = dirty;
+    const leave = (): void => this.stop(i32.const(address), EXIT.resume, flags);
+    const bases = new Map<object, { number: number; offset: bigint }>();
+    for (const [number, { root, offset }] of known.origins) {
+      const base = bases.get(root);
+      if (base !== undefined) {
+        const same = i64.eq(this.register(number), i64.add(this.register(base.number), n(offset - base.offset)));
+        super.if(i32.eqz(same), leave, undefined, false);
+        continue;
+      }
+      bases.set(root, { number, offset });
+      for (const { host, low, need } of known.checked.get(root) ?? []) {
+        const linear = this.let(i64.add(this.register(number), n(low - offset)));
+        this.set(host, i32.wrap(linear));
+        this.#ifDenied(linear, host, need & PROT_WRITE ? PERM_WRITE_SPAN : PERM_READ_SPAN, leave);
+      }
+    }
+    for (const mode of known.modes) {
+      const [mask, value] = mode.split("=").map(Number);
+      super.if(i32.eqz(super.mxcsrIs(mask, value)), leave, undefined, false);
+    }
+  }
+
+  /** Code for an access that is not plain; it branches to `allowed`, or leaves. */
   #ifDenied(linear: I64Expr, host: LocalRef<typeof I32>, mask: number, slow: (allowed: Label) => void): void {
     const permission = i32.load8u(i32.shrU(host, i32.const(PAGE_SHIFT)), PERM_MAP);
     super.block((allowed) => {
@@ -152,7 +181,6 @@ export class RegionTranslator extends RegisterTranslator {
         this.branchIf(allowed, i32.and(permission, i32.const(mask)), true);
       });
       slow(allowed);
-      this.sideExit();
     });
   }
 

@@ -1,13 +1,14 @@
 import { Mnemonic } from "iced-x86";
 import { ALL_FLAGS, type Instruction } from "../decode/instruction.ts";
 import { type InstructionRow, rowOf } from "../semantics/index.ts";
+import { addEntries } from "./entries.ts";
 
 /** Bounds on a region: V8 optimizes very large functions poorly, and a compilation must not stall the guest. */
 const MAX_BLOCKS = 160;
 const MAX_INSTRUCTIONS = 900;
 
-/** How a block ends. */
-export type BlockEnd = "next" | "jump" | "branch" | "call" | "leave";
+/** How a block ends; `dispatch` goes on at one of several entries (entries.ts). */
+export type BlockEnd = "next" | "jump" | "branch" | "call" | "leave" | "dispatch";
 
 /** A straight run of instructions that is entered only at its first. */
 export interface RegionBlock {
@@ -27,15 +28,26 @@ export interface RegionBlock {
   dominator: RegionBlock;
   /** A later block jumps back to it. */
   isLoopHeader: boolean;
-  /** Two or more forward edges come in. */
+  /** Two or more forward edges come in, or a dispatch. */
   isMerge: boolean;
+  /** The thread's time is looked at before it runs. */
+  checksFuel: boolean;
   /** Status flags that may be read before they are written, from its start on. */
   flagsIn: number;
+  /** Number of the entry that it is, from 1 on; 0 if it is none but the region's first. */
+  entry: number;
+  /** Of a dispatch: where each entry is reached by way of this block; 0 is where it goes on if none is wanted. */
+  readonly ways: Map<number, RegionBlock>;
 }
 
 export interface Region {
-  readonly entry: RegionBlock;
-  /** In reverse postorder, the entry first. */
+  /** Where everything starts: the first block, or the dispatch before it. */
+  readonly root: RegionBlock;
+  /** The first block that has instructions. */
+  readonly start: RegionBlock;
+  /** Blocks at which it may be entered beside the start, in order of their numbers. */
+  readonly entries: readonly RegionBlock[];
+  /** In reverse postorder, the root first. */
   readonly blocks: readonly RegionBlock[];
   readonly instructionCount: number;
   readonly flagsDieAtCalls: boolean;
@@ -92,7 +104,21 @@ export function discoverRegion(entry: number, source: CodeSource): Region | unde
   const blocks = new Map<number, RegionBlock>();
   for (const address of leaders)
     if (instructions.has(address)) blocks.set(address, makeBlock(address, instructions, leaders));
-  return order(blocks.get(entry) as RegionBlock, blocks, instructions.size, source.flagsDieAtCalls);
+  const start = blocks.get(entry) as RegionBlock;
+  connect(start, blocks);
+  const first = order(start);
+  for (const block of first) block.checksFuel = block.isLoopHeader || block === start;
+  const { root, entries } = addEntries(start, first);
+  const ordered = root === start ? first : order(root);
+  findLiveFlags(ordered, source.flagsDieAtCalls);
+  return {
+    root,
+    start,
+    entries,
+    blocks: ordered,
+    instructionCount: instructions.size,
+    flagsDieAtCalls: source.flagsDieAtCalls,
+  };
 }
 
 function endOf(instruction: Instruction): BlockEnd {
@@ -119,44 +145,63 @@ function makeBlock(
   const last = list[list.length - 1];
   const end = last.row.ends ? endOf(last.instruction) : "next";
   const [operand] = last.instruction.operands;
-  const block: RegionBlock = {
-    address,
+  return {
+    ...emptyBlock(address),
     instructions: list,
     end,
     target: last.row.ends && operand?.kind === "branch" ? Number(operand.value) : undefined,
     next: end === "jump" || end === "leave" ? undefined : at,
+  };
+}
+
+/** A block without instructions, which is in no order yet. */
+export function emptyBlock(address: number): RegionBlock {
+  return {
+    address,
+    instructions: [],
+    end: "dispatch",
+    target: undefined,
+    next: undefined,
     index: -1,
     successors: [],
     predecessors: [],
     dominator: undefined as unknown as RegionBlock,
     isLoopHeader: false,
     isMerge: false,
+    checksFuel: false,
     flagsIn: 0,
+    entry: 0,
+    ways: new Map(),
   };
-  return block;
+}
+
+/** Finds what follows what. */
+function connect(start: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>): void {
+  for (const block of blocks.values()) {
+    const to = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];
+    const found = to.flatMap((address) => (address === undefined ? [] : (blocks.get(address) ?? [])));
+    block.successors = [...new Set(found)];
+  }
+  // Go's functions go back to their start when the stack has grown: as a loop that would be a burden on all the rest.
+  for (const block of blocks.values()) {
+    if (block.end !== "call" || block.next === undefined) continue;
+    const after = blocks.get(block.next);
+    if (after !== undefined && after.end === "jump")
+      after.successors = after.successors.filter((successor) => successor !== start);
+  }
 }
 
 /** Numbers the blocks, finds dominators, loops and merges; edges that no structured code can have are cut. */
-function order(
-  entry: RegionBlock,
-  blocks: ReadonlyMap<number, RegionBlock>,
-  instructionCount: number,
-  flagsDieAtCalls: boolean,
-): Region {
+function order(root: RegionBlock): RegionBlock[] {
   const postorder: RegionBlock[] = [];
   const seen = new Set<RegionBlock>();
-  const edges = (block: RegionBlock): RegionBlock[] => {
-    const to = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];
-    return to.flatMap((address) => (address === undefined ? [] : (blocks.get(address) ?? [])));
-  };
   // Depth first, without recursion: chains of blocks may be long.
   const stack: { block: RegionBlock; rest: RegionBlock[] }[] = [];
   const visit = (block: RegionBlock): void => {
     seen.add(block);
-    block.successors = [...new Set(edges(block))];
     stack.push({ block, rest: [...block.successors] });
   };
-  visit(entry);
+  visit(root);
   while (stack.length > 0) {
     const top = stack[stack.length - 1];
     const next = top.rest.pop();
@@ -166,9 +211,12 @@ function order(
     } else if (!seen.has(next)) visit(next);
   }
   const ordered = postorder.reverse();
-  for (const [index, block] of ordered.entries()) block.index = index;
+  for (const [index, block] of ordered.entries()) {
+    block.index = index;
+    block.predecessors = [];
+  }
   for (const block of ordered) for (const successor of block.successors) successor.predecessors.push(block);
-  findDominators(entry, ordered);
+  findDominators(root, ordered);
   for (const block of ordered) {
     block.successors = block.successors.filter((successor) => {
       if (successor.index > block.index || dominates(successor, block)) return true;
@@ -177,13 +225,14 @@ function order(
       return false;
     });
   }
-  findDominators(entry, ordered);
+  findDominators(root, ordered);
   for (const block of ordered) {
     block.isLoopHeader = block.predecessors.some((other) => other.index >= block.index);
-    block.isMerge = block.predecessors.filter((other) => other.index < block.index).length > 1;
+    const forward = block.predecessors.filter((other) => other.index < block.index);
+    const isChosen = forward.some(({ ways }) => [...ways].some(([entry, to]) => entry !== 0 && to === block));
+    block.isMerge = forward.length > 1 || isChosen;
   }
-  findLiveFlags(ordered, flagsDieAtCalls);
-  return { entry, blocks: ordered, instructionCount, flagsDieAtCalls };
+  return ordered;
 }
 
 /** Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm". */
@@ -222,6 +271,7 @@ function dominates(a: RegionBlock, b: RegionBlock): boolean {
 
 /** Flags alive at the end of a block: what its successors read; all of them where it leaves the region. */
 export function flagsOut(block: RegionBlock, dieAtCalls: boolean): number {
+  if (block.end === "dispatch") return block.successors.reduce((mask, successor) => mask | successor.flagsIn, 0);
   if (dieAtCalls && (block.end === "call" || block.instructions[block.instructions.length - 1].row.returns)) return 0;
   const inside = new Set(block.successors.map(({ address }) => address));
   const places = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];

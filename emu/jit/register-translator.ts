@@ -114,6 +114,19 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     return this.#pooling ? this.#pool.take(type, (t) => super.allocate(t)) : super.allocate(type);
   }
 
+  /** A local that nothing else uses. */
+  fixedLocal<T extends ValType>(type: T): LocalRef<T> {
+    this.#pooling = false;
+    const local = this.local(type);
+    this.#pooling = true;
+    return local;
+  }
+
+  /** The value of a general register. */
+  protected register(number: number): I64Expr {
+    return this.#read(number);
+  }
+
   /** Starts an instruction: what the one before has used is free, but for what is still known of it. */
   protected startInstruction(instruction: Instruction): void {
     const pending = localsOf(this.knowledge.pending);
@@ -342,7 +355,6 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     for (const word of flags ? WORD_NAMES : []) this.storeInt(64, this.cpu, this.#words[word], FLAG_WORD_OFFSETS[word]);
   }
 
-  /** RSP, without counting as a use of it. */
   get stackPointer(): I64Expr {
     return this.#read(4);
   }

@@ -1,7 +1,6 @@
-import type { Instruction } from "../decode/instruction.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
-import { TABLE_SLOTS } from "../interpreter/translated-module.ts";
+import { ENTER_HANDLER } from "../interpreter/translated-module.ts";
 import { CALL_CELLS, CALL_CELLS_END, WINDOW_END } from "../layout.ts";
 import { compileRegion } from "./compile.ts";
 import { discoverRegion, type Region } from "./region.ts";
@@ -26,7 +25,9 @@ export type FunctionRange = (
 ) => { start: number; end: number; name: string; goAbi: boolean } | undefined;
 
 interface CompiledRegion {
-  readonly entry: number;
+  readonly start: number;
+  /** Addresses at which it may be entered, the start first. */
+  readonly entries: readonly number[];
   readonly slot: number;
   readonly pages: readonly number[];
   readonly patient: boolean;
@@ -46,7 +47,9 @@ export class Jit {
   readonly #helpers: HelperLibrary;
   readonly #imports: WebAssembly.ModuleImports;
   readonly #table: WebAssembly.Table;
-  readonly #regions = new Map<number, CompiledRegion>();
+  /** Regions by the addresses at which they start, and at which they may be entered. */
+  readonly #starts = new Map<number, CompiledRegion>();
+  readonly #entered = new Map<number, CompiledRegion>();
   readonly #bySlot = new Map<number, CompiledRegion>();
   readonly #byPage = new Map<number, Set<CompiledRegion>>();
   readonly #freeSlots: number[] = [];
@@ -95,14 +98,14 @@ export class Jit {
     };
   }
 
-  /** Table slot of the region that begins at an address; 0 if there is none. */
-  slotOf(address: number): number {
-    return this.#regions.get(address)?.slot ?? 0;
+  /** Can a region be entered here? */
+  isEntry(address: number): boolean {
+    return this.#entered.has(address);
   }
 
   /** Compile at first sight: execution comes to `address`. */
   wanted(address: number): void {
-    if (!this.#regions.has(address)) this.#compile(address);
+    if (!this.#entered.has(address)) this.#compile(address);
   }
 
   /**
@@ -116,7 +119,7 @@ export class Jit {
       return;
     }
     const needed = HOT_SAMPLES + (Math.min(range.end - range.start, MAX_BYTES) >>> BYTES_PER_SAMPLE);
-    if (!this.#regions.has(range.start)) {
+    if (!this.#starts.has(range.start)) {
       if (count(this.#samples, range.start) >= needed) this.#compile(range.start);
     } else if (count(this.#inner, range.start) >= needed) {
       // It has been compiled, and the interpreter is in it all the same: it is entered in the middle.
@@ -130,49 +133,68 @@ export class Jit {
     const region = this.#bySlot.get(slot);
     if (region === undefined || region.patient || ++region.helpExits < IMPATIENT_EXITS) return;
     this.#remove(region);
-    this.#compile(region.entry, true);
+    this.#compile(region.start, true);
   }
 
-  #compile(entry: number, patient = this.patientFromStart): void {
-    if (entry >= WINDOW_END || this.#regions.has(entry) || this.#refused.has(entry)) return;
-    if (this.#regions.size >= MAX_REGIONS) this.#dropAll();
-    const start = this.now();
-    const range = this.functionRange(entry);
-    const region = discoverRegion(entry, {
-      instructionAt: (address) => this.#instructionAt(address),
+  #compile(start: number, patient = this.patientFromStart): void {
+    const { stops } = this.#code;
+    if (start >= WINDOW_END || this.#starts.has(start) || this.#refused.has(start)) return;
+    if (this.#starts.size >= MAX_REGIONS) this.#dropAll();
+    const before = this.now();
+    const range = this.functionRange(start);
+    const region = discoverRegion(start, {
+      instructionAt: (address) => this.#code.instructionAt(address),
       contains: (address) =>
-        !this.#code.stops.has(address) && (range === undefined || (address >= range.start && address < range.end)),
+        !stops.has(address) && (range === undefined || (address >= range.start && address < range.end)),
       flagsDieAtCalls: range?.goAbi ?? false,
     });
-    const record = region === undefined ? undefined : this.#code.recordAt(entry);
-    if (region === undefined || typeof record !== "number" || this.#code.stops.has(entry)) {
-      this.#refused.add(entry);
+    if (region === undefined || stops.has(start)) {
+      this.#refused.add(start);
       return;
     }
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
-    if (slot >= TABLE_SLOTS) throw new Error("no table slot for a region");
+    if (slot >= ENTER_HANDLER) throw new Error("no table slot for a region");
     const bytes = compileRegion(region, slot, slot, {
       patient,
-      name: `${range?.name ?? "region"}@${entry.toString(16)}`,
+      name: `${range?.name ?? "region"}@${start.toString(16)}`,
       helpers: this.#helpers,
       callCell: (address) => this.#callCell(address),
     });
-    (globalThis as any).DUMP?.(entry, bytes);
+    (globalThis as any).DUMP?.(start, bytes);
     new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
-    const compiled: CompiledRegion = { entry, slot, pages: pagesOf(region), patient, helpExits: 0 };
-    this.#regions.set(entry, compiled);
+    // Another region may have an entry there already.
+    const inner = region.entries.map(({ address }) => address);
+    const compiled: CompiledRegion = {
+      start,
+      entries: [start, ...inner],
+      slot,
+      pages: pagesOf(region),
+      patient,
+      helpExits: 0,
+    };
+    this.#starts.set(start, compiled);
     this.#bySlot.set(slot, compiled);
     for (const page of compiled.pages) {
       const set = this.#byPage.get(page);
       if (set === undefined) this.#byPage.set(page, new Set([compiled]));
       else set.add(compiled);
     }
-    this.#code.install(entry, record, slot, compiled.pages);
-    this.#setCell(entry, slot);
+    this.#code.guard(compiled.pages);
+    for (const [i, address] of compiled.entries.entries()) this.#install(compiled, address, i);
     this.#compiled++;
     this.#instructions += region.instructionCount;
     this.#bytes += bytes.length;
-    this.#milliseconds += this.now() - start;
+    this.#milliseconds += this.now() - before;
+  }
+
+  /** @param entry number of the entry, 0 for the start, which comes before another region's middle */
+  #install(region: CompiledRegion, address: number, entry: number): void {
+    const other = this.#entered.get(address);
+    if (other !== undefined && entry !== 0) return;
+    if (other !== undefined) this.#code.uninstall(address);
+    this.#entered.set(address, region);
+    this.#code.install(address, region.slot, entry);
+    if (entry === 0) this.#setCell(address, region.slot);
   }
 
   /** The word where direct calls of an address look for its region. */
@@ -182,7 +204,7 @@ export class Jit {
       if (CALL_CELLS + this.#cells.size * 4 >= CALL_CELLS_END) return NO_CELL;
       cell = CALL_CELLS + this.#cells.size * 4 + 4;
       this.#cells.set(address, cell);
-      this.#view.setUint32(cell, this.slotOf(address), true);
+      this.#view.setUint32(cell, this.#starts.get(address)?.slot ?? 0, true);
     }
     return cell;
   }
@@ -192,27 +214,27 @@ export class Jit {
     if (cell !== undefined) this.#view.setUint32(cell, slot, true);
   }
 
-  #instructionAt(address: number): Instruction | undefined {
-    return this.#code.instructionAt(address);
-  }
-
   #invalidate(page: number): void {
     this.#refused.clear();
     for (const region of [...(this.#byPage.get(page) ?? [])]) this.#remove(region);
   }
 
   #remove(region: CompiledRegion): void {
-    this.#regions.delete(region.entry);
+    this.#starts.delete(region.start);
     this.#bySlot.delete(region.slot);
     for (const page of region.pages) this.#byPage.get(page)?.delete(region);
-    this.#code.uninstall(region.entry);
-    this.#setCell(region.entry, 0);
+    for (const address of region.entries) {
+      if (this.#entered.get(address) !== region) continue;
+      this.#entered.delete(address);
+      this.#code.uninstall(address);
+    }
+    this.#setCell(region.start, 0);
     this.#table.set(region.slot, null);
     this.#freeSlots.push(region.slot);
   }
 
   #dropAll(): void {
-    for (const region of [...this.#regions.values()]) this.#remove(region);
+    for (const region of [...this.#starts.values()]) this.#remove(region);
   }
 }
 

@@ -146,6 +146,14 @@ export class FunctionBuilder {
     this.code.u32(this.#depth - label.depth);
   }
 
+  /** Branches to the label that `index` picks, or to the last one where it is too large. */
+  branchTable(labels: readonly Label[], index: I32Expr): void {
+    this.#write(index);
+    this.code.byte(0x0e);
+    this.code.u32(labels.length - 1);
+    for (const label of labels) this.code.u32(this.#depth - label.depth);
+  }
+
   return(...values: Expr[]): void {
     for (const value of values) this.#write(value);
     this.code.byte(0x0f);
