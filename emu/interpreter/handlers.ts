@@ -28,6 +28,13 @@ export interface HandlerPack {
   readonly module: Uint8Array;
 }
 
+/** A module of handlers in consecutive slots: what they are for, and which helpers they call. */
+interface MadeModule {
+  readonly keys: readonly number[];
+  readonly helpers: readonly string[];
+  readonly module: Uint8Array;
+}
+
 /**
  * The handlers of instruction forms. A form is what a handler is made for: the opcode (iced's Code), the kind of
  * address, the prefixes that matter. Forms are made when a block first needs them, those of one block together in a
@@ -39,7 +46,13 @@ export class Handlers {
   readonly #indices = new Map<number, number>();
   #wanted: (Form & { index: number })[] = [];
   readonly #forms = new Map<number, Form>();
+  /** Modules made in this run or taken over from an earlier one, in the order of their slots. */
+  readonly #modules: MadeModule[] = [];
   #next = FIRST_FORM;
+  /** First slot behind the pack. */
+  #packed = FIRST_FORM;
+  /** Were handlers made since the start? */
+  changed = false;
 
   /** @param imports memory, table, slow and commit, for the modules' env; helpers come to it */
   constructor(imports: WebAssembly.ModuleImports, helpers: HelperLibrary) {
@@ -53,7 +66,8 @@ export class Handlers {
     if (!usable) return;
     for (const key of pack.keys) this.#indices.set(key, this.#next++);
     for (const name of pack.helpers) this.#helpers.require(name);
-    new WebAssembly.Instance(new WebAssembly.Module(pack.module as Uint8Array<ArrayBuffer>), { env: this.#imports });
+    this.#instantiate(pack.module);
+    this.#packed = this.#next;
   }
 
   /** The forms that came up so far, to be made ahead of time. */
@@ -101,10 +115,55 @@ export class Handlers {
   /** Makes the handlers that were asked for since the last time. */
   make(): void {
     if (this.#wanted.length === 0) return;
-    const importHelper = (module: ModuleBuilder, name: string): number => this.#helpers.importInto(module, name);
-    const bytes = buildModule(this.#wanted, this.#wanted[0].index, importHelper);
+    const used = new Set<string>();
+    const module = buildModule(this.#wanted, this.#wanted[0].index, (target, name) => {
+      used.add(name);
+      return this.#helpers.importInto(target, name);
+    });
+    this.#modules.push({ keys: this.#wanted.map(({ key }) => key), helpers: [...used], module });
     this.#wanted = [];
-    new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
+    this.changed = true;
+    this.#instantiate(module);
+  }
+
+  #instantiate(module: Uint8Array): void {
+    new WebAssembly.Instance(new WebAssembly.Module(module as Uint8Array<ArrayBuffer>), { env: this.#imports });
+  }
+
+  /** The handlers beyond the pack, for `restore` in a later run with the same pack. */
+  save(): Uint8Array {
+    const index = this.#modules.map(({ keys, helpers, module }) => ({ keys, helpers, bytes: module.length }));
+    const text = new TextEncoder().encode(JSON.stringify({ first: this.#packed, modules: index }));
+    const out = new Uint8Array(4 + text.length + this.#modules.reduce((sum, { module }) => sum + module.length, 0));
+    new DataView(out.buffer).setUint32(0, text.length, true);
+    out.set(text, 4);
+    let at = 4 + text.length;
+    for (const { module } of this.#modules) {
+      out.set(module, at);
+      at += module.length;
+    }
+    return out;
+  }
+
+  /** Makes the handlers that an earlier run made, in the same slots; returns false if that cannot be. */
+  restore(saved: Uint8Array): boolean {
+    const length = new DataView(saved.buffer, saved.byteOffset).getUint32(0, true);
+    const text = new TextDecoder().decode(saved.subarray(4, 4 + length));
+    const { first, modules } = JSON.parse(text) as {
+      first: number;
+      modules: { keys: number[]; helpers: string[]; bytes: number }[];
+    };
+    if (this.#next !== first) return false;
+    let at = 4 + length;
+    for (const { keys, helpers, bytes } of modules) {
+      for (const key of keys) this.#indices.set(key, this.#next++);
+      for (const name of helpers) this.#helpers.require(name);
+      const module = saved.subarray(at, at + bytes);
+      at += bytes;
+      this.#instantiate(module);
+      this.#modules.push({ keys, helpers, module });
+    }
+    return true;
   }
 }
 

@@ -1,4 +1,5 @@
 import { Mnemonic } from "iced-x86";
+import type { TranslationCache } from "../cache/translation-cache.ts";
 import { EXIT, VECTOR } from "../cpu/exits.ts";
 import { type CpuState, REG, STATE } from "../cpu/state.ts";
 import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
@@ -72,6 +73,9 @@ function stopOfFailure(failure: TranslateFailure): Stop {
   return { kind: "undefined", instruction: failure.kind === "unimplemented" ? failure.instruction : undefined };
 }
 
+/** Section of the translation cache with the handlers that were made beyond the pack. */
+const HANDLERS_SECTION = "handlers";
+
 /** Instructions between two looks at which code is hot: few while there is something to compile. */
 const SHORT_PIECE = 5_000;
 const LONG_PIECE = 100_000;
@@ -124,6 +128,17 @@ export class Interpreter {
   enableJit(): Jit {
     this.jit = new Jit(this.code, this.#view, this.#table, this.#imports, this.#helpers);
     return this.jit;
+  }
+
+  /** Takes over what an earlier run left; the program is mapped, nothing has run. */
+  restore(cache: TranslationCache): void {
+    const handlers = cache.section(HANDLERS_SECTION);
+    if (handlers !== undefined) this.handlers.restore(handlers);
+  }
+
+  /** Leaves what this run translated to the next. */
+  save(cache: TranslationCache): void {
+    if (this.handlers.changed) cache.put(HANDLERS_SECTION, this.handlers.save());
   }
 
   /** Last resort of an access: pages to bring in, code to drop, pages to join; or a fault. */
