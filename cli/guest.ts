@@ -97,7 +97,8 @@ export function shellStatus(file: string, status: ExitStatus): number {
 function readHandlerPack(): (HandlerPack & { readonly build: string }) | undefined {
   try {
     const { build, keys, helpers } = JSON.parse(readFileSync(new URL("./handlers.json", import.meta.url), "utf8"));
-    return { build, keys, helpers, module: readFileSync(new URL("./handlers.wasm", import.meta.url)) };
+    const read = (name: string): Uint8Array => readFileSync(new URL(name, import.meta.url));
+    return { build, keys, helpers, module: read("./handlers.wasm"), templates: read("./templates.bin") };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;

@@ -122,7 +122,8 @@ export class Machine {
     this.memory = new GuestMemory(space);
     this.interpreter = new Interpreter(this.memory);
     this.interpreter.code.allows = instructionsWith(this.features);
-    if (options.handlerPack !== undefined) this.interpreter.handlers.loadPack(options.handlerPack);
+    if (options.handlerPack !== undefined)
+      this.interpreter.code.loadPack(options.handlerPack, options.cpu !== undefined);
     const { host } = options;
     if (options.tier === "jit") this.#enableJit(layout, host);
     const ids = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };

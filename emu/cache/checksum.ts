@@ -19,11 +19,10 @@ export class Checksum {
 
   constructor() {
     const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
-    const table = new WebAssembly.Table({ initial: 1, element: "anyfunc" });
-    const module = new ModuleBuilder(PAGES);
+    const module = new ModuleBuilder(PAGES, 1, { params: [], results: [] }, true);
     module.add(buildFold(), [I64], "fold");
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.finish() as Uint8Array<ArrayBuffer>), {
-      env: { memory, table },
+      env: { memory },
     });
     this.#window = new Uint8Array(memory.buffer);
     this.#fold = exports.fold as (length: number, hash: bigint) => bigint;

@@ -16,6 +16,7 @@ import { call, I32, type I32Expr, I64, i32, i64 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
+import { addTranslator } from "./translate-module.ts";
 import { translatedModule } from "./translated-module.ts";
 
 export const SLOW_SIGNATURE = { params: [I32, I64, I32, I32], results: [I32] } as const;
@@ -31,6 +32,7 @@ export function buildCoreModule(): Uint8Array {
   module.add(buildEnter(handlerType), [I32], "enter");
   module.add(buildSlow(access), [I32], "slow");
   module.add(buildSlow(undefined), [I32], "slowPlain");
+  addTranslator(module);
   // Slot 0 of the table is the handler of records that were dropped: it leaves at once.
   module.place(0, [module.add(buildStale(), [I32])]);
   return module.finish();

@@ -5,6 +5,7 @@ import type { ModuleBuilder } from "../wasm/module.ts";
 import { COMMIT_SIGNATURE, SLOW_SIGNATURE } from "./core-module.ts";
 import type { HelperLibrary } from "./helper-library.ts";
 import { RecordTranslator } from "./record-translator.ts";
+import { RESOLVE_INDIRECT_SIGNATURE, RESOLVE_SIGNATURE } from "./translate-module.ts";
 import { translatedModule } from "./translated-module.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
@@ -26,6 +27,8 @@ export interface HandlerPack {
   readonly keys: readonly number[];
   readonly helpers: readonly string[];
   readonly module: Uint8Array;
+  /** Decode templates of these forms (templates.ts). */
+  readonly templates: Uint8Array;
 }
 
 /** A module of handlers in consecutive slots: what they are for, and which helpers they call. */
@@ -60,14 +63,18 @@ export class Handlers {
     this.#helpers = helpers;
   }
 
-  /** Forms made ahead of time, in one module: most of what programs start with. */
-  loadPack(pack: HandlerPack): void {
+  /**
+   * Forms made ahead of time, in one module: most of what programs start with.
+   * @returns whether they could be used
+   */
+  loadPack(pack: HandlerPack): boolean {
     const usable = this.#next === FIRST_FORM && pack.keys.length > 0;
-    if (!usable) return;
+    if (!usable) return false;
     for (const key of pack.keys) this.#indices.set(key, this.#next++);
     for (const name of pack.helpers) this.#helpers.require(name);
     this.#instantiate(pack.module);
     this.#packed = this.#next;
+    return true;
   }
 
   /** The forms that came up so far, to be made ahead of time. */
@@ -76,7 +83,7 @@ export class Handlers {
   }
 
   /** Makes a pack of forms; it fits the semantics that made it, and no others. */
-  static makePack(forms: readonly Form[], helpers: HelperLibrary): HandlerPack {
+  static makePack(forms: readonly Form[], helpers: HelperLibrary): Omit<HandlerPack, "templates"> {
     const used = new Set<string>();
     const module = buildModule(forms, FIRST_FORM, (target, name) => {
       used.add(name);
@@ -176,6 +183,8 @@ function buildModule(
   const module = translatedModule();
   const slow = module.import("slow", SLOW_SIGNATURE);
   const commit = module.import("commit", COMMIT_SIGNATURE);
+  const resolve = module.import("resolve", RESOLVE_SIGNATURE);
+  const resolveIndirect = module.import("resolveIndirect", RESOLVE_INDIRECT_SIGNATURE);
   const helpers = new Map<string, number>();
   const helper = (name: string): number => {
     const index = helpers.get(name) ?? importHelper(module, name);
@@ -183,7 +192,13 @@ function buildModule(
     return index;
   };
   const translators = forms.map(({ instruction, row }) => {
-    const translator = new RecordTranslator(instruction ?? NO_INSTRUCTION, { slow, commit, helper });
+    const translator = new RecordTranslator(instruction ?? NO_INSTRUCTION, {
+      slow,
+      commit,
+      resolve,
+      resolveIndirect,
+      helper,
+    });
     if (row === undefined) translator.jumpNext();
     else row.emit(translator);
     translator.end();

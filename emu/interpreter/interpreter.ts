@@ -13,6 +13,7 @@ import { buildCoreModule } from "./core-module.ts";
 import { type Form, type HandlerPack, Handlers } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { RECORD } from "./record.ts";
+import type { TranslatorExports } from "./translate-module.ts";
 
 /** Why `run` returned. RIP is at the instruction concerned, or at the next for `syscall` and `yield`. */
 export type Stop =
@@ -41,7 +42,7 @@ export type Watch = (address: number, bytes: number, access: number) => boolean;
 /** Beside the access in STATE.exitDetail: it failed because of `watch`. */
 const WATCHED = 0x100;
 
-interface CoreExports {
+interface CoreExports extends TranslatorExports {
   enter(cpu: number, record: number): number;
   slow: WebAssembly.ExportValue;
   table: WebAssembly.Table;
@@ -115,12 +116,12 @@ export class Interpreter {
     this.#imports = imports;
     this.#helpers = new HelperLibrary(imports);
     this.handlers = new Handlers(imports, this.#helpers);
-    this.code = new CodeCache(memory, this.handlers);
+    this.code = new CodeCache(memory, this.handlers, exports);
     memory.space.onCodeChange = (page) => this.code.invalidate(page);
   }
 
   /** A pack of forms for later runs. */
-  packForms(forms: readonly Form[]): HandlerPack {
+  packForms(forms: readonly Form[]): Omit<HandlerPack, "templates"> {
     return Handlers.makePack(forms, this.#helpers);
   }
 
@@ -198,6 +199,7 @@ export class Interpreter {
     let linkField = 0;
     let resume = false;
     let generation = this.code.generation;
+    this.code.resolves = !jit?.eager;
     for (let first = true; ; first = false) {
       const rip = cpu.rip;
       if (!first && stops?.has(rip)) return STOP;
