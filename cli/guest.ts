@@ -93,12 +93,20 @@ export function shellStatus(file: string, status: ExitStatus): number {
   return 128 + status.signal;
 }
 
-/** The handlers that the build made ahead of time; undefined when goemu runs from its sources. */
+/** What the build made ahead of time; undefined when goemu runs from its sources. */
 function readHandlerPack(): (HandlerPack & { readonly build: string }) | undefined {
   try {
-    const { build, keys, helpers } = JSON.parse(readFileSync(new URL("./handlers.json", import.meta.url), "utf8"));
-    const read = (name: string): Uint8Array => readFileSync(new URL(name, import.meta.url));
-    return { build, keys, helpers, module: read("./handlers.wasm"), templates: read("./templates.bin") };
+    const { build, keys, helpers, sections } = JSON.parse(readFileSync(new URL("./pack.json", import.meta.url), "utf8"));
+    const bytes = readFileSync(new URL("./pack.bin", import.meta.url));
+    const section = (name: string): Uint8Array => bytes.subarray(sections[name][0], sections[name][1]);
+    return {
+      ...{ build, keys, helpers },
+      core: section("core"),
+      tables: section("tables"),
+      module: section("module"),
+      helperModule: section("helperModule"),
+      templates: section("templates"),
+    };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;

@@ -1,5 +1,6 @@
 // Makes ahead of time what starts of goemu would otherwise make again and again: the handlers of common instruction
-// forms (dist/handlers.wasm, dist/handlers.json) and the decode templates of common instructions (dist/templates.bin).
+// forms, the decode templates of common instructions, and what these need (dist/pack.bin, with dist/pack.json to find it
+// by).
 // What is common: what a few programs execute, and what is often in their text. The rest is made when it comes up.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -15,8 +16,10 @@ const TRAINING = [
   ["text", "strconv-fmt"],
   ["runtime", "gc"],
 ];
+/** More text to look at. */
+const TEXT = ["work-go1.14", "work-go1.23", "library"];
 /** Times that an instruction's head has to be in the programs' text. */
-const COMMON = 6;
+const COMMON = 2;
 const PF_X = 1;
 const LONGEST = 15;
 
@@ -46,7 +49,7 @@ for (const [name, ...args] of TRAINING) {
 // What is in the text, by linear sweep: a few wrong starts among the right ones do no harm.
 const teacher = machineOf("work").interpreter;
 const seen = new Map();
-for (const [name] of TRAINING) {
+for (const name of [...TRAINING.map(([name]) => name), ...TEXT]) {
   const { bytes, segments } = readExecutable(program(name), name);
   for (const { offset, fileSize } of segments.filter(({ flags }) => flags & PF_X))
     sweep(bytes.subarray(offset, offset + fileSize));
@@ -79,17 +82,24 @@ for (const code of samples.values()) collector.code.teach(code);
 for (const form of collector.handlers.forms) forms.set(form.key, form);
 const pack = collector.packForms([...forms.values()]);
 // Templates name handlers by their place in the pack.
-const learner = machineOf("work", [], { ...pack, templates: new Uint8Array(0) }).interpreter;
+const learner = machineOf("work", [], pack).interpreter;
 for (const code of samples.values()) learner.code.teach(code);
 if (learner.handlers.count !== pack.keys.length) throw new Error("templates with handlers that the pack does not have");
 
 const dist = new URL("../dist/", import.meta.url);
-writeFileSync(new URL("handlers.wasm", dist), pack.module);
-writeFileSync(new URL("templates.bin", dist), learner.code.templates.save());
+// Bytes one after another, and where each begins and ends.
+const { keys, helpers, ...parts } = { ...pack, templates: learner.code.templates.save() };
+const sections = {};
+let end = 0;
+for (const [name, bytes] of Object.entries(parts)) {
+  sections[name] = [end, end + bytes.length];
+  end += bytes.length;
+}
+writeFileSync(new URL("pack.bin", dist), Buffer.concat(Object.values(parts)));
 // What tells this build from others: whatever decides about translations is in these files.
 const hash = createHash("sha256");
 for (const name of readdirSync(dist).sort()) {
   if (/\.(js|cjs|wasm|bin)$/.test(name)) hash.update(name).update(readFileSync(new URL(name, dist)));
 }
 const build = hash.digest("hex").slice(0, 32);
-writeFileSync(new URL("handlers.json", dist), JSON.stringify({ build, keys: pack.keys, helpers: pack.helpers }));
+writeFileSync(new URL("pack.json", dist), JSON.stringify({ build, keys, helpers, sections }));

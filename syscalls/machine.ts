@@ -120,7 +120,7 @@ export class Machine {
     const wasm = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
     const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, options.memoryLimit);
     this.memory = new GuestMemory(space);
-    this.interpreter = new Interpreter(this.memory);
+    this.interpreter = new Interpreter(this.memory, options.handlerPack);
     this.interpreter.code.allows = instructionsWith(this.features);
     if (options.handlerPack !== undefined)
       this.interpreter.code.loadPack(options.handlerPack, options.cpu !== undefined);

@@ -17,9 +17,9 @@ import type { InstructionRow } from "../semantics/index.ts";
 import { type HandlerPack, type Handlers, STALE_HANDLER } from "./handlers.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import { RecordWriter } from "./record-writer.ts";
-import { DECODED, OPCODES, opcodeTables, SCRATCH_RECORD, SHARED } from "./template.ts";
+import { DECODED, MAX_BLOCK, MAX_INDEXED, OPCODES, opcodeTables, SCRATCH_RECORD, SHARED } from "./template.ts";
 import { Templates } from "./templates.ts";
-import { MAX_BLOCK, MAX_INDEXED, type TranslatorExports } from "./translate-module.ts";
+import type { TranslatorExports } from "./translate-module.ts";
 
 /** Pages whose decoder is kept: about 4 KiB each. */
 const MAX_DECODERS = 512;
@@ -40,7 +40,7 @@ export class CodeCache {
   readonly #handlers: Handlers;
   readonly #wasm: TranslatorExports;
   readonly #view: DataView;
-  readonly #writer: RecordWriter;
+  #recordWriter: RecordWriter | undefined;
   readonly #decoders = new Map<number, BlockDecoder>();
   /** Table slots of compiled regions by their first address. */
   readonly #regionSlots = new Map<number, number>();
@@ -61,10 +61,15 @@ export class CodeCache {
     this.#handlers = handlers;
     this.#wasm = wasm;
     this.#view = memory.view;
-    this.#writer = new RecordWriter(memory.view, handlers);
-    this.templates = new Templates(memory.view, this.#writer, wasm);
+    this.templates = new Templates(memory.view, () => this.#writer, wasm);
     memory.u8.set(opcodeTables(), OPCODES);
     this.#view.setUint32(SHARED.nextRecord, FIRST_RECORD, true);
+  }
+
+  /** Made when an instruction comes up that no template covers. */
+  get #writer(): RecordWriter {
+    this.#recordWriter ??= new RecordWriter(this.#view, this.#handlers);
+    return this.#recordWriter;
   }
 
   /** Blocks made, and instructions in them, since the start. */

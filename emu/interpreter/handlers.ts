@@ -1,12 +1,7 @@
 import type { Instruction } from "../decode/instruction.ts";
 import type { InstructionRow } from "../semantics/index.ts";
-import { I32 } from "../wasm/expr.ts";
-import type { ModuleBuilder } from "../wasm/module.ts";
-import { COMMIT_SIGNATURE, SLOW_SIGNATURE } from "./core-module.ts";
-import type { HelperLibrary } from "./helper-library.ts";
-import { RecordTranslator } from "./record-translator.ts";
-import { RESOLVE_INDIRECT_SIGNATURE, RESOLVE_SIGNATURE } from "./translate-module.ts";
-import { translatedModule } from "./translated-module.ts";
+import { buildFormModule } from "./form-module.ts";
+import { HelperLibrary } from "./helper-library.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
 export const STALE_HANDLER = 0;
@@ -22,11 +17,16 @@ export interface Form {
   readonly row: InstructionRow | undefined;
 }
 
-/** Handlers made when goemu was built (scripts/pack-handlers.mjs). */
+/** What was made when goemu was built (scripts/pack-handlers.mjs): it fits the code that made it, and no other. */
 export interface HandlerPack {
+  /** The functions that handlers share (core-module.ts), and the constant tables from HELPER_TABLES on. */
+  readonly core: Uint8Array;
+  readonly tables: Uint8Array;
+  /** The handlers of some forms, the helpers that they call, and a module of these helpers. */
   readonly keys: readonly number[];
-  readonly helpers: readonly string[];
   readonly module: Uint8Array;
+  readonly helpers: readonly string[];
+  readonly helperModule: Uint8Array;
   /** Decode templates of these forms (templates.ts). */
   readonly templates: Uint8Array;
 }
@@ -71,7 +71,7 @@ export class Handlers {
     const usable = this.#next === FIRST_FORM && pack.keys.length > 0;
     if (!usable) return false;
     for (const key of pack.keys) this.#indices.set(key, this.#next++);
-    for (const name of pack.helpers) this.#helpers.require(name);
+    this.#helpers.load(pack.helpers, pack.helperModule);
     this.#instantiate(pack.module);
     this.#packed = this.#next;
     return true;
@@ -82,14 +82,18 @@ export class Handlers {
     return [...this.#forms.values()];
   }
 
-  /** Makes a pack of forms; it fits the semantics that made it, and no others. */
-  static makePack(forms: readonly Form[], helpers: HelperLibrary): Omit<HandlerPack, "templates"> {
+  /** A module of forms for a pack, with the helpers that they need. */
+  static makePack(
+    forms: readonly Form[],
+    helpers: HelperLibrary,
+  ): Pick<HandlerPack, "keys" | "module" | "helpers" | "helperModule"> {
     const used = new Set<string>();
-    const module = buildModule(forms, FIRST_FORM, (target, name) => {
+    const module = buildFormModule(forms, FIRST_FORM, (target, name) => {
       used.add(name);
       return helpers.importInto(target, name);
     });
-    return { keys: forms.map(({ key }) => key), helpers: [...used], module };
+    const made = HelperLibrary.build([...used], new Set());
+    return { keys: forms.map(({ key }) => key), module, helpers: made.names, helperModule: made.module };
   }
 
   /** Number of forms so far. */
@@ -123,7 +127,7 @@ export class Handlers {
   make(): void {
     if (this.#wanted.length === 0) return;
     const used = new Set<string>();
-    const module = buildModule(this.#wanted, this.#wanted[0].index, (target, name) => {
+    const module = buildFormModule(this.#wanted, this.#wanted[0].index, (target, name) => {
       used.add(name);
       return this.#helpers.importInto(target, name);
     });
@@ -173,63 +177,6 @@ export class Handlers {
     return true;
   }
 }
-
-/** One module with the handlers of forms, in consecutive table slots. */
-function buildModule(
-  forms: readonly Form[],
-  firstSlot: number,
-  importHelper: (module: ModuleBuilder, name: string) => number,
-): Uint8Array {
-  const module = translatedModule();
-  const slow = module.import("slow", SLOW_SIGNATURE);
-  const commit = module.import("commit", COMMIT_SIGNATURE);
-  const resolve = module.import("resolve", RESOLVE_SIGNATURE);
-  const resolveIndirect = module.import("resolveIndirect", RESOLVE_INDIRECT_SIGNATURE);
-  const helpers = new Map<string, number>();
-  const helper = (name: string): number => {
-    const index = helpers.get(name) ?? importHelper(module, name);
-    helpers.set(name, index);
-    return index;
-  };
-  const translators = forms.map(({ instruction, row }) => {
-    const translator = new RecordTranslator(instruction ?? NO_INSTRUCTION, {
-      slow,
-      commit,
-      resolve,
-      resolveIndirect,
-      helper,
-    });
-    if (row === undefined) translator.jumpNext();
-    else row.emit(translator);
-    translator.end();
-    return translator;
-  });
-  module.place(
-    firstSlot,
-    translators.map((translator) => module.add(translator, [I32])),
-  );
-  return module.finish();
-}
-
-const NO_INSTRUCTION: Instruction = {
-  address: 0,
-  length: 0,
-  code: 0,
-  mnemonic: 0,
-  operands: [],
-  memory: undefined,
-  prefixes: 0,
-  vex: false,
-  opmask: 0,
-  zeroing: false,
-  broadcast: false,
-  rounding: 0,
-  suppressExceptions: false,
-  flagsRead: 0,
-  flagsWritten: 0,
-  stringAddress: 0,
-  segment: 0,
-};
 
 /** One number for everything that tells two handlers apart. */
 function keyOf(instruction: Instruction, row: InstructionRow): number {

@@ -5,13 +5,13 @@ import { type CpuState, REG, STATE } from "../cpu/state.ts";
 import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { Jit } from "../jit/tier.ts";
-import { BOUNCE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
+import { BOUNCE, HELPER_TABLES, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
-import { TABLES } from "../semantics/helpers/index.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
 import { type Form, type HandlerPack, Handlers } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
+import { helperTables } from "./helper-module.ts";
 import { RECORD } from "./record.ts";
 import type { TranslatorExports } from "./translate-module.ts";
 
@@ -99,16 +99,17 @@ export class Interpreter {
   /** A write to pages that are not neighbours in wasm memory, waiting in the bounce buffer. */
   #pending: { address: number; length: number } | undefined;
 
-  constructor(memory: GuestMemory) {
+  /** @param pack what was made ahead of time, for a faster start; nothing else depends on it */
+  constructor(memory: GuestMemory, pack?: HandlerPack) {
     this.memory = memory;
     this.#view = memory.view;
-    for (const { address, bytes } of TABLES) memory.u8.set(bytes, address);
+    memory.u8.set(pack?.tables ?? helperTables(), HELPER_TABLES);
     const env: WebAssembly.ModuleImports = {
       memory: memory.space.memory,
       access: (cpu: number, low: number, high: number, bytes: number, need: number) =>
         this.#access(cpu >>> 0, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), bytes, need),
     };
-    const core = new WebAssembly.Module(buildCoreModule() as Uint8Array<ArrayBuffer>);
+    const core = new WebAssembly.Module((pack?.core ?? buildCoreModule()) as Uint8Array<ArrayBuffer>);
     const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
     this.#enter = exports.enter;
     this.#table = exports.table;
@@ -120,9 +121,10 @@ export class Interpreter {
     memory.space.onCodeChange = (page) => this.code.invalidate(page);
   }
 
-  /** A pack of forms for later runs. */
-  packForms(forms: readonly Form[]): Omit<HandlerPack, "templates"> {
-    return Handlers.makePack(forms, this.#helpers);
+  /** A pack of forms for later runs, as yet without templates. */
+  packForms(forms: readonly Form[]): HandlerPack {
+    const made = Handlers.makePack(forms, this.#helpers);
+    return { ...made, core: buildCoreModule(), tables: helperTables(), templates: new Uint8Array(0) };
   }
 
   /** Adds the second tier. */

@@ -1,5 +1,10 @@
-import { TRANSLATOR } from "../layout.ts";
+import { BLOCK_INDEX_BITS, TRANSLATOR } from "../layout.ts";
 import { RECORD } from "./record.ts";
+
+/** Longest block, in instructions: bounds how far a thread overruns its time slice. */
+export const MAX_BLOCK = 64;
+/** The block index is emptied, with everything else, before searches in it get long. */
+export const MAX_INDEXED = (1 << BLOCK_INDEX_BITS) * 0.7;
 
 /**
  * A decode template: what all instructions that begin with the same bytes have in common. The *head* of an instruction

@@ -58,12 +58,12 @@ interface FieldSource {
 export class Templates {
   readonly #u8: Uint8Array;
   readonly #view: DataView;
-  readonly #writer: RecordWriter;
+  readonly #writer: () => RecordWriter;
   readonly #wasm: TranslatorExports;
   /** Templates that came with the handler pack. */
   #packed = 0;
 
-  constructor(view: DataView, writer: RecordWriter, wasm: TranslatorExports) {
+  constructor(view: DataView, writer: () => RecordWriter, wasm: TranslatorExports) {
     this.#view = view;
     this.#u8 = new Uint8Array(view.buffer);
     this.#writer = writer;
@@ -167,7 +167,7 @@ export class Templates {
       if (decoder.step() !== undefined) return undefined;
       if (decoder.raw.length !== bytes.length || decoder.raw.code !== opcode) return undefined;
       this.#u8.fill(0, SCRATCH_RECORD, SCRATCH_RECORD + RECORD_SIZE);
-      this.#writer.write(SCRATCH_RECORD, decoder, row, address, 1);
+      this.#writer().write(SCRATCH_RECORD, decoder, row, address, 1);
       return this.#u8.slice(SCRATCH_RECORD, SCRATCH_RECORD + RECORD_SIZE);
     } finally {
       decoder.free();

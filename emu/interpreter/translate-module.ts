@@ -26,6 +26,8 @@ import {
   FIELDS,
   KIND,
   LONGEST_HEAD,
+  MAX_BLOCK,
+  MAX_INDEXED,
   OPCODE,
   OPCODES,
   SHARED,
@@ -34,13 +36,9 @@ import {
   TEMPLATE_SIZE,
 } from "./template.ts";
 
-/** Longest block, in instructions: bounds how far a thread overruns its time slice. */
-export const MAX_BLOCK = 64;
 /** Longest block, in bytes. */
 const MAX_BLOCK_BYTES = MAX_BLOCK * 15;
 const INDEX_ENTRY = 16;
-/** The block index is emptied, with everything else, before searches in it get long. */
-export const MAX_INDEXED = (1 << BLOCK_INDEX_BITS) * 0.7;
 /** Slots from here on are regions': their records are TypeScript's to enter into the lookup table. */
 const FIRST_REGION_SLOT = 16384;
 
