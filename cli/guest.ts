@@ -96,7 +96,9 @@ export function shellStatus(file: string, status: ExitStatus): number {
 /** What the build made ahead of time; undefined when goemu runs from its sources. */
 function readHandlerPack(): (HandlerPack & { readonly build: string }) | undefined {
   try {
-    const { build, keys, helpers, sections } = JSON.parse(readFileSync(new URL("./pack.json", import.meta.url), "utf8"));
+    const { build, keys, helpers, sections } = JSON.parse(
+      readFileSync(new URL("./pack.json", import.meta.url), "utf8"),
+    );
     const bytes = readFileSync(new URL("./pack.bin", import.meta.url));
     const section = (name: string): Uint8Array => bytes.subarray(sections[name][0], sections[name][1]);
     return {

@@ -17,9 +17,9 @@ const TRAINING = [
   ["runtime", "gc"],
 ];
 /** More text to look at. */
-const TEXT = ["work-go1.14", "work-go1.23", "library"];
+const TEXT = ["work-go1.14", "work-go1.23", "library", "text-v3"];
 /** Times that an instruction's head has to be in the programs' text. */
-const COMMON = 2;
+const COMMON = 1;
 const PF_X = 1;
 const LONGEST = 15;
 
@@ -78,12 +78,15 @@ for (const { byLast } of seen.values()) {
 }
 
 const collector = machineOf("work").interpreter;
+for (const code of [...samples.values()]) {
+  for (const relative of collector.code.templates.relatives(code)) addSample(relative);
+}
 for (const code of samples.values()) collector.code.teach(code);
 for (const form of collector.handlers.forms) forms.set(form.key, form);
 const pack = collector.packForms([...forms.values()]);
 // Templates name handlers by their place in the pack.
 const learner = machineOf("work", [], pack).interpreter;
-for (const code of samples.values()) learner.code.teach(code);
+for (const code of samples.values()) learner.code.teach(code, true);
 if (learner.handlers.count !== pack.keys.length) throw new Error("templates with handlers that the pack does not have");
 
 const dist = new URL("../dist/", import.meta.url);

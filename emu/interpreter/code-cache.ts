@@ -17,7 +17,17 @@ import type { InstructionRow } from "../semantics/index.ts";
 import { type HandlerPack, type Handlers, STALE_HANDLER } from "./handlers.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import { RecordWriter } from "./record-writer.ts";
-import { DECODED, MAX_BLOCK, MAX_INDEXED, OPCODES, opcodeTables, SCRATCH_RECORD, SHARED } from "./template.ts";
+import {
+  DECODED,
+  MAX_BLOCK,
+  MAX_INDEXED,
+  OPCODES,
+  opcodeTables,
+  PLACES,
+  registerPlaces,
+  SCRATCH_RECORD,
+  SHARED,
+} from "./template.ts";
 import { Templates } from "./templates.ts";
 import type { TranslatorExports } from "./translate-module.ts";
 
@@ -63,6 +73,7 @@ export class CodeCache {
     this.#view = memory.view;
     this.templates = new Templates(memory.view, () => this.#writer, wasm);
     memory.u8.set(opcodeTables(), OPCODES);
+    memory.u8.set(registerPlaces(), PLACES);
     this.#view.setUint32(SHARED.nextRecord, FIRST_RECORD, true);
   }
 
@@ -213,16 +224,23 @@ export class CodeCache {
   /**
    * Learns from an instruction that is not in guest memory: its handler is made by the next `make`, its template is
    * there at once. For packs that are made ahead of time.
+   * @param general make a template for all registers, if that can be
    * @returns its length, and whether its last byte, an immediate, is part of the form; undefined if it is not one
    */
-  teach(code: Uint8Array): { length: number; immediateInForm: boolean } | undefined {
+  teach(code: Uint8Array, general = false): { length: number; immediateInForm: boolean } | undefined {
     const decoder = new BlockDecoder(code, 0);
     try {
       const row = decoder.step() === undefined ? this.#writer.rowOf(decoder) : undefined;
       if (row === undefined || !this.allows(decoder.raw.code)) return undefined;
       const { length } = decoder.raw;
       this.#writer.write(SCRATCH_RECORD, decoder, row, 0, 1);
-      this.templates.learn(code.slice(0, length), decoder, row);
+      const own = code.slice(0, length);
+      const known = this.templates.knows(own) || (general && this.templates.learnShape(own, decoder, row));
+      if (!known) {
+        decoder.seek(0);
+        decoder.step();
+        this.templates.learn(own, decoder, row);
+      }
       return { length, immediateInForm: row.immediateInForm ?? false };
     } finally {
       decoder.free();

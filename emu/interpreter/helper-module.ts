@@ -1,6 +1,6 @@
+import { HELPER_TABLES } from "../layout.ts";
 import type { Helper } from "../semantics/helpers/helper.ts";
 import { HELPERS, TABLES } from "../semantics/helpers/index.ts";
-import { HELPER_TABLES } from "../layout.ts";
 import { call } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import type { Signature } from "../wasm/module.ts";

@@ -9,32 +9,14 @@ import {
   PERM_MAP,
   PROT_EXEC,
   RECORDS_END,
-  TEMPLATE_INDEX,
-  TEMPLATE_INDEX_BITS,
-  TEMPLATES,
   WINDOW_END,
 } from "../layout.ts";
 import { call, I32, type I32Expr, I64, type I64Expr, i32, i64, type LocalRef, select } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
-import { v128 } from "../wasm/simd.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
-import {
-  CHAINED,
-  DECODED,
-  FIELD,
-  FIELDS,
-  KIND,
-  LONGEST_HEAD,
-  MAX_BLOCK,
-  MAX_INDEXED,
-  OPCODE,
-  OPCODES,
-  SHARED,
-  TEMPLATE,
-  TEMPLATE_FLAG,
-  TEMPLATE_SIZE,
-} from "./template.ts";
+import { DECODED, MAX_BLOCK, MAX_INDEXED, SHARED } from "./template.ts";
+import { addTemplates } from "./template-module.ts";
 
 /** Longest block, in bytes. */
 const MAX_BLOCK_BYTES = MAX_BLOCK * 15;
@@ -54,6 +36,7 @@ export interface TranslatorExports {
   remove(address: bigint): void;
   dropPage(address: bigint): void;
   head(address: number): number;
+  shape(address: number, length: number): number;
   decode(address: number, record: number, count: number, most: number, limit: number, pageEnd: number): number;
   /** Address of the template with a key, as two little-endian words; 0 if there is none. */
   search(low: bigint, high: bigint): number;
@@ -73,10 +56,7 @@ export function addTranslator(module: ModuleBuilder): void {
   const insert = module.add(buildInsert(), [], "insert");
   const remove = module.add(buildRemove(), [], "remove");
   module.add(buildDropPage(find, remove), [], "dropPage");
-  const head = module.add(buildHead(), [I32], "head");
-  const search = module.add(buildSearch(), [I32], "search");
-  const decode = module.add(buildDecode(head, search), [I32], "decode");
-  module.add(buildIndexTemplates(), [], "indexTemplates");
+  const decode = addTemplates(module);
   module.add(buildRestore(insert), [I32], "restore");
   const translate = module.add(buildTranslate(decode, insert), [I32]);
   module.add(buildResolve(find, translate), [I32], "resolve");
@@ -172,219 +152,6 @@ function buildDropPage(find: number, remove: number): FunctionBuilder {
     f.set(at, i64.add(at, i64.const(1)));
     f.branchIf(again, i64.ltU(at, i64.add(start, i64.const(PAGE_SIZE))));
   });
-  return f;
-}
-
-/** head(p): length of the head of the instruction at wasm address `p`; 0 where there is none that templates take. */
-function buildHead(): FunctionBuilder {
-  const f = new FunctionBuilder([I32]);
-  const start = f.param(0, I32);
-  const at = f.local(I32);
-  const byte = f.local(I32);
-  const modrm = f.local(I32);
-  const skip = (count: number): void => f.set(at, i32.add(at, c(count)));
-  const isByte = (value: number): I32Expr => i32.eq(byte, c(value));
-  f.set(at, start);
-  f.loop((again) => {
-    f.set(byte, i32.load8u(at));
-    f.if(i32.and(i32.load8u(byte, OPCODES), c(OPCODE.prefix)), () => {
-      skip(1);
-      f.if(i32.gtU(i32.sub(at, start), c(LONGEST_HEAD)), () => f.return(c(0)));
-      f.branch(again);
-    });
-  });
-  f.set(modrm, c(1));
-  f.block((found) => {
-    f.if(isByte(0x0f), () => {
-      f.set(byte, i32.load8u(at, 1));
-      skip(2);
-      f.if(i32.or(isByte(0x38), isByte(0x3a)), () => {
-        skip(1);
-        f.branch(found);
-      });
-      f.set(modrm, i32.and(i32.load8u(byte, OPCODES + 256), c(OPCODE.modrm)));
-      f.branch(found);
-    });
-    // VEX (SDM Vol. 2A, 2.3.5): all instructions but VZEROUPPER and VZEROALL have a ModRM byte.
-    f.if(isByte(0xc5), () => {
-      f.set(modrm, i32.ne(i32.load8u(at, 2), c(0x77)));
-      skip(3);
-      f.branch(found);
-    });
-    f.if(isByte(0xc4), () => {
-      f.set(modrm, i32.or(i32.ne(i32.load8u(at, 3), c(0x77)), i32.ne(i32.and(i32.load8u(at, 1), c(0x1f)), c(1))));
-      skip(4);
-      f.branch(found);
-    });
-    // EVEX, whose displacement is scaled.
-    f.if(isByte(0x62), () => f.return(c(0)));
-    f.set(modrm, i32.and(i32.load8u(byte, OPCODES), c(OPCODE.modrm)));
-    skip(1);
-  });
-  f.if(modrm, () => {
-    f.set(byte, i32.load8u(at));
-    skip(1);
-    const hasSib = i32.and(i32.ltU(byte, c(0xc0)), i32.eq(i32.and(byte, c(7)), c(4)));
-    f.set(at, i32.add(at, hasSib));
-  });
-  const length = f.let(i32.sub(at, start));
-  f.return(select(i32.gtU(length, c(LONGEST_HEAD)), c(0), length));
-  return f;
-}
-
-/** First entry of the template index that a key may be in. The index holds numbers of templates, from 1 on. */
-function indexEntry(low: I64Expr, high: I64Expr): I32Expr {
-  const mixed = i64.mul(
-    i64.xor(low, i64.mul(high, i64.const(0xff51_afd7_ed55_8ccdn))),
-    i64.const(0x9e37_79b9_7f4a_7c15n),
-  );
-  return i32.shl(i32.wrap(i64.shrU(mixed, i64.const(64 - TEMPLATE_INDEX_BITS))), c(2));
-}
-
-const nextEntry = (entry: I32Expr): I32Expr => i32.and(i32.add(entry, c(4)), c(((1 << TEMPLATE_INDEX_BITS) - 1) * 4));
-/** Address of a template, from its number in the index. */
-const templateAt = (number: I32Expr): I32Expr =>
-  i32.add(i32.mul(number, c(TEMPLATE_SIZE)), c(TEMPLATES - TEMPLATE_SIZE));
-
-/** search(low, high): the template with a key, as two words; 0 if there is none. */
-function buildSearch(): FunctionBuilder {
-  const f = new FunctionBuilder([I64, I64]);
-  const low = f.param(0, I64);
-  const high = f.param(1, I64);
-  const entry = f.local(I32);
-  const template = f.local(I32);
-  f.set(entry, indexEntry(low, high));
-  f.loop((again) => {
-    f.set(template, i32.load(entry, TEMPLATE_INDEX));
-    f.if(i32.eqz(template), () => f.return(c(0)));
-    f.set(template, templateAt(template));
-    const found = i64.eqz(
-      i64.or(i64.xor(i64.load(template, TEMPLATE.key), low), i64.xor(i64.load(template, TEMPLATE.key + 8), high)),
-    );
-    f.if(found, () => f.return(template));
-    f.set(entry, nextEntry(entry));
-    f.branch(again);
-  });
-  f.unreachable();
-  return f;
-}
-
-/** indexTemplates(first, end): lets templates be found; numbers from 0 on. */
-function buildIndexTemplates(): FunctionBuilder {
-  const f = new FunctionBuilder([I32, I32]);
-  const number = f.param(0, I32);
-  const entry = f.local(I32);
-  f.block((done) => {
-    f.loop((again) => {
-      f.branchIf(done, i32.geU(number, f.param(1, I32)));
-      f.set(number, i32.add(number, c(1)));
-      const template = f.let(templateAt(number));
-      f.set(entry, indexEntry(i64.load(template, TEMPLATE.key), i64.load(template, TEMPLATE.key + 8)));
-      f.loop((taken) => {
-        f.if(i32.load(entry, TEMPLATE_INDEX), () => {
-          f.set(entry, nextEntry(entry));
-          f.branch(taken);
-        });
-      });
-      f.storeI32(entry, number, TEMPLATE_INDEX);
-      f.branch(again);
-    });
-  });
-  return f;
-}
-
-/**
- * decode(p, record, count, most, limit, pageEnd): writes the records of the instructions from wasm address `p` on,
- * which is their linear address too.
- * @returns DECODED; SHARED.count and SHARED.address tell how far it came
- */
-function buildDecode(head: number, search: number): FunctionBuilder {
-  const f = new FunctionBuilder([I32, I32, I32, I32, I32, I32]);
-  const at = f.param(0, I32);
-  const record = f.param(1, I32);
-  const count = f.param(2, I32);
-  const most = f.param(3, I32);
-  const limit = f.param(4, I32);
-  const pageEnd = f.param(5, I32);
-  const low = f.local(I64);
-  const high = f.local(I64);
-  const length = f.local(I32);
-  const template = f.local(I32);
-  const result = f.local(I32);
-  const value = f.local(I64);
-  f.block((done) => {
-    f.loop((again) => {
-      f.set(result, c(DECODED.unknown));
-      f.set(length, call(I32, head, [at]));
-      f.branchIf(done, i32.eqz(length));
-      // The key: the bytes of the head, zeros, the length.
-      const spare = (bytes: I32Expr): I64Expr => i64.extendI32U(i32.shl(bytes, c(3)));
-      f.if(
-        i32.leU(length, c(8)),
-        () => {
-          const shift = f.let(spare(i32.sub(c(8), length)));
-          f.set(low, i64.shrU(i64.shl(i64.load(at), shift), shift));
-          f.set(high, i64.const(0));
-        },
-        () => {
-          const shift = f.let(spare(i32.sub(c(16), length)));
-          f.set(low, i64.load(at));
-          f.set(high, i64.shrU(i64.shl(i64.load(at, 8), shift), shift));
-        },
-      );
-      const lengthByte = (bytes: I32Expr): I64Expr => i64.shl(i64.extendI32U(bytes), i64.const(56));
-      f.set(high, i64.or(high, lengthByte(length)));
-      f.set(template, call(I32, search, [low, high]));
-      f.branchIf(done, i32.eqz(template));
-      f.if(i32.and(i32.load8u(template, TEMPLATE.flags), c(TEMPLATE_FLAG.chain)), () => {
-        // The immediate goes behind the head.
-        const byte = f.let(i64.load8u(i32.sub(i32.add(at, i32.load8u(template, TEMPLATE.length)), c(1))));
-        f.if(
-          i32.ltU(length, c(8)),
-          () => f.set(low, i64.or(low, i64.shl(byte, spare(length)))),
-          () => f.set(high, i64.or(high, i64.shl(byte, spare(i32.sub(length, c(8)))))),
-        );
-        f.set(high, i64.xor(high, lengthByte(i32.or(i32.xor(length, i32.add(length, c(1))), c(CHAINED)))));
-        f.set(template, call(I32, search, [low, high]));
-        f.branchIf(done, i32.eqz(template));
-      });
-      const next = f.let(i32.add(at, i32.load8u(template, TEMPLATE.length)));
-      f.branchIf(done, i32.gtU(next, limit));
-      for (let part = 0; part < RECORD_SIZE; part += 16) {
-        f.storeV128(record, v128.load(template, TEMPLATE.record + part), part);
-      }
-      FIELDS.forEach((field, i) => {
-        const place = TEMPLATE.fields + i * 4;
-        const size = f.let(i32.load8u(template, place + FIELD.size));
-        f.if(size, () => {
-          const kind = f.let(i32.load8u(template, place + FIELD.kind));
-          const shift = f.let(spare(i32.sub(c(8), size)));
-          const has = (bit: number): I32Expr => i32.and(kind, c(bit));
-          f.set(value, i64.shl(i64.load(i32.add(at, i32.load8u(template, place + FIELD.offset))), shift));
-          f.set(value, select(has(KIND.unsigned), i64.shrU(value, shift), i64.shrS(value, shift)));
-          f.if(has(KIND.relative), () => f.set(value, i64.add(value, i64.extendI32U(next))));
-          f.if(has(KIND.cut32), () => f.set(value, i64.and(value, i64.const(0xffff_ffff))));
-          f.if(has(KIND.cut16), () => f.set(value, i64.and(value, i64.const(0xffff))));
-          f.storeInt(field.bits, record, value, field.at);
-        });
-      });
-      f.set(count, i32.add(count, c(1)));
-      f.storeInt(16, record, i64.extendI32U(count), RECORD.count);
-      f.storeInt(64, record, i64.extendI32U(at), RECORD.address);
-      f.storeInt(64, record, i64.extendI32U(next), RECORD.next);
-      f.set(record, i32.add(record, c(RECORD_SIZE)));
-      f.set(at, next);
-      f.set(result, c(DECODED.ends));
-      f.branchIf(done, i32.and(i32.load8u(template, TEMPLATE.flags), c(TEMPLATE_FLAG.ends)));
-      f.set(result, c(DECODED.full));
-      f.branchIf(done, i32.eq(count, most));
-      f.set(result, c(DECODED.page));
-      f.branchIf(again, i32.ltU(at, pageEnd));
-    });
-  });
-  f.storeI32(c(0), count, SHARED.count);
-  f.storeI32(c(0), at, SHARED.address);
-  f.return(result);
   return f;
 }
 
