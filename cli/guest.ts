@@ -1,6 +1,7 @@
 import { readFileSync, realpathSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
+import type { TranslationCache } from "../emu/cache/translation-cache.ts";
 import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import { disassembleOne } from "../loader/disassemble.ts";
 import { printable } from "../loader/identify.ts";
@@ -11,7 +12,7 @@ import type { ExitStatus } from "../syscalls/linux-process.ts";
 import { type AddressSpaceLayout, Machine, type Tier } from "../syscalls/machine.ts";
 import type { SyscallTracer } from "../syscalls/tracer.ts";
 import { buildEnvironment, parseChoice, parseCount, parseSize, rawArguments } from "./arguments.ts";
-import { readProgram } from "./program-file.ts";
+import { openProgram, type ProgramFile } from "./program-file.ts";
 
 /** Options that every command has which runs a program, as commander hands them over. */
 export interface GuestOptions {
@@ -36,8 +37,12 @@ const FORWARDED: readonly SignalName[] = [
   "SIGCONT",
 ];
 
+/** Finds what earlier runs left for a program. @param build what tells this build of goemu from others */
+export type CacheOpener = (program: ProgramFile, build: string) => TranslationCache | undefined;
+
 /**
  * Loads a program into a machine with the user's surroundings.
+ * @param openCache without it, or when goemu runs from its sources, nothing is kept from one run to the next
  * @throws CliError, LoadError, CpuModelError for options and files that won't do
  */
 export function createMachine(
@@ -46,9 +51,12 @@ export function createMachine(
   options: GuestOptions,
   host: NodeHost,
   tracer?: SyscallTracer,
+  openCache?: CacheOpener,
 ): Machine {
+  const program = openProgram(file);
+  const pack = readHandlerPack();
   const machine = new Machine({
-    program: readProgram(file),
+    program: program.bytes,
     path: file,
     exePath: realpathSync(file),
     args: rawArguments([file, ...args]),
@@ -59,7 +67,8 @@ export function createMachine(
     memoryLimit: options.memory === undefined ? undefined : parseSize(options.memory),
     addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
     tier: parseChoice<Tier>("--tier", options.tier ?? "auto", ["auto", "interpreter", "jit"]),
-    handlerPack: readHandlerPack(),
+    handlerPack: pack,
+    cache: pack && openCache?.(program, pack.build),
     tracer,
     report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`)),
     ids: {
@@ -84,11 +93,22 @@ export function shellStatus(file: string, status: ExitStatus): number {
   return 128 + status.signal;
 }
 
-/** The handlers that the build made ahead of time; undefined when goemu runs from its sources. */
-function readHandlerPack(): HandlerPack | undefined {
+/** What the build made ahead of time; undefined when goemu runs from its sources. */
+function readHandlerPack(): (HandlerPack & { readonly build: string }) | undefined {
   try {
-    const { keys, helpers } = JSON.parse(readFileSync(new URL("./handlers.json", import.meta.url), "utf8"));
-    return { keys, helpers, module: readFileSync(new URL("./handlers.wasm", import.meta.url)) };
+    const { build, keys, helpers, sections } = JSON.parse(
+      readFileSync(new URL("./pack.json", import.meta.url), "utf8"),
+    );
+    const bytes = readFileSync(new URL("./pack.bin", import.meta.url));
+    const section = (name: string): Uint8Array => bytes.subarray(sections[name][0], sections[name][1]);
+    return {
+      ...{ build, keys, helpers },
+      core: section("core"),
+      tables: section("tables"),
+      module: section("module"),
+      helperModule: section("helperModule"),
+      templates: section("templates"),
+    };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;

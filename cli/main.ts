@@ -71,6 +71,7 @@ function buildProgram(about: { file?: string }): Command {
     .option("--memory <SIZE>", "guest memory limit, like 512M or 2G")
     .option("--address-space <LAYOUT>", "compact, or linux: the addresses that Linux would give; slower", "compact")
     .option("--tier <TIER>", "auto, interpreter, or jit: also compile hot code (experimental)", "auto")
+    .option("--no-cache", "neither use nor keep translations of earlier runs")
     .option("--strace [FILE]", "print each system call on stderr, or to --strace=FILE")
     .option("--stats [FORMAT]", "print figures at exit on stderr; --stats=json for programs")
     .action(async (file: string, args: string[], options: RunOptions) => {

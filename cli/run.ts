@@ -1,17 +1,21 @@
 import { closeSync, openSync } from "node:fs";
 import { NodeHost } from "../syscalls/host/node-host.ts";
+import type { NodeTranslationCache } from "../syscalls/host/node-translation-cache.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
 import type { Machine } from "../syscalls/machine.ts";
 import { Strace } from "../syscalls/strace/strace.ts";
 import { parseChoice } from "./arguments.ts";
 import { CliError } from "./failure.ts";
-import { createMachine, forwardSignals, type GuestOptions, shellStatus, writeAll } from "./guest.ts";
+import { type CacheOpener, createMachine, forwardSignals, type GuestOptions, shellStatus, writeAll } from "./guest.ts";
 import { formatStatistics } from "./statistics.ts";
+import { openTranslationCache } from "./translation-cache.ts";
 
 /** Options of `goemu run` as commander hands them over. */
 export interface RunOptions extends GuestOptions {
   readonly strace?: string;
   readonly stats?: string;
+  /** `--no-cache` makes it false. */
+  readonly cache?: boolean;
 }
 
 /** Takes hold of a machine before it runs; what it returns is called with the guest's end. */
@@ -28,12 +32,28 @@ export async function run(
     options.stats === undefined ? undefined : parseChoice("--stats", options.stats || "text", ["text", "json"]);
   const trace = options.strace === undefined ? undefined : openTrace(options.strace);
   const host = new NodeHost();
-  const machine = createMachine(file, args, options, host, trace && new Strace(trace.write));
+  let cache: NodeTranslationCache | undefined;
+  const open: CacheOpener = (program, build) => {
+    cache = openTranslationCache(program, build, options);
+    return cache;
+  };
+  // Whoever takes hold of a machine may change what is translated.
+  const mayCache = options.cache !== false && attach === undefined;
+  const machine = createMachine(
+    file,
+    args,
+    options,
+    host,
+    trace && new Strace(trace.write),
+    mayCache ? open : undefined,
+  );
   const stopForwarding = forwardSignals(machine);
   try {
     const ended = await attach?.(machine);
     const status = await machine.run();
     await ended?.(status);
+    machine.saveTranslations();
+    cache?.commit();
     if (statistics !== undefined)
       console.error(
         process.threadCpuUsage(),

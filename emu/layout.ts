@@ -32,7 +32,16 @@ export const PAGE_TABLES = 0xf230_0000;
 export const PAGE_TABLES_END = 0xf400_0000;
 /** Decoded instruction records. */
 export const RECORDS = 0xf400_0000;
-export const RECORDS_END = 0xfe00_0000;
+export const RECORDS_END = 0xfc00_0000;
+/** Hash table from guest PC to the record of its block (interpreter/translate-module.ts), 16 bytes an entry. */
+export const BLOCK_INDEX = 0xfc00_0000;
+export const BLOCK_INDEX_BITS = 20;
+/** Words that TypeScript and the translator share; decode templates by their first bytes, and an index of them. */
+export const TRANSLATOR = 0xfd00_0000;
+export const TEMPLATE_INDEX = 0xfd10_0000;
+export const TEMPLATE_INDEX_BITS = 18;
+export const TEMPLATES = 0xfd20_0000;
+export const TEMPLATES_END = 0xfe00_0000;
 /** Direct-mapped cache from guest PC to record and region (CodeCache.enterLookup), 16 bytes an entry. */
 export const LOOKUP_TABLE = 0xfe00_0000;
 export const LOOKUP_BITS = 18;

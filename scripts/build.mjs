@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { lazyModules } from "./lazy-modules.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
@@ -33,6 +34,8 @@ const { metafile } = await build({
   minifySyntax: true,
   legalComments: "none",
   metafile: true,
+  plugins: [lazyModules(root)],
+  external: ["./iced_x86.cjs"],
   // iced-x86 is CommonJS and finds its WebAssembly file beside itself.
   banner: {
     js: [
@@ -47,8 +50,9 @@ const { metafile } = await build({
 });
 chmodSync("dist/goemu.js", 0o755);
 for (const name of readdirSync("dist")) {
-  if (name.endsWith(".js") && !(`dist/${name}` in metafile.outputs)) rmSync(`dist/${name}`);
+  if (/\.js$|^handlers\./.test(name) && !(`dist/${name}` in metafile.outputs)) rmSync(`dist/${name}`);
 }
+copyFileSync("node_modules/iced-x86/iced_x86.js", "dist/iced_x86.cjs");
 copyFileSync("node_modules/iced-x86/iced_x86_bg.wasm", "dist/iced_x86_bg.wasm");
 execFileSync(process.execPath, ["scripts/pack-handlers.mjs"], { stdio: "inherit" });
 const licences = [

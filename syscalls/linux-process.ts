@@ -1,7 +1,8 @@
 import { BRAND, VENDOR } from "../emu/cpu/features.ts";
 import { type CpuEnvironment, runHelper } from "../emu/cpu/helpers.ts";
 import { CpuState, REG } from "../emu/cpu/state.ts";
-import { BlockDecoder } from "../emu/decode/decoder.ts";
+import { decodeOne } from "../emu/decode/decoder.ts";
+import { plainInstruction } from "../emu/decode/plain.ts";
 import type { Interpreter, Stop } from "../emu/interpreter/interpreter.ts";
 import { MAX_THREADS } from "../emu/layout.ts";
 import { MemoryError } from "../emu/memory/address-space.ts";
@@ -296,9 +297,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   #helper(thread: LinuxThread): void {
     const { cpu } = thread;
-    const decoder = new BlockDecoder(this.memory.readBytes(cpu.rip, this.memory.accessible(cpu.rip, 15, 4)), cpu.rip);
-    const instruction = decoder.next();
-    decoder.free();
+    const bytes = this.memory.readBytes(cpu.rip, this.memory.accessible(cpu.rip, 15, 4));
+    const instruction = plainInstruction(bytes, cpu.rip) ?? decodeOne(bytes, cpu.rip);
     if (typeof instruction === "string") throw new Error(`cannot decode a helper instruction at ${cpu.rip}`);
     const fault = runHelper(cpu, this, this.memory, instruction);
     if (fault === undefined) return;

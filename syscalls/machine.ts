@@ -1,3 +1,4 @@
+import type { TranslationCache } from "../emu/cache/translation-cache.ts";
 import { DEFAULT_LEVEL, LEVELS, parseCpuModel } from "../emu/cpu/features.ts";
 import { cpuid } from "../emu/cpu/helpers.ts";
 import { instructionsWith } from "../emu/cpu/instruction-features.ts";
@@ -52,6 +53,8 @@ export interface MachineOptions {
   readonly tier?: Tier;
   /** Handlers made ahead of time, for a faster start. */
   readonly handlerPack?: HandlerPack;
+  /** What earlier runs of the same program, build and options translated. It changes how fast, never what happens. */
+  readonly cache?: TranslationCache;
   readonly tracer?: SyscallTracer;
   /** Receives a line about what goemu can't do for the guest. */
   readonly report?: (message: string) => void;
@@ -101,6 +104,7 @@ export class Machine {
   readonly symbols: SymbolTable;
   readonly features: ReadonlySet<string>;
   readonly mainThread: LinuxThread;
+  readonly #cache: TranslationCache | undefined;
   #seconds = 0;
 
   /**
@@ -108,6 +112,7 @@ export class Machine {
    * @throws LoadError if the file can't be run, CpuModelError for a bad `cpu`
    */
   constructor(options: MachineOptions) {
+    this.#cache = options.cache;
     this.features = parseCpuModel(options.cpu);
     this.executable = readExecutable(options.program, options.path);
     const layout = options.addressSpace ?? "compact";
@@ -117,9 +122,10 @@ export class Machine {
     const wasm = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
     const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, options.memoryLimit);
     this.memory = new GuestMemory(space);
-    this.interpreter = new Interpreter(this.memory);
+    this.interpreter = new Interpreter(this.memory, options.handlerPack);
     this.interpreter.code.allows = instructionsWith(this.features);
-    if (options.handlerPack !== undefined) this.interpreter.handlers.loadPack(options.handlerPack);
+    if (options.handlerPack !== undefined)
+      this.interpreter.code.loadPack(options.handlerPack, options.cpu !== undefined);
     const { host } = options;
     if (options.tier === "jit") this.#enableJit(layout, host);
     const ids = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };
@@ -144,6 +150,7 @@ export class Machine {
       stopHost: options.stopHost,
     });
     this.#mapImage(plan, this.process.exePath);
+    if (options.cache !== undefined) this.interpreter.restore(options.cache);
     this.mainThread = this.process.createThread(this.process.exePath.slice(this.process.exePath.lastIndexOf("/") + 1));
     this.#prepareStack(plan, layout, options.path, argv, envp);
     this.process.startThread(this.mainThread);
@@ -270,6 +277,11 @@ export class Machine {
     }
     if (this.process.exitStatus === undefined) throw new Error("the machine stopped before its process did");
     return this.process.exitStatus;
+  }
+
+  /** Puts what was translated into the cache that the machine was given, if that is worth keeping. */
+  saveTranslations(): void {
+    if (this.#cache !== undefined) this.interpreter.save(this.#cache);
   }
 
   /** Sends a signal to the guest from outside. */

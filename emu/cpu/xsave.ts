@@ -176,16 +176,16 @@ export function initialX87(): Uint8Array {
 }
 
 const OPERATIONS = new Map<Mnemonic, { run: (step: SaveStep) => void; wide: boolean }>();
-for (const [name, run] of [
-  ["Fxsave", fxsave],
-  ["Fxrstor", fxrstor],
-  ["Xsave", (step: SaveStep) => xsave(step, { optimized: false, compacted: false })],
-  ["Xsaveopt", (step: SaveStep) => xsave(step, { optimized: true, compacted: false })],
-  ["Xsavec", (step: SaveStep) => xsave(step, { optimized: true, compacted: true })],
-  ["Xrstor", xrstor],
+for (const [narrow, wide, run] of [
+  [Mnemonic.Fxsave, Mnemonic.Fxsave64, fxsave],
+  [Mnemonic.Fxrstor, Mnemonic.Fxrstor64, fxrstor],
+  [Mnemonic.Xsave, Mnemonic.Xsave64, (step: SaveStep) => xsave(step, { optimized: false, compacted: false })],
+  [Mnemonic.Xsaveopt, Mnemonic.Xsaveopt64, (step: SaveStep) => xsave(step, { optimized: true, compacted: false })],
+  [Mnemonic.Xsavec, Mnemonic.Xsavec64, (step: SaveStep) => xsave(step, { optimized: true, compacted: true })],
+  [Mnemonic.Xrstor, Mnemonic.Xrstor64, xrstor],
 ] as const) {
-  OPERATIONS.set(Mnemonic[name], { run, wide: false });
-  OPERATIONS.set(Mnemonic[`${name}64`], { run, wide: true });
+  OPERATIONS.set(narrow, { run, wide: false });
+  OPERATIONS.set(wide, { run, wide: true });
 }
 
 /** Names of the instructions. */

@@ -33,7 +33,7 @@ function bitsOfMemory(memorySize: number): number {
 }
 
 /** One for all: each instruction is taken over before the next is decoded. */
-const scratch = new IcedInstruction();
+let scratch: IcedInstruction;
 
 /** Decodes instructions at successive addresses from a buffer of code bytes. */
 export class BlockDecoder {
@@ -42,13 +42,15 @@ export class BlockDecoder {
   /** Address of the first byte. */
   readonly start: number;
   /** What the last step decoded, in the decoder's own terms; valid until the next step of any decoder. */
-  readonly raw: IcedInstruction = scratch;
+  readonly raw: IcedInstruction;
 
   /**
    * @param bytes code, which may end in the middle of an instruction
    * @param address linear address of the first byte
    */
   constructor(bytes: Uint8Array, address: number) {
+    scratch ??= new IcedInstruction();
+    this.raw = scratch;
     this.#decoder = new Decoder(64, bytes, DecoderOptions.None);
     this.#decoder.ip = BigInt(address);
     this.#length = bytes.length;
@@ -85,6 +87,16 @@ export class BlockDecoder {
 
   free(): void {
     this.#decoder.free();
+  }
+}
+
+/** The instruction that bytes begin with. */
+export function decodeOne(bytes: Uint8Array, address: number): Instruction | DecodeFailure {
+  const decoder = new BlockDecoder(bytes, address);
+  try {
+    return decoder.next();
+  } finally {
+    decoder.free();
   }
 }
 

@@ -1,16 +1,37 @@
 import type { Code } from "iced-x86";
 import { BlockDecoder, type DecodeFailure, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import type { Instruction } from "../decode/instruction.ts";
-import { LOOKUP_BITS, LOOKUP_TABLE, PAGE_SIZE, PROT_EXEC, RECORDS, RECORDS_END } from "../layout.ts";
+import {
+  BLOCK_INDEX,
+  BLOCK_INDEX_BITS,
+  LOOKUP_BITS,
+  LOOKUP_TABLE,
+  PAGE_SIZE,
+  PROT_EXEC,
+  RECORDS,
+  RECORDS_END,
+  WINDOW_END,
+} from "../layout.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { InstructionRow } from "../semantics/index.ts";
-import { type Handlers, STALE_HANDLER } from "./handlers.ts";
+import { type HandlerPack, type Handlers, STALE_HANDLER } from "./handlers.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import { RecordWriter } from "./record-writer.ts";
+import {
+  DECODED,
+  MAX_BLOCK,
+  MAX_INDEXED,
+  OPCODES,
+  opcodeTables,
+  PLACES,
+  registerPlaces,
+  SCRATCH_RECORD,
+  SHARED,
+} from "./template.ts";
+import { Templates } from "./templates.ts";
+import type { TranslatorExports } from "./translate-module.ts";
 import { ENTER_HANDLER } from "./translated-module.ts";
 
-/** Longest block, in instructions: bounds how far a thread overruns its time slice. */
-const MAX_BLOCK = 64;
 /** Pages whose decoder is kept: about 4 KiB each. */
 const MAX_DECODERS = 512;
 
@@ -24,32 +45,21 @@ export type TranslateFailure =
   | { kind: "invalid"; address: number }
   | { kind: "unimplemented"; instruction: Instruction };
 
-interface Block {
-  readonly record: number;
-  readonly instructions: number;
-  readonly address: number;
-}
-
 /** Translated blocks by address: records in linear memory, made the first time that an address is executed. */
 export class CodeCache {
   readonly #memory: GuestMemory;
   readonly #handlers: Handlers;
-  readonly #records = new Map<number, number>();
-  readonly #blocksOfPage = new Map<number, Block[]>();
+  readonly #wasm: TranslatorExports;
   readonly #view: DataView;
-  readonly #writer: RecordWriter;
+  #recordWriter: RecordWriter | undefined;
   readonly #decoders = new Map<number, BlockDecoder>();
   /** Places at which compiled regions can be entered: table slot and number of the entry (`install`). */
   readonly #regions = new Map<number, number>();
-  /** Handlers of records whose place those of regions took. */
-  readonly #displaced = new Map<number, number>();
   /** Told before a page's translations are dropped, and before all are. */
   onInvalidate: (page: number) => void = () => {};
   onFlush: () => void = () => {};
-  #nextRecord = FIRST_RECORD;
-  /** Blocks made, and instructions in them, since the start. */
-  blocks = 0;
-  instructions = 0;
+  /** What instructions are by their first bytes. */
+  readonly templates: Templates;
   /** Grows at each flush: records from before are gone. */
   generation = 0;
   /** May instructions with this code be used? What CPUID does not report is #UD. */
@@ -57,16 +67,50 @@ export class CodeCache {
   /** Addresses at which a block must start, so that a probe or breakpoint is seen there. */
   readonly stops = new Set<number>();
 
-  constructor(memory: GuestMemory, handlers: Handlers) {
+  constructor(memory: GuestMemory, handlers: Handlers, wasm: TranslatorExports) {
     this.#memory = memory;
     this.#handlers = handlers;
+    this.#wasm = wasm;
     this.#view = memory.view;
-    this.#writer = new RecordWriter(memory.view, handlers);
+    this.templates = new Templates(memory.view, () => this.#writer, wasm);
+    memory.u8.set(opcodeTables(), OPCODES);
+    memory.u8.set(registerPlaces(), PLACES);
+    this.#view.setUint32(SHARED.nextRecord, FIRST_RECORD, true);
+  }
+
+  /** Made when an instruction comes up that no template covers. */
+  get #writer(): RecordWriter {
+    this.#recordWriter ??= new RecordWriter(this.#view, this.#handlers);
+    return this.#recordWriter;
+  }
+
+  /** Blocks made, and instructions in them, since the start. */
+  get blocks(): number {
+    return this.#view.getUint32(SHARED.blocks, true);
+  }
+
+  get instructions(): number {
+    return this.#view.getUint32(SHARED.instructions, true);
+  }
+
+  /**
+   * May translated code find and translate its next blocks by itself? Not while there are `stops`: they are seen by
+   * `recordAt` alone.
+   */
+  set resolves(allowed: boolean) {
+    this.#view.setUint32(SHARED.resolves, allowed && this.stops.size === 0 ? 1 : 0, true);
   }
 
   /** The record at which execution from `address` starts, translating it if need be. */
   recordAt(address: number): number | TranslateFailure {
-    return this.#records.get(address) ?? this.#translate(address);
+    return this.#wasm.find(BigInt(address)) >>> 0 || this.#translate(address);
+  }
+
+  /** Takes over handlers and templates that were made ahead of time, and fit each other. */
+  loadPack(pack: HandlerPack, filtered: boolean): void {
+    if (!this.#handlers.loadPack(pack)) return;
+    this.templates.load(pack.templates, filtered ? this.allows : undefined);
+    this.templates.markPacked();
   }
 
   /** Lets indirect jumps find a record without leaving WebAssembly. */
@@ -92,9 +136,21 @@ export class CodeCache {
    */
   install(address: number, slot: number, entry: number): void {
     this.#regions.set(address, slot | (entry << 16));
-    const record = this.#records.get(address);
-    if (record !== undefined) this.#lead(address, record);
-    this.enterLookup(address, record ?? 0);
+    const record = this.#wasm.find(BigInt(address)) >>> 0 || this.#entryRecord(address);
+    if (record !== 0) this.#view.setUint32(record + RECORD.handler, ENTER_HANDLER, true);
+    this.enterLookup(address, record);
+  }
+
+  /** A record that does nothing but lead to a region; 0 if there is no room. */
+  #entryRecord(address: number): number {
+    const view = this.#view;
+    const record = view.getUint32(SHARED.nextRecord, true);
+    if (record + RECORD_SIZE > RECORDS_END || view.getUint32(SHARED.indexed, true) >= MAX_INDEXED) return 0;
+    this.#writeNext(record, address, 0);
+    view.setUint8(record + RECORD.blockRecords, 1);
+    view.setUint32(SHARED.nextRecord, record + RECORD_SIZE, true);
+    this.#wasm.insert(BigInt(address), record);
+    return record;
   }
 
   /** Marks pages that a region was made from: a write to one drops it. */
@@ -102,22 +158,14 @@ export class CodeCache {
     for (const page of pages) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, true);
   }
 
-  /** Lets a record lead to the region at its address. */
-  #lead(address: number, record: number): void {
-    const region = this.#regions.get(address);
-    if (region === undefined) return;
-    this.#displaced.set(record, this.#view.getUint32(record + RECORD.handler, true));
-    this.#view.setUint32(record + RECORD.handler, region >>> 16 === 0 ? region : ENTER_HANDLER, true);
-  }
-
-  /** Forgets a region's entry: the record that led to it is the interpreter's again. */
+  /** Forgets a region's entry, and the record that led to it. */
   uninstall(address: number): void {
     if (!this.#regions.delete(address)) return;
-    const record = this.#records.get(address);
-    const handler = record === undefined ? undefined : this.#displaced.get(record);
-    if (record !== undefined && handler !== undefined) {
-      this.#displaced.delete(record);
-      this.#view.setUint32(record + RECORD.handler, handler, true);
+    const record = this.#wasm.find(BigInt(address)) >>> 0;
+    if (record !== 0) {
+      this.#wasm.remove(BigInt(address));
+      this.#view.setUint32(record + RECORD.handler, STALE_HANDLER, true);
+      this.#view.setUint8(record + RECORD.blockRecords, 0);
     }
     const slot = LOOKUP_TABLE + (address % (1 << LOOKUP_BITS)) * 16;
     if (this.#view.getBigUint64(slot, true) === BigInt(address)) this.#view.setUint32(slot + 12, 0, true);
@@ -143,8 +191,10 @@ export class CodeCache {
   }
 
   #translate(address: number): number | TranslateFailure {
-    if (this.#nextRecord + (MAX_BLOCK + 1) * RECORD_SIZE > RECORDS_END) this.flush();
-    const first = this.#nextRecord;
+    const view = this.#view;
+    const isFull = view.getUint32(SHARED.nextRecord, true) + (MAX_BLOCK + 1) * RECORD_SIZE > RECORDS_END;
+    if (isFull || view.getUint32(SHARED.indexed, true) >= MAX_INDEXED) this.flush();
+    const first = view.getUint32(SHARED.nextRecord, true);
     const block = this.#decode(address, first);
     if ("kind" in block) return block;
     const { count, end, ends } = block;
@@ -155,12 +205,13 @@ export class CodeCache {
       records++;
     }
     this.#handlers.make();
-    this.#nextRecord += records * RECORD_SIZE;
-    this.#records.set(address, first);
-    this.#lead(address, first);
-    this.blocks++;
-    this.instructions += count;
-    this.#register({ record: first, instructions: records, address }, address, end);
+    view.setUint8(first + RECORD.blockRecords, records);
+    view.setUint32(SHARED.nextRecord, first + records * RECORD_SIZE, true);
+    view.setUint32(SHARED.blocks, this.blocks + 1, true);
+    view.setUint32(SHARED.instructions, this.instructions + count, true);
+    view.setUint32(SHARED.nextBlock, this.#handlers.nextBlock, true);
+    this.#handlers.make();
+    this.#wasm.insert(BigInt(address), first);
     return first;
   }
 
@@ -171,13 +222,19 @@ export class CodeCache {
     most = MAX_BLOCK,
   ): { count: number; end: number; ends: boolean } | TranslateFailure {
     let at = address;
-    let decoder: BlockDecoder | undefined;
     for (let count = 0; ; ) {
-      if (decoder === undefined || !decoder.has(at)) {
-        decoder = this.#decoderAt(at);
-        if (decoder === undefined) return count > 0 ? { count, end: at, ends: false } : { kind: "fault", address: at };
-        decoder.seek(at);
+      if (this.stops.size === 0) {
+        const status = this.#decodeByTemplates(at, record + count * RECORD_SIZE, count, most);
+        if (status !== undefined) {
+          count = this.#view.getUint32(SHARED.count, true);
+          at = this.#view.getUint32(SHARED.address, true);
+          if (status === DECODED.page) continue;
+          if (status !== DECODED.unknown) return { count, end: at, ends: status === DECODED.ends };
+        }
       }
+      const decoder = this.#decoderAt(at);
+      if (decoder === undefined) return count > 0 ? { count, end: at, ends: false } : { kind: "fault", address: at };
+      decoder.seek(at);
       const failure = decoder.step();
       const row = failure === undefined ? this.#writer.rowOf(decoder) : undefined;
       if (row === undefined || !this.allows(decoder.raw.code)) {
@@ -186,9 +243,51 @@ export class CodeCache {
       }
       const { length } = decoder.raw;
       this.#writer.write(record + count * RECORD_SIZE, decoder, row, at, ++count);
+      if (at + length <= WINDOW_END) this.templates.learn(this.#memory.u8.slice(at, at + length), decoder, row);
       at += length;
       if (row.ends || count === most || this.stops.has(at)) return { count, end: at, ends: row.ends };
     }
+  }
+
+  /**
+   * Learns from an instruction that is not in guest memory: its handler is made by the next `make`, its template is
+   * there at once. For packs that are made ahead of time.
+   * @param general make a template for all registers, if that can be
+   * @returns its length, and whether its last byte, an immediate, is part of the form; undefined if it is not one
+   */
+  teach(code: Uint8Array, general = false): { length: number; immediateInForm: boolean } | undefined {
+    const decoder = new BlockDecoder(code, 0);
+    try {
+      const row = decoder.step() === undefined ? this.#writer.rowOf(decoder) : undefined;
+      if (row === undefined || !this.allows(decoder.raw.code)) return undefined;
+      const { length } = decoder.raw;
+      this.#writer.write(SCRATCH_RECORD, decoder, row, 0, 1);
+      const own = code.slice(0, length);
+      const known = this.templates.knows(own) || (general && this.templates.learnShape(own, decoder, row));
+      if (!known) {
+        decoder.seek(0);
+        decoder.step();
+        this.templates.learn(own, decoder, row);
+      }
+      return { length, immediateInForm: row.immediateInForm ?? false };
+    } finally {
+      decoder.free();
+    }
+  }
+
+  /** Decodes by templates as far as they go, within a page; undefined where they can't be used at all. */
+  #decodeByTemplates(at: number, record: number, count: number, most: number): number | undefined {
+    const { pages } = this.#memory.space;
+    const page = Math.floor(at / PAGE_SIZE);
+    const pageEnd = (page + 1) * PAGE_SIZE;
+    if (pageEnd >= WINDOW_END || !(pages.window(page) & PROT_EXEC)) return undefined;
+    pages.markCodeAt(page * PAGE_SIZE, true);
+    let limit = pageEnd;
+    if (pages.window(page + 1) & PROT_EXEC) {
+      pages.markCodeAt(pageEnd, true);
+      limit += MAX_INSTRUCTION;
+    }
+    return this.#wasm.decode(at, record, count, most, limit, pageEnd);
   }
 
   #failure(
@@ -261,38 +360,14 @@ export class CodeCache {
     view.setBigUint64(record + RECORD.next, end, true);
   }
 
-  /** Remembers which pages a block was made from and guards them against writes. */
-  #register(block: Block, start: number, end: number): void {
-    const { pages } = this.#memory.space;
-    for (let page = Math.floor(start / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
-      let blocks = this.#blocksOfPage.get(page);
-      if (blocks === undefined) {
-        blocks = [];
-        this.#blocksOfPage.set(page, blocks);
-        pages.markCodeAt(page * PAGE_SIZE, true);
-      }
-      blocks.push(block);
-    }
-  }
-
   /** Drops what was translated from a page: its records leave at once when they are reached. */
   invalidate(page: number): void {
     // The decoder of the page before has copied this page's first bytes.
     this.#dropDecoder(page);
     this.#dropDecoder(page - 1);
     this.onInvalidate(page);
-    for (const block of this.#blocksOfPage.get(page) ?? []) this.#drop(block);
-    this.#blocksOfPage.delete(page);
+    this.#wasm.dropPage(BigInt(page * PAGE_SIZE));
     this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
-  }
-
-  #drop(block: Block): void {
-    if (this.#records.get(block.address) === block.record) this.#records.delete(block.address);
-    for (let i = 0; i < block.instructions; i++) {
-      this.#view.setUint32(block.record + i * RECORD_SIZE + RECORD.handler, STALE_HANDLER, true);
-    }
-    const slot = LOOKUP_TABLE + (block.address % (1 << LOOKUP_BITS)) * 16;
-    if (this.#view.getUint32(slot + 8, true) === block.record) this.#view.setBigUint64(slot + 8, 0n, true);
   }
 
   /** Drops everything: the records are full. Only between two entries into guest code. */
@@ -303,9 +378,9 @@ export class CodeCache {
     this.#dropDecoders();
     for (const page of [...this.#memory.space.pages.codePages])
       this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
-    this.#blocksOfPage.clear();
-    this.#records.clear();
-    this.#nextRecord = FIRST_RECORD;
+    u8.fill(0, BLOCK_INDEX, BLOCK_INDEX + (16 << BLOCK_INDEX_BITS));
+    this.#view.setUint32(SHARED.indexed, 0, true);
+    this.#view.setUint32(SHARED.nextRecord, FIRST_RECORD, true);
     this.generation++;
   }
 }

@@ -14,10 +14,11 @@ import {
   WINDOW_END,
 } from "../layout.ts";
 import { MIDDLE_SHIFT, TABLE_ENTRIES, TOP_SHIFT } from "../memory/pages.ts";
-import { call, callIndirect, I32, type I32Expr, I64, i32, i64 } from "../wasm/expr.ts";
+import { call, callIndirect, I32, type I32Expr, I64, i32, i64, select } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
+import { addTranslator } from "./translate-module.ts";
 import { ENTER_HANDLER, TABLE_SLOTS, translatedModule } from "./translated-module.ts";
 
 /** Nobody waits: an address at which nothing can lie. */
@@ -40,7 +41,8 @@ export function buildCoreModule(): Uint8Array {
   const module = translatedModule(true);
   const access = module.import("access", ACCESS_SIGNATURE);
   const reach = module.import("reach", ACCESS_SIGNATURE);
-  const goOn = module.add(buildGoOn(), [I32], "goOn");
+  const { resolveIndirect } = addTranslator(module);
+  const goOn = module.add(buildGoOn(resolveIndirect), [I32], "goOn");
   module.add(buildEnter(goOn), [I32], "enter");
   module.add(buildSlow(access), [I32], "slow");
   module.add(buildSlow(reach), [I32], "slowRegion");
@@ -73,7 +75,7 @@ const STACK_REACH = 0x10_0000;
  * panic), no call may be put on V8's stack any more (`left`), time is up, or nothing is translated there.
  * @returns what translated code returns
  */
-function buildGoOn(): FunctionBuilder {
+function buildGoOn(resolveIndirect: number): FunctionBuilder {
   const f = new FunctionBuilder(GO_ON_SIGNATURE.params);
   const cpu = f.param(0, I32);
   const back = f.param(2, I32);
@@ -92,15 +94,17 @@ function buildGoOn(): FunctionBuilder {
       const below = i64.sub(rsp, i64.load(cpu, STATE.gpr + REG.RSP * 8));
       giveUp(i32.and(i32.ne(back, i32.const(NOBODY)), i64.geU(below, i64.const(STACK_REACH))));
       const slot = f.let(i32.shl(i32.and(at, i32.const((1 << LOOKUP_BITS) - 1)), i32.const(4)));
-      giveUp(i64.ne(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(at)));
+      const isKnown = f.let(i64.eq(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(at)));
       const region = f.let(i32.load(slot, LOOKUP_TABLE + 12));
-      f.if(region, () => {
+      f.if(i32.and(isKnown, i32.ne(region, i32.const(0))), () => {
         f.storeI32(cpu, i32.shrU(region, i32.const(16)), STATE.entry);
         const place = i32.and(region, i32.const(TABLE_SLOTS - 1));
         f.set(at, callIndirect(I32, HANDLER_TYPE, [cpu, i32.sub(left, i32.const(1))], place));
         f.branch(again);
       });
-      const record = f.let(i32.load(slot, LOOKUP_TABLE + 8));
+      const record = f.local(I32);
+      f.set(record, select(isKnown, i32.load(slot, LOOKUP_TABLE + 8), i32.const(0)));
+      f.if(i32.eqz(record), () => f.set(record, call(I32, resolveIndirect, [i64.extendI32U(at)])));
       giveUp(i32.eqz(record));
       f.storeI32(cpu, back, STATE.expected);
       f.storeI32(cpu, i32.sub(left, i32.const(1)), STATE.depth);

@@ -1,11 +1,7 @@
 import type { Instruction } from "../decode/instruction.ts";
 import type { InstructionRow } from "../semantics/index.ts";
-import { I32 } from "../wasm/expr.ts";
-import type { ModuleBuilder } from "../wasm/module.ts";
-import { COMMIT_SIGNATURE, SLOW_SIGNATURE } from "./core-module.ts";
-import type { HelperLibrary } from "./helper-library.ts";
-import { RecordTranslator } from "./record-translator.ts";
-import { translatedModule } from "./translated-module.ts";
+import { buildFormModule } from "./form-module.ts";
+import { HelperLibrary } from "./helper-library.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
 export const STALE_HANDLER = 0;
@@ -21,8 +17,22 @@ export interface Form {
   readonly row: InstructionRow | undefined;
 }
 
-/** Handlers made when goemu was built (scripts/pack-handlers.mjs). */
+/** What was made when goemu was built (scripts/pack-handlers.mjs): it fits the code that made it, and no other. */
 export interface HandlerPack {
+  /** The functions that handlers share (core-module.ts), and the constant tables from HELPER_TABLES on. */
+  readonly core: Uint8Array;
+  readonly tables: Uint8Array;
+  /** The handlers of some forms, the helpers that they call, and a module of these helpers. */
+  readonly keys: readonly number[];
+  readonly module: Uint8Array;
+  readonly helpers: readonly string[];
+  readonly helperModule: Uint8Array;
+  /** Decode templates of these forms (templates.ts). */
+  readonly templates: Uint8Array;
+}
+
+/** A module of handlers in consecutive slots: what they are for, and which helpers they call. */
+interface MadeModule {
   readonly keys: readonly number[];
   readonly helpers: readonly string[];
   readonly module: Uint8Array;
@@ -39,7 +49,13 @@ export class Handlers {
   readonly #indices = new Map<number, number>();
   #wanted: (Form & { index: number })[] = [];
   readonly #forms = new Map<number, Form>();
+  /** Modules made in this run or taken over from an earlier one, in the order of their slots. */
+  readonly #modules: MadeModule[] = [];
   #next = FIRST_FORM;
+  /** First slot behind the pack. */
+  #packed = FIRST_FORM;
+  /** Were handlers made since the start? */
+  changed = false;
 
   /** @param imports memory, table, slow and commit, for the modules' env; helpers come to it */
   constructor(imports: WebAssembly.ModuleImports, helpers: HelperLibrary) {
@@ -47,13 +63,18 @@ export class Handlers {
     this.#helpers = helpers;
   }
 
-  /** Forms made ahead of time, in one module: most of what programs start with. */
-  loadPack(pack: HandlerPack): void {
+  /**
+   * Forms made ahead of time, in one module: most of what programs start with.
+   * @returns whether they could be used
+   */
+  loadPack(pack: HandlerPack): boolean {
     const usable = this.#next === FIRST_FORM && pack.keys.length > 0;
-    if (!usable) return;
+    if (!usable) return false;
     for (const key of pack.keys) this.#indices.set(key, this.#next++);
-    for (const name of pack.helpers) this.#helpers.require(name);
-    new WebAssembly.Instance(new WebAssembly.Module(pack.module as Uint8Array<ArrayBuffer>), { env: this.#imports });
+    this.#helpers.load(pack.helpers, pack.helperModule);
+    this.#instantiate(pack.module);
+    this.#packed = this.#next;
+    return true;
   }
 
   /** The forms that came up so far, to be made ahead of time. */
@@ -61,14 +82,18 @@ export class Handlers {
     return [...this.#forms.values()];
   }
 
-  /** Makes a pack of forms; it fits the semantics that made it, and no others. */
-  static makePack(forms: readonly Form[], helpers: HelperLibrary): HandlerPack {
+  /** A module of forms for a pack, with the helpers that they need. */
+  static makePack(
+    forms: readonly Form[],
+    helpers: HelperLibrary,
+  ): Pick<HandlerPack, "keys" | "module" | "helpers" | "helperModule"> {
     const used = new Set<string>();
-    const module = buildModule(forms, FIRST_FORM, (target, name) => {
+    const module = buildFormModule(forms, FIRST_FORM, (target, name) => {
       used.add(name);
       return helpers.importInto(target, name);
     });
-    return { keys: forms.map(({ key }) => key), helpers: [...used], module };
+    const made = HelperLibrary.build([...used], new Set());
+    return { keys: forms.map(({ key }) => key), module, helpers: made.names, helperModule: made.module };
   }
 
   /** Number of forms so far. */
@@ -101,65 +126,57 @@ export class Handlers {
   /** Makes the handlers that were asked for since the last time. */
   make(): void {
     if (this.#wanted.length === 0) return;
-    const importHelper = (module: ModuleBuilder, name: string): number => this.#helpers.importInto(module, name);
-    const bytes = buildModule(this.#wanted, this.#wanted[0].index, importHelper);
+    const used = new Set<string>();
+    const module = buildFormModule(this.#wanted, this.#wanted[0].index, (target, name) => {
+      used.add(name);
+      return this.#helpers.importInto(target, name);
+    });
+    this.#modules.push({ keys: this.#wanted.map(({ key }) => key), helpers: [...used], module });
     this.#wanted = [];
-    new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
+    this.changed = true;
+    this.#instantiate(module);
+  }
+
+  #instantiate(module: Uint8Array): void {
+    new WebAssembly.Instance(new WebAssembly.Module(module as Uint8Array<ArrayBuffer>), { env: this.#imports });
+  }
+
+  /** The handlers beyond the pack, for `restore` in a later run with the same pack. */
+  save(): Uint8Array {
+    const index = this.#modules.map(({ keys, helpers, module }) => ({ keys, helpers, bytes: module.length }));
+    const text = new TextEncoder().encode(JSON.stringify({ first: this.#packed, modules: index }));
+    const out = new Uint8Array(4 + text.length + this.#modules.reduce((sum, { module }) => sum + module.length, 0));
+    new DataView(out.buffer).setUint32(0, text.length, true);
+    out.set(text, 4);
+    let at = 4 + text.length;
+    for (const { module } of this.#modules) {
+      out.set(module, at);
+      at += module.length;
+    }
+    return out;
+  }
+
+  /** Makes the handlers that an earlier run made, in the same slots; returns false if that cannot be. */
+  restore(saved: Uint8Array): boolean {
+    const length = new DataView(saved.buffer, saved.byteOffset).getUint32(0, true);
+    const text = new TextDecoder().decode(saved.subarray(4, 4 + length));
+    const { first, modules } = JSON.parse(text) as {
+      first: number;
+      modules: { keys: number[]; helpers: string[]; bytes: number }[];
+    };
+    if (this.#next !== first) return false;
+    let at = 4 + length;
+    for (const { keys, helpers, bytes } of modules) {
+      for (const key of keys) this.#indices.set(key, this.#next++);
+      for (const name of helpers) this.#helpers.require(name);
+      const module = saved.subarray(at, at + bytes);
+      at += bytes;
+      this.#instantiate(module);
+      this.#modules.push({ keys, helpers, module });
+    }
+    return true;
   }
 }
-
-/** One module with the handlers of forms, in consecutive table slots. */
-function buildModule(
-  forms: readonly Form[],
-  firstSlot: number,
-  importHelper: (module: ModuleBuilder, name: string) => number,
-): Uint8Array {
-  const module = translatedModule();
-  const slow = module.import("slow", SLOW_SIGNATURE);
-  const commit = module.import("commit", COMMIT_SIGNATURE);
-  const helpers = new Map<string, number>();
-  const helper = (name: string): number => {
-    const index = helpers.get(name) ?? importHelper(module, name);
-    helpers.set(name, index);
-    return index;
-  };
-  const translators = forms.map(({ instruction, row }) => {
-    const translator = new RecordTranslator(
-      instruction ?? NO_INSTRUCTION,
-      { slow, commit, helper },
-      row?.returns ?? false,
-    );
-    if (row === undefined) translator.jumpNext();
-    else row.emit(translator);
-    translator.end();
-    return translator;
-  });
-  module.place(
-    firstSlot,
-    translators.map((translator) => module.add(translator, [I32])),
-  );
-  return module.finish();
-}
-
-const NO_INSTRUCTION: Instruction = {
-  address: 0,
-  length: 0,
-  code: 0,
-  mnemonic: 0,
-  operands: [],
-  memory: undefined,
-  prefixes: 0,
-  vex: false,
-  opmask: 0,
-  zeroing: false,
-  broadcast: false,
-  rounding: 0,
-  suppressExceptions: false,
-  flagsRead: 0,
-  flagsWritten: 0,
-  stringAddress: 0,
-  segment: 0,
-};
 
 /** One number for everything that tells two handlers apart. */
 function keyOf(instruction: Instruction, row: InstructionRow): number {

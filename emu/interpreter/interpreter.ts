@@ -1,17 +1,19 @@
 import { Mnemonic } from "iced-x86";
+import type { TranslationCache } from "../cache/translation-cache.ts";
 import { EXIT, FIRST_ADDRESS, VECTOR } from "../cpu/exits.ts";
 import { type CpuState, REG, STATE } from "../cpu/state.ts";
 import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { Jit } from "../jit/tier.ts";
-import { BOUNCE, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
+import { BOUNCE, HELPER_TABLES, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
-import { TABLES } from "../semantics/helpers/index.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
 import { type Form, type HandlerPack, Handlers } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
+import { helperTables } from "./helper-module.ts";
 import { RECORD } from "./record.ts";
+import type { TranslatorExports } from "./translate-module.ts";
 
 /** Why `run` returned. RIP is at the instruction concerned, or at the next for `syscall` and `yield`. */
 export type Stop =
@@ -40,7 +42,7 @@ export type Watch = (address: number, bytes: number, access: number) => boolean;
 /** Beside the access in STATE.exitDetail: it failed because of `watch`. */
 const WATCHED = 0x100;
 
-interface CoreExports {
+interface CoreExports extends TranslatorExports {
   enter(cpu: number, record: number): number;
   slow: WebAssembly.ExportValue;
   table: WebAssembly.Table;
@@ -72,6 +74,9 @@ function stopOfFailure(failure: TranslateFailure): Stop {
   return { kind: "undefined", instruction: failure.kind === "unimplemented" ? failure.instruction : undefined };
 }
 
+/** Section of the translation cache with the handlers that were made beyond the pack. */
+const HANDLERS_SECTION = "handlers";
+
 /** Instructions that the interpreter runs between two looks at which code is hot. */
 const HEAT = 10_000;
 /** More than a thread runs at a time. */
@@ -98,10 +103,11 @@ export class Interpreter {
   /** A write to pages that are not neighbours in wasm memory, waiting in the bounce buffer. */
   #pending: { address: number; length: number } | undefined;
 
-  constructor(memory: GuestMemory) {
+  /** @param pack what was made ahead of time, for a faster start; nothing else depends on it */
+  constructor(memory: GuestMemory, pack?: HandlerPack) {
     this.memory = memory;
     this.#view = memory.view;
-    for (const { address, bytes } of TABLES) memory.u8.set(bytes, address);
+    memory.u8.set(pack?.tables ?? helperTables(), HELPER_TABLES);
     const env: WebAssembly.ModuleImports = {
       memory: memory.space.memory,
       access: (cpu: number, low: number, high: number, bytes: number, need: number) =>
@@ -109,7 +115,7 @@ export class Interpreter {
       reach: (_cpu: number, low: number, high: number, bytes: number, need: number) =>
         this.#reach((high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
     };
-    const core = new WebAssembly.Module(buildCoreModule() as Uint8Array<ArrayBuffer>);
+    const core = new WebAssembly.Module((pack?.core ?? buildCoreModule()) as Uint8Array<ArrayBuffer>);
     const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
     this.#enter = exports.enter;
     this.#table = exports.table;
@@ -117,19 +123,31 @@ export class Interpreter {
     this.#imports = imports;
     this.#helpers = new HelperLibrary(imports);
     this.handlers = new Handlers(imports, this.#helpers);
-    this.code = new CodeCache(memory, this.handlers);
+    this.code = new CodeCache(memory, this.handlers, exports);
     memory.space.onCodeChange = (page) => this.code.invalidate(page);
   }
 
-  /** A pack of forms for later runs. */
+  /** A pack of forms for later runs, as yet without templates. */
   packForms(forms: readonly Form[]): HandlerPack {
-    return Handlers.makePack(forms, this.#helpers);
+    const made = Handlers.makePack(forms, this.#helpers);
+    return { ...made, core: buildCoreModule(), tables: helperTables(), templates: new Uint8Array(0) };
   }
 
   /** Adds the second tier. */
   enableJit(): Jit {
     this.jit = new Jit(this.code, this.#view, this.#table, this.#imports, this.#helpers);
     return this.jit;
+  }
+
+  /** Takes over what an earlier run left; the program is mapped, nothing has run. */
+  restore(cache: TranslationCache): void {
+    const handlers = cache.section(HANDLERS_SECTION);
+    if (handlers !== undefined) this.handlers.restore(handlers);
+  }
+
+  /** Leaves what this run translated to the next. */
+  save(cache: TranslationCache): void {
+    if (this.handlers.changed) cache.put(HANDLERS_SECTION, this.handlers.save());
   }
 
   /** Last resort of an access: pages to bring in, code to drop, pages to join; or a fault. */
@@ -209,6 +227,7 @@ export class Interpreter {
     let staleRecord = 0;
     let resume = false;
     let generation = code.generation;
+    code.resolves = !jit?.eager;
     for (let first = true; ; first = false) {
       const rip = cpu.rip;
       if (!first && stops?.has(rip)) return STOP;

@@ -37,6 +37,9 @@ import { RECORD, RECORD_SIZE } from "./record.ts";
 export interface HandlerImports {
   readonly slow: number;
   readonly commit: number;
+  /** What finds the next block where no link does (translate-module.ts). */
+  readonly resolve: number;
+  readonly resolveIndirect: number;
   readonly helper: (name: string) => number;
 }
 
@@ -281,11 +284,17 @@ export class RecordTranslator extends FlagTranslator {
 
   #follow(link: I32Expr, target: () => I64Expr, linkField: I32Expr): void {
     const noFuel = this.#payBlock();
-    const record = this.let(link);
+    const record = this.local(I32);
+    this.set(record, link);
     this.if(i32.or(noFuel, i32.eqz(record)), () => {
-      this.#setRip(target());
-      this.storeI32(this.#cpu, linkField, STATE.exitDetail);
-      this.#exit(EXIT.branch);
+      const address = this.let(target());
+      const place = i32.add(this.#record, linkField);
+      this.if(i32.eqz(noFuel), () => this.set(record, call(I32, this.#imports.resolve, [address, place])));
+      this.if(i32.or(noFuel, i32.eqz(record)), () => {
+        this.#setRip(address);
+        this.storeI32(this.#cpu, linkField, STATE.exitDetail);
+        this.#exit(EXIT.branch);
+      });
     });
     this.#goTo(record);
     this.#ended = true;
@@ -299,12 +308,17 @@ export class RecordTranslator extends FlagTranslator {
       this.if(i64.eq(address, expected), () => this.return(i32.wrap(address)));
     }
     const slot = this.let(i32.shl(i32.and(i32.wrap(address), i32.const((1 << LOOKUP_BITS) - 1)), i32.const(4)));
-    const record = this.let(i32.load(slot, LOOKUP_TABLE + 8));
+    const record = this.local(I32);
+    this.set(record, i32.load(slot, LOOKUP_TABLE + 8));
     const miss = i32.or(i64.ne(i64.load(slot, LOOKUP_TABLE), address), i32.eqz(record));
     this.if(i32.or(noFuel, miss), () => {
-      this.#setRip(address);
-      this.storeI32(this.#cpu, i32.const(0), STATE.exitDetail);
-      this.#exit(EXIT.branch);
+      this.set(record, i32.const(0));
+      this.if(i32.eqz(noFuel), () => this.set(record, call(I32, this.#imports.resolveIndirect, [address])));
+      this.if(i32.eqz(record), () => {
+        this.#setRip(address);
+        this.storeI32(this.#cpu, i32.const(0), STATE.exitDetail);
+        this.#exit(EXIT.branch);
+      });
     });
     this.#goTo(record);
     this.#ended = true;

@@ -14,6 +14,8 @@ export const RECORD = {
   index: 14,
   /** Scale of the index as a shift; u8. */
   shift: 16,
+  /** In the first record of a block: how many the block has. 0 in all others; u8. */
+  blockRecords: 17,
   /** Instructions of the block up to and with this one; u16. */
   count: 18,
   /** Records to go to: at the branch target, and at the next instruction; 0 while not known. i32 each. */

@@ -1,0 +1,26 @@
+import process from "node:process";
+import { parseCpuModel } from "../emu/cpu/features.ts";
+import { contentHash, defaultCacheDirectory, NodeTranslationCache } from "../syscalls/host/node-translation-cache.ts";
+import type { GuestOptions } from "./guest.ts";
+import type { ProgramFile } from "./program-file.ts";
+import { VERSION } from "./version.ts";
+
+/**
+ * The translations that earlier runs of a program left on disk; undefined where there is no place for any.
+ * @param build what tells this build of goemu from others
+ * @throws CpuModelError
+ */
+export function openTranslationCache(
+  program: ProgramFile,
+  build: string,
+  options: GuestOptions,
+): NodeTranslationCache | undefined {
+  const directory = defaultCacheDirectory(process.env);
+  if (directory === undefined) return undefined;
+  const identity = {
+    content: contentHash(directory, program.bytes, program.stat),
+    build: `${VERSION} ${build}`,
+    options: [...parseCpuModel(options.cpu)].sort().concat(options.addressSpace),
+  };
+  return new NodeTranslationCache(identity, { directory });
+}

@@ -1,0 +1,60 @@
+import type { Instruction } from "../decode/instruction.ts";
+import { I32 } from "../wasm/expr.ts";
+import type { ModuleBuilder } from "../wasm/module.ts";
+import { COMMIT_SIGNATURE, SLOW_SIGNATURE } from "./core-module.ts";
+import type { Form } from "./handlers.ts";
+import { RecordTranslator } from "./record-translator.ts";
+import { RESOLVE_INDIRECT_SIGNATURE, RESOLVE_SIGNATURE } from "./translate-module.ts";
+import { translatedModule } from "./translated-module.ts";
+
+/** One module with the handlers of forms, in consecutive table slots. */
+export function buildFormModule(
+  forms: readonly Form[],
+  firstSlot: number,
+  importHelper: (module: ModuleBuilder, name: string) => number,
+): Uint8Array {
+  const module = translatedModule();
+  const slow = module.import("slow", SLOW_SIGNATURE);
+  const commit = module.import("commit", COMMIT_SIGNATURE);
+  const resolve = module.import("resolve", RESOLVE_SIGNATURE);
+  const resolveIndirect = module.import("resolveIndirect", RESOLVE_INDIRECT_SIGNATURE);
+  const helpers = new Map<string, number>();
+  const helper = (name: string): number => {
+    const index = helpers.get(name) ?? importHelper(module, name);
+    helpers.set(name, index);
+    return index;
+  };
+  const translators = forms.map(({ instruction, row }) => {
+    const imports = { slow, commit, resolve, resolveIndirect, helper };
+    const translator = new RecordTranslator(instruction ?? NO_INSTRUCTION, imports, row?.returns ?? false);
+    if (row === undefined) translator.jumpNext();
+    else row.emit(translator);
+    translator.end();
+    return translator;
+  });
+  module.place(
+    firstSlot,
+    translators.map((translator) => module.add(translator, [I32])),
+  );
+  return module.finish();
+}
+
+const NO_INSTRUCTION: Instruction = {
+  address: 0,
+  length: 0,
+  code: 0,
+  mnemonic: 0,
+  operands: [],
+  memory: undefined,
+  prefixes: 0,
+  vex: false,
+  opmask: 0,
+  zeroing: false,
+  broadcast: false,
+  rounding: 0,
+  suppressExceptions: false,
+  flagsRead: 0,
+  flagsWritten: 0,
+  stringAddress: 0,
+  segment: 0,
+};

@@ -1,0 +1,66 @@
+// A plugin for esbuild: modules that most runs of a program do not need are evaluated when something of theirs is first
+// used. Importers see stand-ins that load the module as soon as they are called, constructed, or asked for a property;
+// so these modules export functions and classes (and, iced-x86, enumerations) only. Members of iced-x86's enumerations
+// become numbers.
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { relative, resolve } from "node:path";
+
+/** Modules by path: what others use of them, and which of these others get the stand-ins. */
+const LAZY = {
+  "emu/cpu/x87/execute.ts": { names: ["runX87"], from: ["emu/cpu/helpers.ts"] },
+  "emu/interpreter/core-module.ts": { names: ["buildCoreModule"], from: ["emu/interpreter/interpreter.ts"] },
+  "emu/interpreter/form-module.ts": { names: ["buildFormModule"], from: ["emu/interpreter/handlers.ts"] },
+  "emu/interpreter/helper-module.ts": {
+    names: ["buildHelpers", "helperSignature", "helperTables"],
+    from: ["emu/interpreter/helper-library.ts", "emu/interpreter/interpreter.ts"],
+  },
+  "emu/interpreter/record-writer.ts": { names: ["RecordWriter"], from: ["emu/interpreter/code-cache.ts"] },
+  "emu/jit/tier.ts": { names: ["Jit"], from: ["emu/interpreter/interpreter.ts"] },
+};
+const ICED = "iced-x86";
+
+const standIn = `
+const standIn = (load, name) => new Proxy(function () {}, {
+  apply: (_, self, args) => load()[name](...args),
+  construct: (_, args) => Reflect.construct(load()[name], args),
+  get: (_, key) => load()[name][key],
+  has: (_, key) => key in load()[name],
+});`;
+
+export function lazyModules(root) {
+  const iced = createRequire(import.meta.url)(ICED);
+  const enumerations = Object.keys(iced).filter((name) => typeof iced[name] === "object" && /^[A-Z]/.test(name));
+  const member = new RegExp(`\\b(${enumerations.join("|")})\\.([A-Z]\\w*)\\b`, "g");
+  return {
+    name: "lazy-modules",
+    setup(build) {
+      build.onResolve({ filter: /^iced-x86$/ }, () => ({ path: ICED, namespace: "lazy", sideEffects: false }));
+      build.onResolve({ filter: /^\.\.?\// }, ({ path, resolveDir, importer, namespace, kind }) => {
+        if (namespace !== "file" || kind !== "import-statement") return undefined;
+        const target = relative(root, resolve(resolveDir, path));
+        if (!LAZY[target]?.from.includes(relative(root, importer))) return undefined;
+        return { path: target, namespace: "lazy", sideEffects: false };
+      });
+      build.onLoad({ filter: /.*/, namespace: "lazy" }, ({ path }) => {
+        const isIced = path === ICED;
+        const names = isIced ? Object.keys(iced).filter((name) => /^[A-Za-z]/.test(name)) : LAZY[path].names;
+        const source = isIced ? "./iced_x86.cjs" : resolve(root, path);
+        const lines = names.map(
+          (name) => `export const ${name} = /* @__PURE__ */ standIn(load, ${JSON.stringify(name)});`,
+        );
+        const contents = `let loaded;\nconst load = () => (loaded ??= require(${JSON.stringify(source)}));${standIn}\n${lines.join("\n")}`;
+        return { contents, loader: "js", resolveDir: root };
+      });
+      build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+        const source = await readFile(path, "utf8");
+        if (!source.includes(`from "${ICED}"`)) return undefined;
+        const contents = source.replaceAll(member, (text, name, key) => {
+          const value = iced[name][key];
+          return typeof value === "number" ? `/* ${key} */ ${value}` : text;
+        });
+        return { contents, loader: "ts" };
+      });
+    },
+  };
+}

@@ -1,0 +1,146 @@
+import { createHash, randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { decodeSections, encodeSections } from "../../emu/cache/container.ts";
+import { identityOf, MemoryTranslationCache, type TranslationIdentity } from "../../emu/cache/translation-cache.ts";
+
+/** Most bytes of all files together, and of one; what was used longest ago goes first. */
+const DIRECTORY_LIMIT = 256 * 2 ** 20;
+const FILE_LIMIT = 64 * 2 ** 20;
+/** A file's time of use is kept this exact: writing it at each start would cost more than it tells. */
+const USE_RESOLUTION_MS = 3_600_000;
+/** What another process began to write this long ago will never be finished. */
+const ABANDONED_MS = 3_600_000;
+/** A file that changed just now may change again without another time stamp showing it (as git's "racy" entries). */
+const RACY_NS = 2_000_000_000n;
+
+const TRANSLATIONS = ".translations";
+const HASH = ".hash";
+const TEMPORARY = ".tmp";
+
+/** Where the cache is by the XDG Base Directory Specification; undefined where the user has no place for it. */
+export function defaultCacheDirectory(env: NodeJS.ProcessEnv): string | undefined {
+  const { XDG_CACHE_HOME: xdg, HOME: home } = env;
+  // "All paths set in these environment variables must be absolute", others are to be ignored.
+  if (xdg !== undefined && isAbsolute(xdg)) return join(xdg, "goemu");
+  const base = home ?? homedir();
+  return isAbsolute(base) ? join(base, ".cache", "goemu") : undefined;
+}
+
+export interface NodeTranslationCacheOptions {
+  readonly directory: string;
+  /** Most bytes in the directory. */
+  readonly limit?: number;
+}
+
+/**
+ * Translations on disk: one file for each executable, build and set of options. Files appear whole, by rename, and
+ * carry a checksum, so that any number of processes may use one directory; whatever is wrong with a file or with the
+ * directory, the program runs as if there were none.
+ */
+export class NodeTranslationCache extends MemoryTranslationCache {
+  readonly #path: string;
+  readonly #directory: string;
+  readonly #identity: string;
+  readonly #limit: number;
+
+  constructor(identity: TranslationIdentity, { directory, limit = DIRECTORY_LIMIT }: NodeTranslationCacheOptions) {
+    const line = identityOf(identity);
+    const path = join(directory, createHash("sha256").update(line).digest("hex") + TRANSLATIONS);
+    super(isOurs(directory) ? readSections(path, line) : []);
+    this.#path = path;
+    this.#directory = directory;
+    this.#identity = line;
+    this.#limit = limit;
+  }
+
+  /** Writes what was put, if anything was; returns whether it is on disk now. */
+  commit(): boolean {
+    if (!this.changed) return false;
+    this.changed = false;
+    const file = encodeSections(this.#identity, this.sections);
+    if (file.length > Math.min(FILE_LIMIT, this.#limit)) return false;
+    if (!writeWhole(this.#directory, this.#path, file)) return false;
+    evict(this.#directory, this.#limit);
+    return true;
+  }
+}
+
+function readSections(path: string, identity: string): Iterable<readonly [string, Uint8Array]> {
+  const file = quietly(() => {
+    const stat = fs.statSync(path);
+    if (stat.size > FILE_LIMIT) return undefined;
+    const bytes = fs.readFileSync(path);
+    const now = Date.now();
+    if (now - stat.mtimeMs > USE_RESOLUTION_MS) quietly(() => fs.utimesSync(path, now / 1000, now / 1000));
+    return bytes;
+  });
+  return (file && decodeSections(file, identity)) ?? [];
+}
+
+/**
+ * Hash of an executable's content. It is remembered for the file's identity and times, so that a large file is not
+ * hashed each time it starts.
+ * @param bytes the file's bytes
+ * @param stat the file's, by fstat(2), before its bytes were read
+ */
+export function contentHash(directory: string, bytes: Uint8Array, stat: fs.BigIntStats): string {
+  const { dev, ino, size, mtimeNs, ctimeNs } = stat;
+  const path = join(directory, [dev, ino, size, mtimeNs, ctimeNs].map((part) => part.toString(36)).join("-") + HASH);
+  const known = quietly(() => fs.readFileSync(path, "latin1"));
+  if (known !== undefined && /^[0-9a-f]{64}\n$/.test(known)) return known.slice(0, 64);
+  const hash = createHash("sha256").update(bytes).digest("hex");
+  const isSettled = BigInt(Date.now()) * 1_000_000n - ctimeNs > RACY_NS;
+  if (isSettled) writeWhole(directory, path, new TextEncoder().encode(`${hash}\n`));
+  return hash;
+}
+
+/** Writes a file under another name and renames it, so that nobody ever sees a part of it. */
+function writeWhole(directory: string, path: string, bytes: Uint8Array): boolean {
+  const temporary = `${path}.${process.pid}-${randomBytes(6).toString("hex")}${TEMPORARY}`;
+  const done = quietly(() => {
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    if (!isOurs(directory)) return false;
+    fs.writeFileSync(temporary, bytes, { mode: 0o600, flag: "wx" });
+    fs.renameSync(temporary, path);
+    return true;
+  });
+  if (done === undefined) quietly(() => fs.unlinkSync(temporary));
+  return done ?? false;
+}
+
+/** Does the directory belong to the user alone? What others can write there is not to be run. */
+export function isOurs(directory: string): boolean {
+  const stat = quietly(() => fs.statSync(directory));
+  if (stat === undefined) return false;
+  const uid = process.geteuid?.();
+  return stat.isDirectory() && (uid === undefined || (stat.uid === uid && (stat.mode & 0o022) === 0));
+}
+
+/** Removes what was used longest ago until the rest fits, and what was never finished. */
+function evict(directory: string, limit: number): void {
+  const now = Date.now();
+  const files = (quietly(() => fs.readdirSync(directory)) ?? []).flatMap((name) => {
+    const isOf = [TRANSLATIONS, HASH, TEMPORARY].some((ending) => name.endsWith(ending));
+    const path = join(directory, name);
+    const stat = isOf ? quietly(() => fs.statSync(path)) : undefined;
+    return stat === undefined ? [] : [{ path, size: Math.max(stat.size, 512), used: stat.mtimeMs }];
+  });
+  let total = files.reduce((sum, { size }) => sum + size, 0);
+  for (const { path, size, used } of files.sort((a, b) => a.used - b.used)) {
+    const abandoned = path.endsWith(TEMPORARY) && now - used > ABANDONED_MS;
+    if (total <= limit && !abandoned) continue;
+    if (quietly(() => fs.unlinkSync(path) ?? true)) total -= size;
+  }
+}
+
+/** What `work` returns; undefined where the file system does not let it. Any other error is one of ours. */
+function quietly<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (typeof (error as NodeJS.ErrnoException).code === "string") return undefined;
+    throw error;
+  }
+}
