@@ -153,6 +153,13 @@ export class CodeCache {
     return record;
   }
 
+  /** A page of code; undefined if it can't be executed, or lies outside the window. */
+  pageBytes(page: number): Uint8Array | undefined {
+    const start = page * PAGE_SIZE;
+    if (start >= WINDOW_END || !(this.#memory.space.pages.window(page) & PROT_EXEC)) return undefined;
+    return this.#memory.u8.subarray(start, start + PAGE_SIZE);
+  }
+
   /** Marks pages that a region was made from: a write to one drops it. */
   guard(pages: readonly number[]): void {
     for (const page of pages) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, true);

@@ -143,11 +143,13 @@ export class Interpreter {
   restore(cache: TranslationCache): void {
     const handlers = cache.section(HANDLERS_SECTION);
     if (handlers !== undefined) this.handlers.restore(handlers);
+    this.jit?.restore(cache);
   }
 
   /** Leaves what this run translated to the next. */
   save(cache: TranslationCache): void {
     if (this.handlers.changed) cache.put(HANDLERS_SECTION, this.handlers.save());
+    this.jit?.save(cache);
   }
 
   /** Last resort of an access: pages to bring in, code to drop, pages to join; or a fault. */

@@ -1,10 +1,12 @@
 import { STATE } from "../cpu/state.ts";
 import { GO_ON_SIGNATURE, SLOW_SIGNATURE } from "../interpreter/core-module.ts";
-import type { HelperLibrary } from "../interpreter/helper-library.ts";
+import { helperSignature } from "../interpreter/helper-module.ts";
+import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { TABLE_SLOTS, translatedModule } from "../interpreter/translated-module.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE } from "../layout.ts";
 import { call, callIndirect, I32, type I32Expr, type I64Expr, i32, i64, type LocalRef, select } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
+import type { FunctionBody } from "../wasm/module.ts";
 import { checkable, copyOf, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
 import { loopOf } from "./loops.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
@@ -18,50 +20,52 @@ const SLOT_MASK = (1 << LOOKUP_BITS) - 1;
 export interface CompileOptions {
   /** Accesses that the fast check refuses go through the shared slow path instead of leaving the region. */
   readonly patient: boolean;
-  /** What profilers of the host are to call it. */
-  readonly name: string;
-  readonly helpers: HelperLibrary;
+  /** Index of a helper among the imports that are helpers; it is given one if need be. */
+  readonly helper: (name: string) => number;
   /** Address of the word that holds the table slot of the region at a guest address, or 0. */
   readonly callCell: (address: number) => number;
 }
 
-interface Imports {
-  readonly slow: number;
-  readonly goOn: number;
-  readonly helper: (name: string) => number;
+/** A region's function, and where it goes in the table. */
+export interface RegionFunction {
+  readonly slot: number;
+  /** What profilers of the host are to call it. */
+  readonly name: string;
+  readonly body: FunctionBody;
+}
+
+/** Imports of every module of regions: these, then the helpers in the order in which they came up. */
+const SLOW = 0;
+const GO_ON = 1;
+const FIRST_HELPER = 2;
+
+/** A module that puts regions' functions into the table. */
+export function regionModule(functions: readonly RegionFunction[], helpers: readonly string[]): Uint8Array {
+  const module = translatedModule();
+  module.import("slowRegion", SLOW_SIGNATURE);
+  module.import("goOn", GO_ON_SIGNATURE);
+  for (const name of helpers) module.import(name, helperSignature(name));
+  for (const { slot, name, body } of functions)
+    module.place(slot, [module.addBody(body, { params: HANDLER_PARAMS, results: [I32] }, undefined, name)]);
+  return module.finish();
 }
 
 /**
- * The module with a region's function, which goes to table slot `slot`. The function's second parameter is how many
- * guest calls may still be put on V8's stack, if a caller waits for it; of whoever enters through a record, the record.
+ * A region's function. Its second parameter is how many guest calls may still be put on V8's stack, if a caller waits
+ * for it; of whoever enters through a record, the record.
  * @param id what the function stores as the exit's record, to tell who left
  */
-export function compileRegion(region: Region, slot: number, id: number, options: CompileOptions): Uint8Array {
+export function compileRegion(region: Region, id: number, options: CompileOptions): FunctionBody {
   // The first pass finds out what the blocks do to registers, the second makes the code.
   const uses = new Map<RegionBlock, BlockUse>();
-  const nowhere: Imports = { slow: 0, goOn: 0, helper: () => 0 };
   const whole = Array.from({ length: 16 }, (): VectorKind => "whole");
-  const first = new RegionEmitter(region, options, nowhere, NOTHING_KNOWN, ALL_REGISTERS, whole, undefined);
+  const first = new RegionEmitter(region, options, NOTHING_KNOWN, ALL_REGISTERS, whole, undefined);
   first.emit(id, uses);
   const flow = registerFlow(region, uses);
-  const module = translatedModule();
-  const slow = module.import("slowRegion", SLOW_SIGNATURE);
-  const goOn = module.import("goOn", GO_ON_SIGNATURE);
-  const helpers = new Map<string, number>();
-  const helper = (name: string): number => {
-    let index = helpers.get(name);
-    if (index === undefined) {
-      index = options.helpers.importInto(module, name);
-      helpers.set(name, index);
-    }
-    return index;
-  };
   const kinds = first.translator.vectorUse.map(kindOf);
-  const imports = { slow, goOn, helper };
-  const emitter = new RegionEmitter(region, options, imports, flow, flow.used, kinds, uses);
+  const emitter = new RegionEmitter(region, options, flow, flow.used, kinds, uses);
   emitter.emit(id, new Map());
-  module.place(slot, [module.add(emitter.translator, [I32], undefined, options.name)]);
-  return module.finish();
+  return emitter.translator.body();
 }
 
 interface Scope {
@@ -80,7 +84,6 @@ interface Incoming {
 class RegionEmitter {
   readonly translator: RegionTranslator;
   readonly #region: Region;
-  readonly #imports: Imports;
   readonly #flow: RegisterFlow;
   #uses = new Map<RegionBlock, BlockUse>();
   readonly #firstUses: ReadonlyMap<RegionBlock, BlockUse> | undefined;
@@ -96,19 +99,17 @@ class RegionEmitter {
   constructor(
     region: Region,
     options: CompileOptions,
-    imports: Imports,
     flow: RegisterFlow,
     known: number,
     kinds: readonly VectorKind[],
     firstUses: ReadonlyMap<RegionBlock, BlockUse> | undefined,
   ) {
     this.#region = region;
-    this.#imports = imports;
     this.#flow = flow;
     this.#firstUses = firstUses;
     this.#callCell = options.callCell;
     this.translator = new RegionTranslator(
-      { ...imports, patient: options.patient },
+      { slow: SLOW, helper: (name) => FIRST_HELPER + options.helper(name), patient: options.patient },
       known,
       kinds,
       firstUses === undefined,
@@ -403,7 +404,7 @@ class RegionEmitter {
     t.plainIf(
       i32.ne(at, back),
       () => {
-        t.set(at, call(I32, this.#imports.goOn, [cpu, at, back, this.#left, rsp]));
+        t.set(at, call(I32, GO_ON, [cpu, at, back, this.#left, rsp]));
         // The state is in memory already.
         t.plainIf(i32.ne(at, back), () => t.return(at), undefined, false);
       },

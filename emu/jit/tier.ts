@@ -1,9 +1,12 @@
+import { Checksum } from "../cache/checksum.ts";
+import type { TranslationCache } from "../cache/translation-cache.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { ENTER_HANDLER } from "../interpreter/translated-module.ts";
 import { CALL_CELLS, CALL_CELLS_END, WINDOW_END } from "../layout.ts";
-import { compileRegion } from "./compile.ts";
+import { compileRegion, regionModule } from "./compile.ts";
 import { discoverRegion, type Region } from "./region.ts";
+import { packRegions, type StoredRegion, unpackRegions } from "./region-store.ts";
 
 /** First table slot of regions; below are the interpreter's handlers. */
 const FIRST_SLOT = 16384;
@@ -16,6 +19,11 @@ const MAX_BYTES = 4096;
 const NO_CELL = CALL_CELLS;
 /** Exits for the interpreter's help after which a region is compiled anew to take the slow path itself. */
 const IMPATIENT_EXITS = 300;
+/** Sections of the translation cache: what the regions are, and their functions. */
+const TABLES_SECTION = "region tables";
+const MODULE_SECTION = "region code";
+/** Regions are saved again if new ones make up more than one part in so many. */
+const WORTH_SAVING = 20;
 /** Most regions at a time; then all are dropped and the hot ones come back. */
 const MAX_REGIONS = 20_000;
 
@@ -24,13 +32,7 @@ export type FunctionRange = (
   address: number,
 ) => { start: number; end: number; name: string; goAbi: boolean } | undefined;
 
-interface CompiledRegion {
-  readonly start: number;
-  /** Addresses at which it may be entered, the start first. */
-  readonly entries: readonly number[];
-  readonly slot: number;
-  readonly pages: readonly number[];
-  readonly patient: boolean;
+interface CompiledRegion extends StoredRegion {
   helpExits: number;
 }
 
@@ -59,6 +61,11 @@ export class Jit {
   readonly #refused = new Set<number>();
   readonly #cells = new Map<number, number>();
   readonly #view: DataView;
+  readonly #helperNames: string[] = [];
+  /** Pages whose code has changed at some time. */
+  readonly #written = new Set<number>();
+  /** Instructions in regions of an earlier run. */
+  #restored = 0;
   #nextSlot = FIRST_SLOT;
   #compiled = 0;
   #instructions = 0;
@@ -154,37 +161,99 @@ export class Jit {
     }
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
     if (slot >= ENTER_HANDLER) throw new Error("no table slot for a region");
-    const bytes = compileRegion(region, slot, slot, {
+    const body = compileRegion(region, slot, {
       patient,
-      name: `${range?.name ?? "region"}@${start.toString(16)}`,
-      helpers: this.#helpers,
+      helper: (name) => this.#helper(name),
       callCell: (address) => this.#callCell(address),
     });
-    (globalThis as any).DUMP?.(start, bytes);
-    new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), { env: this.#imports });
+    const code = { slot, name: `${range?.name ?? "region"}@${start.toString(16)}`, body };
+    this.#instantiate(regionModule([code], this.#helperNames));
     // Another region may have an entry there already.
     const inner = region.entries.map(({ address }) => address);
-    const compiled: CompiledRegion = {
+    this.#add({
       start,
       entries: [start, ...inner],
       slot,
       pages: pagesOf(region),
       patient,
+      instructions: region.instructionCount,
+      code,
       helpExits: 0,
-    };
-    this.#starts.set(start, compiled);
-    this.#bySlot.set(slot, compiled);
-    for (const page of compiled.pages) {
-      const set = this.#byPage.get(page);
-      if (set === undefined) this.#byPage.set(page, new Set([compiled]));
-      else set.add(compiled);
-    }
-    this.#code.guard(compiled.pages);
-    for (const [i, address] of compiled.entries.entries()) this.#install(compiled, address, i);
+    });
     this.#compiled++;
     this.#instructions += region.instructionCount;
-    this.#bytes += bytes.length;
+    this.#bytes += body.code.length;
     this.#milliseconds += this.now() - before;
+  }
+
+  #instantiate(module: Uint8Array): void {
+    new WebAssembly.Instance(new WebAssembly.Module(module as Uint8Array<ArrayBuffer>), { env: this.#imports });
+  }
+
+  /** Index of a helper among those that regions call. */
+  #helper(name: string): number {
+    const known = this.#helperNames.indexOf(name);
+    if (known >= 0) return known;
+    this.#helpers.require(name);
+    return this.#helperNames.push(name) - 1;
+  }
+
+  /** Takes a region into use whose function is in the table. */
+  #add(region: CompiledRegion): void {
+    this.#starts.set(region.start, region);
+    this.#bySlot.set(region.slot, region);
+    for (const page of region.pages) {
+      const set = this.#byPage.get(page);
+      if (set === undefined) this.#byPage.set(page, new Set([region]));
+      else set.add(region);
+    }
+    this.#code.guard(region.pages);
+    for (const [i, address] of region.entries.entries()) this.#install(region, address, i);
+  }
+
+  /** Leaves the regions to the next run of the program, if there are new ones enough. */
+  save(cache: TranslationCache): void {
+    if (this.#instructions * WORTH_SAVING <= this.#restored) return;
+    const regions = [...this.#starts.values()].filter(({ pages }) => pages.every((page) => !this.#written.has(page)));
+    const pages = new Set(regions.flatMap((region) => region.pages));
+    const saved = {
+      regions,
+      cells: [...this.#cells.keys()],
+      helpers: this.#helperNames,
+      pages: this.#checksums(pages),
+    };
+    const { tables, module } = packRegions(saved);
+    cache.put(TABLES_SECTION, tables);
+    cache.put(MODULE_SECTION, module);
+  }
+
+  /** Takes over the regions of an earlier run, where the code that they were made from is the same. */
+  restore(cache: TranslationCache): void {
+    const tables = cache.section(TABLES_SECTION);
+    const module = cache.section(MODULE_SECTION);
+    if (tables === undefined || module === undefined) return;
+    const { regions, cells, helpers, pages } = unpackRegions(tables, module);
+    for (const name of helpers) this.#helper(name);
+    for (const address of cells) this.#callCell(address);
+    this.#instantiate(module);
+    const now = this.#checksums(pages.keys());
+    for (const region of regions) {
+      this.#nextSlot = Math.max(this.#nextSlot, region.slot + 1);
+      if (!region.pages.every((page) => now.get(page) !== undefined && now.get(page) === pages.get(page))) continue;
+      this.#restored += region.instructions;
+      this.#add({ ...region, helpExits: 0 });
+    }
+  }
+
+  /** Checksums of pages of code that can be executed. */
+  #checksums(pages: Iterable<number>): Map<number, bigint> {
+    const sums = new Map<number, bigint>();
+    const checksum = new Checksum();
+    for (const page of pages) {
+      const bytes = this.#code.pageBytes(page);
+      if (bytes !== undefined) sums.set(page, checksum.of(bytes));
+    }
+    return sums;
   }
 
   /** @param entry number of the entry, 0 for the start, which comes before another region's middle */
@@ -215,6 +284,7 @@ export class Jit {
   }
 
   #invalidate(page: number): void {
+    this.#written.add(page);
     this.#refused.clear();
     for (const region of [...(this.#byPage.get(page) ?? [])]) this.#remove(region);
   }

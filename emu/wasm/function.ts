@@ -1,5 +1,6 @@
 import { Bytes } from "./bytes.ts";
 import { type Expr, type I32Expr, type I64Expr, LocalRef, splitPlace, type V128Expr, type ValType } from "./expr.ts";
+import type { FunctionBody } from "./module.ts";
 
 const BLOCK_VOID = 0x40;
 
@@ -192,18 +193,17 @@ export class FunctionBuilder {
   /** Code that runs before everything else, written once the rest is known. */
   readonly prologue = new Bytes();
 
-  /** The hints as the branch hinting proposal has them: offsets from the start of the body. False without any. */
-  writeHints(out: Bytes, index: number): boolean {
-    if (this.#hints.length === 0) return false;
-    const start = this.#head().length + this.prologue.length;
-    out.u32(index);
+  /** The hints as the branch hinting proposal has them: offsets from the start of the body. */
+  #hintList(start: number): Uint8Array {
+    const out = new Bytes();
+    if (this.#hints.length === 0) return out.view();
     out.u32(this.#hints.length);
     for (const { at, likely } of this.#hints) {
       out.u32(start + at);
       out.byte(1);
       out.byte(likely ? 1 : 0);
     }
-    return true;
+    return out.view();
   }
 
   /** The declaration of the locals. */
@@ -223,14 +223,14 @@ export class FunctionBuilder {
     return head;
   }
 
-  /** The body in binary form: locals, code, end. */
-  finish(out: Bytes): void {
-    const head = this.#head();
-    out.u32(head.length + this.prologue.length + this.code.length + 1);
-    out.bytes(head.view());
+  /** The function in binary form. */
+  body(): FunctionBody {
+    const out = this.#head();
+    const start = out.length + this.prologue.length;
     out.bytes(this.prologue.view());
     out.bytes(this.code.view());
     out.byte(0x0b);
+    return { code: out.view(), hints: this.#hintList(start) };
   }
 }
 

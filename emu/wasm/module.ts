@@ -7,13 +7,21 @@ export interface Signature {
   readonly results: readonly ValType[];
 }
 
+/** A function in binary form. */
+export interface FunctionBody {
+  /** Locals, code and end, without the size in front (core spec, 5.5.13). */
+  readonly code: Uint8Array;
+  /** Branch hints as FunctionBuilder.hints has them, or empty. */
+  readonly hints: Uint8Array;
+}
+
 interface FunctionImport {
   readonly name: string;
   readonly signature: Signature;
 }
 
 /** Binary section ids (core spec, 5.5.2). */
-const SECTION = { type: 1, import: 2, function: 3, table: 4, export: 7, element: 9, code: 10 } as const;
+const SECTION = { custom: 0, type: 1, import: 2, function: 3, table: 4, export: 7, element: 9, code: 10 } as const;
 /** Prefix of a reference type that may be null (function references proposal, "Binary Format"). */
 const REF_NULL = 0x63;
 
@@ -27,7 +35,7 @@ const REF_NULL = 0x63;
 export class ModuleBuilder {
   readonly #types: Signature[] = [];
   readonly #imports: FunctionImport[] = [];
-  readonly #functions: { builder: FunctionBuilder; type: number; exportAs?: string; name?: string }[] = [];
+  readonly #functions: { body: FunctionBody; type: number; exportAs?: string; name?: string }[] = [];
   readonly #elements: { at: number; functions: number[] }[] = [];
   readonly #memoryPages: number;
   readonly #tableSlots: number;
@@ -66,8 +74,12 @@ export class ModuleBuilder {
    * @param name what profilers of the host are to show
    */
   add(builder: FunctionBuilder, results: readonly ValType[], exportAs?: string, name?: string): number {
-    const type = this.type({ params: builder.params, results });
-    this.#functions.push({ builder, type, exportAs, name });
+    return this.addBody(builder.body(), { params: builder.params, results }, exportAs, name);
+  }
+
+  /** Adds a function that is in binary form already, for a module with the same imports; returns its index. */
+  addBody(body: FunctionBody, signature: Signature, exportAs?: string, name?: string): number {
+    this.#functions.push({ body, type: this.type(signature), exportAs, name });
     return this.#imports.length + this.#functions.length - 1;
   }
 
@@ -107,7 +119,10 @@ export class ModuleBuilder {
     this.#hintSection(out);
     const code = new Bytes();
     code.u32(this.#functions.length);
-    for (const { builder } of this.#functions) builder.finish(code);
+    for (const { body } of this.#functions) {
+      code.u32(body.code.length);
+      code.bytes(body.code);
+    }
     section(SECTION.code, code);
     this.#nameSection(out);
     return out.view().slice();
@@ -117,8 +132,12 @@ export class ModuleBuilder {
   #hintSection(out: Bytes): void {
     const hints = new Bytes();
     let count = 0;
-    for (const [i, { builder }] of this.#functions.entries())
-      if (builder.writeHints(hints, this.#imports.length + i)) count++;
+    for (const [i, { body }] of this.#functions.entries()) {
+      if (body.hints.length === 0) continue;
+      hints.u32(this.#imports.length + i);
+      hints.bytes(body.hints);
+      count++;
+    }
     if (count === 0) return;
     const body = new Bytes();
     body.name("metadata.code.branch_hint");
@@ -229,4 +248,47 @@ export class ModuleBuilder {
     }
     return body;
   }
+}
+
+/** The functions of a module that ModuleBuilder made, with an imported table, in order. */
+export function readBodies(module: Uint8Array): FunctionBody[] {
+  let at = 8;
+  const u32 = (): number => {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = module[at++];
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return value >>> 0;
+    }
+  };
+  const hints = new Map<number, Uint8Array>();
+  let firstFunction = 0;
+  while (at < module.length) {
+    const id = module[at++];
+    const end = u32() + at;
+    if (id === SECTION.code) {
+      return Array.from({ length: u32() }, (_, i) => {
+        const length = u32();
+        at += length;
+        return { code: module.subarray(at - length, at), hints: hints.get(firstFunction + i) ?? new Uint8Array(0) };
+      });
+    }
+    // Of custom sections only the hints come before the code.
+    if (id === SECTION.custom) {
+      at += u32();
+      for (let left = u32(); left > 0; left--) {
+        const index = u32();
+        const start = at;
+        for (let count = u32(); count > 0; count--) {
+          u32();
+          at += 2;
+        }
+        hints.set(index, module.subarray(start, at));
+      }
+    }
+    // Memory and table come first; the rest are functions.
+    if (id === SECTION.import) firstFunction = u32() - 2;
+    at = end;
+  }
+  return [];
 }

@@ -1,0 +1,68 @@
+import { type FunctionBody, readBodies } from "../wasm/module.ts";
+import { type RegionFunction, regionModule } from "./compile.ts";
+
+/** A compiled region, as far as it can outlive the run. */
+export interface StoredRegion {
+  readonly start: number;
+  /** Addresses at which it may be entered, the start first. */
+  readonly entries: readonly number[];
+  readonly slot: number;
+  readonly pages: readonly number[];
+  readonly patient: boolean;
+  readonly instructions: number;
+  readonly code: RegionFunction;
+}
+
+/** All that regions depend on beside the code that they were made from. */
+export interface StoredRegions {
+  readonly regions: readonly StoredRegion[];
+  /** Targets of direct calls, in the order of their cells. */
+  readonly cells: readonly number[];
+  /** Helpers, in the order in which modules of regions import them. */
+  readonly helpers: readonly string[];
+  /** Checksums of the pages of code. */
+  readonly pages: ReadonlyMap<number, bigint>;
+}
+
+/** As JSON: the tables are small beside the code. The functions are in the module, in the same order. */
+interface Tables {
+  readonly regions: readonly (Omit<StoredRegion, "code"> & { readonly name: string })[];
+  readonly cells: readonly number[];
+  readonly helpers: readonly string[];
+  readonly pages: readonly (readonly [page: number, checksum: string])[];
+}
+
+/** Two sections for the translation cache: tables, and a module with all regions' functions. */
+export function packRegions(stored: StoredRegions): { tables: Uint8Array; module: Uint8Array } {
+  const { cells, helpers, pages } = stored;
+  const code = stored.regions.map((region) => region.code);
+  const regions = stored.regions.map(({ start, entries, slot, pages: own, patient, instructions }, i) => {
+    return { start, entries, slot, pages: own, patient, instructions, name: code[i].name };
+  });
+  const sums = [...pages].map(([page, checksum]) => [page, checksum.toString(16)] as const);
+  const tables: Tables = { regions, cells, helpers, pages: sums };
+  return { tables: new TextEncoder().encode(JSON.stringify(tables)), module: regionModule(code, helpers) };
+}
+
+/** What `packRegions` was given. */
+export function unpackRegions(section: Uint8Array, module: Uint8Array): StoredRegions {
+  const tables = JSON.parse(new TextDecoder().decode(section)) as Tables;
+  // Looked for when somebody wants to save the functions again.
+  let bodies: FunctionBody[] | undefined;
+  return {
+    regions: tables.regions.map(({ name, ...region }, i) => ({
+      ...region,
+      code: {
+        slot: region.slot,
+        name,
+        get body(): FunctionBody {
+          bodies ??= readBodies(module);
+          return bodies[i];
+        },
+      },
+    })),
+    cells: tables.cells,
+    helpers: tables.helpers,
+    pages: new Map(tables.pages.map(([page, checksum]) => [page, BigInt(`0x${checksum}`)])),
+  };
+}
