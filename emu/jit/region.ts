@@ -2,6 +2,7 @@ import { Mnemonic } from "iced-x86";
 import { ALL_FLAGS, type Instruction } from "../decode/instruction.ts";
 import { type InstructionRow, rowOf } from "../semantics/index.ts";
 import { addEntries } from "./entries.ts";
+import { loopsOf } from "./loops.ts";
 
 /** Bounds on a region: V8 optimizes very large functions poorly, and a compilation must not stall the guest. */
 const MAX_BLOCKS = 160;
@@ -105,8 +106,7 @@ export function discoverRegion(entry: number, source: CodeSource): Region | unde
   for (const address of leaders)
     if (instructions.has(address)) blocks.set(address, makeBlock(address, instructions, leaders));
   const start = blocks.get(entry) as RegionBlock;
-  connect(start, blocks);
-  const first = order(start);
+  const first = connect(start, blocks);
   for (const block of first) block.checksFuel = block.isLoopHeader || block === start;
   const { root, entries } = addEntries(start, first);
   const ordered = root === start ? first : order(root);
@@ -175,12 +175,14 @@ export function emptyBlock(address: number): RegionBlock {
   };
 }
 
-/** Finds what follows what. */
-function connect(start: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>): void {
+/** Finds what follows what; the blocks in reverse postorder. */
+function connect(start: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>): RegionBlock[] {
+  const reached = new Map<RegionBlock, number>();
   for (const block of blocks.values()) {
     const to = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];
     const found = to.flatMap((address) => (address === undefined ? [] : (blocks.get(address) ?? [])));
     block.successors = [...new Set(found)];
+    for (const successor of block.successors) reached.set(successor, (reached.get(successor) ?? 0) + 1);
   }
   // Go's functions go back to their start when the stack has grown: as a loop that would be a burden on all the rest.
   for (const block of blocks.values()) {
@@ -189,6 +191,23 @@ function connect(start: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>): 
     if (after !== undefined && after.end === "jump")
       after.successors = after.successors.filter((successor) => successor !== start);
   }
+  // Many calls do not return (panics), and what stands behind them is code of its own, often inside a loop: a way into
+  // that loop that is none. So where there is another way to it, the call's counts only if it comes from inside too.
+  const doubtful = [...blocks.values()].flatMap((block) => {
+    const [after] = block.successors;
+    if (block.end !== "call" || after === undefined || reached.get(after) === 1) return [];
+    block.successors = [];
+    return [{ block, after }];
+  });
+  const ordered = order(start);
+  const loops = loopsOf(ordered);
+  let changed = false;
+  for (const { block, after } of doubtful) {
+    if (loops.some(({ header, body }) => after !== header && body.has(after) && !body.has(block))) continue;
+    block.successors = [after];
+    changed = true;
+  }
+  return changed ? order(start) : ordered;
 }
 
 /** Numbers the blocks, finds dominators, loops and merges; edges that no structured code can have are cut. */
