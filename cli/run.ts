@@ -54,12 +54,6 @@ export async function run(
     await ended?.(status);
     machine.saveTranslations();
     cache?.commit();
-    if (statistics !== undefined)
-      console.error(
-        process.threadCpuUsage(),
-        machine.interpreter.interpreted,
-        [...machine.interpreter.counts].sort((a, b) => b[1] - a[1]).slice(0, 24),
-      );
     if (statistics !== undefined) writeAll(2, formatStatistics(machine.statistics(), statistics));
     return shellStatus(file, status);
   } finally {

@@ -92,7 +92,6 @@ export class Interpreter {
   /** Instructions that tier 0 has run beside tier 1. */
   interpreted = 0;
   #heat = 0;
-  readonly counts = new Map<string, number>();
   /** Tier 1, if there is to be one. */
   jit: Jit | undefined;
   readonly #table: WebAssembly.Table;
@@ -248,23 +247,6 @@ export class Interpreter {
       generation = code.generation;
       const exit = this.#enter(cpu.address, record) >>> 0;
       const at = view.getUint32(STATE.exitRecord, true);
-      const kk =
-        exit >= FIRST_ADDRESS
-          ? cpu.fuel < 0
-            ? "fuel"
-            : "miss " + code.stops.size
-          : exit === 0
-            ? "link"
-            : "exit" + exit;
-      this.counts.set(kk, (this.counts.get(kk) ?? 0) + 1);
-      if (exit === 7) {
-        const k2 = "at " + cpu.rip.toString(16);
-        this.counts.set(k2, (this.counts.get(k2) ?? 0) + 1);
-      }
-      if (exit >= FIRST_ADDRESS && cpu.fuel >= 0) {
-        const k2 = "to " + exit.toString(16);
-        this.counts.set(k2, (this.counts.get(k2) ?? 0) + 1);
-      }
       if (exit >= FIRST_ADDRESS || exit === EXIT.branch) {
         if (exit === EXIT.branch) linkField = view.getUint32(STATE.exitDetail, true);
         else {
@@ -279,16 +261,6 @@ export class Interpreter {
           this.#heat = HEAT;
           view.setInt32(STATE.heat, HEAT, true);
           if (cpu.rip < TASK_SIZE) jit.sampled(cpu.rip);
-          {
-            const k2 =
-              "heat " +
-              cpu.rip.toString(16) +
-              " " +
-              jit.functionRange(cpu.rip)?.start.toString(16) +
-              " " +
-              jit.isEntry(cpu.rip);
-            this.counts.set(k2, (this.counts.get(k2) ?? 0) + 1);
-          }
         }
         continue;
       }
