@@ -24,6 +24,7 @@ import { Signals } from "./signals/state.ts";
 import { SYSCALLS } from "./syscalls.ts";
 import { FutexTable } from "./threads/futex.ts";
 import { IntervalTimers } from "./time/interval-timers.ts";
+import { Timekeeping } from "./time/timekeeping.ts";
 import type { ProcessObserver, Supervisor, SyscallTracer } from "./tracer.ts";
 import { Waits } from "./waits.ts";
 
@@ -84,6 +85,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly waits = new Waits(this);
   readonly futexes = new FutexTable();
   readonly timers: IntervalTimers;
+  readonly timekeeping: Timekeeping;
   readonly limits = new Limits();
   readonly heap: { readonly start: number; end: number };
   /** Files behind mappings, to be let go at the end. */
@@ -121,6 +123,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.argv = options.argv;
     this.envp = options.envp;
     this.strace = options.strace;
+    this.timekeeping = new Timekeeping(options.host, options.memory);
+    options.interpreter.tsc = () => this.timekeeping.tsc();
     this.heap = { start: options.brk, end: options.brk };
     this.#nextTid = options.pid;
     this.files = new FileState(options.host, Number(this.limits.get(7).soft));
@@ -139,8 +143,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     return this.#threads.values();
   }
 
-  get clock(): Host {
-    return this.host;
+  get clock(): Timekeeping {
+    return this.timekeeping;
   }
 
   get cpuDescription(): { vendor: string; brand: string; flags: readonly string[] } {
@@ -174,10 +178,6 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** The host's clock has something to say: let the machine's loop run. */
   wakeUp(): void {
     this.#options.loop.wake();
-  }
-
-  tsc(): bigint {
-    return BigInt(Math.floor(this.host.monotonicNs()));
   }
 
   randomBytes(bytes: Uint8Array): void {
@@ -272,6 +272,10 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   onSwitch: ((thread: LinuxThread | undefined) => void) | undefined;
   /** Set by a debugger that steps threads (Kernel.execute). */
   execute: ((thread: LinuxThread) => Stop | undefined) | undefined;
+
+  beginSlice(): void {
+    this.timekeeping.refresh();
+  }
 
   prepare(thread: LinuxThread): void {
     if (this.#turnStart === 0) this.#turnStart = this.host.monotonicNs();

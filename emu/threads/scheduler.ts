@@ -18,6 +18,8 @@ export interface GuestThread {
 
 /** The kernel personality: what happens when guest code stops. */
 export interface Kernel<T extends GuestThread> {
+  /** Threads are about to run after a while in which the host could do something else. */
+  beginSlice(): void;
   /** Before a thread runs: deliver what is pending. The thread may be no longer runnable afterwards. */
   prepare(thread: T): void;
   /** Guest code stopped for anything but the end of its time slice. */
@@ -152,7 +154,8 @@ export class Scheduler<T extends GuestThread> {
         continue;
       }
       const end = this.#loop.now() + SLICE_NS;
-      let now = this.#loop.now();
+      let now = end - SLICE_NS;
+      this.#kernel.beginSlice();
       while (now < end && !this.#kernel.finished && !this.#paused) {
         this.timers.expire(now);
         const thread = this.#dequeue();
