@@ -111,7 +111,12 @@ class RegionEmitter {
     this.#firstUses = firstUses;
     this.#callCell = options.callCell;
     this.translator = new RegionTranslator(
-      { slow: SLOW, timestamp: TIMESTAMP, helper: (name) => FIRST_HELPER + options.helper(name), patient: options.patient },
+      {
+        slow: SLOW,
+        timestamp: TIMESTAMP,
+        helper: (name) => FIRST_HELPER + options.helper(name),
+        patient: options.patient,
+      },
       known,
       kinds,
       firstUses === undefined,

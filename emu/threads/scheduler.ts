@@ -65,6 +65,8 @@ export class Scheduler<T extends GuestThread> {
   readonly #kernel: Kernel<T>;
   /** The thread whose code or system call runs now. */
   current: T | undefined;
+  /** When its turn began, on the event loop's clock. */
+  turnStart = 0;
   /** The current thread goes to the end of the queue after its system call. */
   #yielded = false;
   /** Switches from one thread to another. */
@@ -185,6 +187,7 @@ export class Scheduler<T extends GuestThread> {
       this.#last = thread;
     }
     this.current = thread;
+    this.turnStart = start;
     this.#yielded = false;
     this.#kernel.onSwitch?.(thread);
     const { cpu } = thread;
