@@ -1,3 +1,4 @@
+import { Decoder, DecoderOptions, Formatter, FormatterSyntax, Mnemonic } from "iced-x86";
 import { describe, expect, it } from "vitest";
 import { ByteReader } from "./bytes.ts";
 import { buildVdso, elfHash } from "./vdso.ts";
@@ -57,24 +58,48 @@ describe("buildVdso", () => {
   const { bytes, functions } = buildVdso();
 
   it.each([
-    ["__vdso_clock_gettime", 228],
-    ["__vdso_gettimeofday", 96],
-    ["__vdso_time", 201],
-    ["__vdso_getcpu", 309],
-    ["__vdso_clock_getres", 229],
-  ])("has %s, which is system call %i", (name, systemCall) => {
+    "__vdso_clock_gettime",
+    "__vdso_gettimeofday",
+    "__vdso_time",
+    "__vdso_getcpu",
+    "__vdso_clock_getres",
+  ])("has %s, at a multiple of 16", (name) => {
     const offset = goLookup(bytes, name, "LINUX_2.6")!;
     expect(offset).toBe(functions.get(name));
-    expect([...bytes.subarray(offset, offset + 8)]).toEqual([
-      0xb8,
-      systemCall & 0xff,
-      systemCall >> 8,
-      0,
-      0,
-      0x0f,
-      0x05,
-      0xc3,
+    expect(offset % 16).toBe(0);
+  });
+
+  it("has code that a disassembler reads as it was meant, with the data page right before the image", () => {
+    const listing = (name: string): string[] => {
+      const start = functions.get(name)!;
+      const decoder = new Decoder(64, bytes.subarray(start), DecoderOptions.None);
+      decoder.ip = BigInt(start);
+      const formatter = new Formatter(FormatterSyntax.Nasm);
+      const lines: string[] = [];
+      // Each function ends with the return behind its system call.
+      for (let wasSyscall = false; ; ) {
+        const instruction = decoder.decode();
+        lines.push(
+          instruction.isIpRelMemoryOperand
+            ? `${Mnemonic[instruction.mnemonic].toLowerCase()} vvar+${instruction.ipRelMemoryAddress + 4096n - 2n ** 64n}`
+            : formatter.format(instruction),
+        );
+        if (wasSyscall) return lines;
+        wasSyscall = instruction.mnemonic === Mnemonic.Syscall;
+      }
+    };
+    expect(listing("__vdso_time").slice(0, 5)).toEqual([
+      "test vvar+0",
+      expect.stringMatching(/^je short/),
+      "rdtsc",
+      "add vvar+16",
+      "adc vvar+20",
     ]);
+    expect(listing("__vdso_gettimeofday").at(-3)).toBe("mov eax,60h");
+    expect(listing("__vdso_clock_gettime")).toContain("lea vvar+16");
+    expect(listing("__vdso_clock_gettime").at(-3)).toBe("mov eax,0E4h");
+    expect(listing("__vdso_getcpu")).toEqual(["mov eax,135h", "syscall", "ret"]);
+    expect(listing("__vdso_clock_getres")).toEqual(["mov eax,0E5h", "syscall", "ret"]);
   });
 
   it("has no other version and no other function", () => {

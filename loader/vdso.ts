@@ -1,14 +1,7 @@
 import { PAGE_SIZE, pageCeil } from "./bytes.ts";
 import * as elf from "./elf-constants.ts";
+import { VDSO_FUNCTIONS } from "./vdso-code.ts";
 
-/** The functions of the vDSO and the system call that each stands for (Linux arch/x86/entry/syscalls/syscall_64.tbl). */
-const FUNCTIONS: readonly (readonly [name: string, systemCall: number])[] = [
-  ["__vdso_clock_gettime", 228],
-  ["__vdso_gettimeofday", 96],
-  ["__vdso_time", 201],
-  ["__vdso_getcpu", 309],
-  ["__vdso_clock_getres", 229],
-];
 const SONAME = "linux-vdso.so.1";
 /** Linux arch/x86/entry/vdso/vdso.lds.S: all functions have this version. */
 const VERSION = "LINUX_2.6";
@@ -20,7 +13,7 @@ const GLOBAL_FUNCTION = (1 << 4) | elf.STT_FUNC;
 const VER_FLG_BASE = 1;
 
 export interface Vdso {
-  /** The image: whole pages, to be mapped readable and executable at any page; linked at address 0. */
+  /** The image: whole pages, to be mapped readable and executable right behind its data page (VVAR); linked at 0. */
   readonly bytes: Uint8Array;
   /** Offset of each function in the image. */
   readonly functions: ReadonlyMap<string, number>;
@@ -28,8 +21,7 @@ export interface Vdso {
 
 /**
  * Builds a vDSO: a shared object with the time functions of vdso(7), as Go's runtime/vdso_linux.go looks them up by
- * PT_LOAD, PT_DYNAMIC, DT_HASH and version LINUX_2.6. Each function is `mov eax, number; syscall; ret`, which keeps
- * the System V calling convention: arguments are where the system call takes them, rcx and r11 may be changed.
+ * PT_LOAD, PT_DYNAMIC, DT_HASH and version LINUX_2.6.
  */
 export function buildVdso(): Vdso {
   const layout = new Layout();
@@ -37,16 +29,21 @@ export function buildVdso(): Vdso {
   const strings = new StringTable();
   const versionName = strings.add(VERSION);
   const soname = strings.add(SONAME);
-  const names = FUNCTIONS.map(([name]) => strings.add(name));
+  const names = VDSO_FUNCTIONS.map(({ name }) => strings.add(name));
 
-  const symbolCount = FUNCTIONS.length + 1;
+  const symbolCount = VDSO_FUNCTIONS.length + 1;
   const hash = layout.add(".hash", 4 * (2 + 1 + symbolCount), 8);
   const dynsym = layout.add(".dynsym", elf.SYMBOL_SIZE * symbolCount, 8);
   const dynstr = layout.add(".dynstr", strings.length, 1);
   const versym = layout.add(".gnu.version", 2 * symbolCount, 2);
   const verdef = layout.add(".gnu.version_d", 2 * (20 + 8), 8);
   const dynamic = layout.add(".dynamic", 16 * 10, 8);
-  const text = layout.add(".text", FUNCTIONS.length * FUNCTION_ALIGNMENT, FUNCTION_ALIGNMENT);
+  const text = layout.add(".text", 0, FUNCTION_ALIGNMENT);
+  const functions = VDSO_FUNCTIONS.map((definition) => {
+    const { offset, size } = layout.add("", definition.code(0).length, FUNCTION_ALIGNMENT);
+    return { name: definition.name, offset, bytes: definition.code(offset), size };
+  });
+  text.size = layout.end - text.offset;
   const sectionNames = new StringTable();
   const sections = [hash, dynsym, dynstr, versym, verdef, dynamic, text];
   const sectionNameOffsets = sections.map(({ name }) => sectionNames.add(name));
@@ -57,14 +54,11 @@ export function buildVdso(): Vdso {
   const image = new ImageWriter(pageCeil(layout.end));
   image.at(dynstr.offset).raw(strings.bytes());
   image.at(shstrtab.offset).raw(sectionNames.bytes());
-  const functions = new Map<string, number>();
-  FUNCTIONS.forEach(([name, systemCall], index) => {
-    const offset = text.offset + index * FUNCTION_ALIGNMENT;
-    functions.set(name, offset);
-    image.at(offset).u8(0xb8).u32(systemCall).u8(0x0f).u8(0x05).u8(0xc3); // mov eax, imm32; syscall; ret
+  functions.forEach(({ offset, bytes, size }, index) => {
+    image.at(offset).raw(bytes);
     const textIndex = sections.indexOf(text) + 1;
     image.at(dynsym.offset + (index + 1) * elf.SYMBOL_SIZE);
-    image.u32(names[index]).u8(GLOBAL_FUNCTION).u8(0).u16(textIndex).u64(offset).u64(8);
+    image.u32(names[index]).u8(GLOBAL_FUNCTION).u8(0).u16(textIndex).u64(offset).u64(size);
     image.at(versym.offset + (index + 1) * 2).u16(2);
   });
   // One bucket, whose chain goes through every symbol: there are only a few.
@@ -110,7 +104,7 @@ export function buildVdso(): Vdso {
   image.at(sectionTable.offset + (sections.length + 1) * elf.SECTION_HEADER_SIZE);
   image.u32(shstrtabName).u32(elf.SHT_STRTAB).u64(0).u64(0).u64(shstrtab.offset);
   image.u64(shstrtab.size).u32(0).u32(0).u64(1).u64(0);
-  return { bytes: image.bytes, functions };
+  return { bytes: image.bytes, functions: new Map(functions.map(({ name, offset }) => [name, offset])) };
 }
 
 function writeHeaders(
@@ -155,7 +149,7 @@ export function elfHash(name: string): number {
 interface Part {
   readonly name: string;
   readonly offset: number;
-  readonly size: number;
+  size: number;
   readonly alignment: number;
 }
 

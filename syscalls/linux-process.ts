@@ -1,6 +1,6 @@
 import { BRAND, VENDOR } from "../emu/cpu/features.ts";
 import { type CpuEnvironment, runHelper } from "../emu/cpu/helpers.ts";
-import { CpuState, REG } from "../emu/cpu/state.ts";
+import { CpuState, REG, STATE } from "../emu/cpu/state.ts";
 import { decodeOne } from "../emu/decode/decoder.ts";
 import { plainInstruction } from "../emu/decode/plain.ts";
 import type { Interpreter, Stop } from "../emu/interpreter/interpreter.ts";
@@ -10,7 +10,7 @@ import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
 import { type EventLoop, type Kernel, Scheduler } from "../emu/threads/scheduler.ts";
 import { errno, SyscallError } from "./abi/errno.ts";
 import { SIGNAL } from "./abi/signals.ts";
-import { Args } from "./args.ts";
+import type { Args } from "./args.ts";
 import { Block, type SyscallResult } from "./block.ts";
 import { signalOfStop } from "./exceptions.ts";
 import { FileState } from "./files/file-state.ts";
@@ -24,6 +24,7 @@ import { Signals } from "./signals/state.ts";
 import { SYSCALLS } from "./syscalls.ts";
 import { FutexTable } from "./threads/futex.ts";
 import { IntervalTimers } from "./time/interval-timers.ts";
+import { Timekeeping } from "./time/timekeeping.ts";
 import type { ProcessObserver, Supervisor, SyscallTracer } from "./tracer.ts";
 import { Waits } from "./waits.ts";
 
@@ -84,6 +85,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly waits = new Waits(this);
   readonly futexes = new FutexTable();
   readonly timers: IntervalTimers;
+  readonly timekeeping: Timekeeping;
   readonly limits = new Limits();
   readonly heap: { readonly start: number; end: number };
   /** Files behind mappings, to be let go at the end. */
@@ -102,7 +104,6 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   #finishedInstructions = 0;
   threadsStarted = 0;
   peakThreads = 0;
-  #turnStart = 0;
 
   constructor(options: ProcessOptions) {
     this.#options = options;
@@ -121,6 +122,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.argv = options.argv;
     this.envp = options.envp;
     this.strace = options.strace;
+    this.timekeeping = new Timekeeping(options.host, options.memory);
+    options.interpreter.tsc = () => this.timekeeping.tsc();
     this.heap = { start: options.brk, end: options.brk };
     this.#nextTid = options.pid;
     this.files = new FileState(options.host, Number(this.limits.get(7).soft));
@@ -139,8 +142,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     return this.#threads.values();
   }
 
-  get clock(): Host {
-    return this.host;
+  get clock(): Timekeeping {
+    return this.timekeeping;
   }
 
   get cpuDescription(): { vendor: string; brand: string; flags: readonly string[] } {
@@ -156,7 +159,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   /** CPU time of a thread in ns, with what its turn has taken so far. */
   threadCpuTime(thread: LinuxThread): number {
-    const running = this.scheduler.current === thread ? this.host.monotonicNs() - this.#turnStart : 0;
+    const running = this.scheduler.current === thread ? this.host.monotonicNs() - this.scheduler.turnStart : 0;
     return thread.cpuTime + running;
   }
 
@@ -174,10 +177,6 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** The host's clock has something to say: let the machine's loop run. */
   wakeUp(): void {
     this.#options.loop.wake();
-  }
-
-  tsc(): bigint {
-    return BigInt(Math.floor(this.host.monotonicNs()));
   }
 
   randomBytes(bytes: Uint8Array): void {
@@ -273,15 +272,17 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** Set by a debugger that steps threads (Kernel.execute). */
   execute: ((thread: LinuxThread) => Stop | undefined) | undefined;
 
+  beginSlice(): void {
+    this.timekeeping.refresh();
+  }
+
   prepare(thread: LinuxThread): void {
-    if (this.#turnStart === 0) this.#turnStart = this.host.monotonicNs();
     if (thread.interrupted !== undefined || thread.savedMask !== undefined || this.signals.deliverable(thread)) {
       this.signals.deliver(thread);
     }
   }
 
   charge(_thread: LinuxThread, _ns: number): void {
-    this.#turnStart = 0;
     this.timers.checkCpuTimers();
   }
 
@@ -308,12 +309,16 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   #syscall(thread: LinuxThread): void {
     const { cpu } = thread;
-    const number = Number(BigInt.asIntN(32, cpu.gpr[REG.RAX]));
+    const { words } = cpu;
+    const number = words[REG.RAX * 2] | 0;
     if (this.supervisor?.syscallEntry(thread, number) === false) return;
     // SYSCALL saves RIP and RFLAGS in RCX and R11 (SDM Vol. 2B, SYSCALL).
-    cpu.gpr[REG.RCX] = cpu.rip64;
-    cpu.gpr[REG.R11] = cpu.rflags;
-    this.callSystem(thread, number, new Args(BigUint64Array.of(...ARGUMENTS.map((register) => cpu.gpr[register]))));
+    words[REG.RCX * 2] = words[STATE.rip / 4];
+    words[REG.RCX * 2 + 1] = words[STATE.rip / 4 + 1];
+    cpu.setGprNumber(REG.R11, cpu.rflags32);
+    const { args } = thread;
+    for (let i = 0; i < ARGUMENTS.length; i++) args.set(i, words[ARGUMENTS[i] * 2], words[ARGUMENTS[i] * 2 + 1]);
+    this.callSystem(thread, number, args);
   }
 
   /** Carries out a system call for a thread. */
@@ -338,7 +343,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** Stores a system call's result. */
   finishSyscall(thread: LinuxThread, result: number | bigint): void {
     if (thread.state === "exited" || this.finished) return;
-    thread.cpu.gpr[REG.RAX] = BigInt.asUintN(64, BigInt(result));
+    if (typeof result === "number") thread.cpu.setGprNumber(REG.RAX, result);
+    else thread.cpu.gpr[REG.RAX] = BigInt.asUintN(64, result);
     this.strace?.leave(this, thread, result);
     this.supervisor?.syscallReturn(thread, thread.syscall);
   }

@@ -2,6 +2,7 @@ import type { CpuState } from "../emu/cpu/state.ts";
 import type { GuestThread } from "../emu/threads/scheduler.ts";
 import type { Timer } from "../emu/threads/timer-queue.ts";
 import { SS_DISABLE } from "./abi/signals.ts";
+import { Args } from "./args.ts";
 import type { Block } from "./block.ts";
 import { SignalQueue } from "./signals/queue.ts";
 import type { Thread } from "./thread.ts";
@@ -41,8 +42,9 @@ export class LinuxThread implements Thread, GuestThread {
   /** Where to store 0 and wake a futex at exit (CLONE_CHILD_CLEARTID, set_tid_address(2)). */
   clearChildTid = 0;
   wait: ActiveWait | undefined;
-  /** Number of the system call under way. */
+  /** Number of the system call under way, and its arguments. */
   syscall = -1;
+  readonly args = new Args();
   /** A signal broke a wait off; how the call goes on depends on the handler (Linux: ERESTARTSYS and its kin). */
   interrupted: Block | undefined;
   /** Set while the thread must not run, by a debugger. */

@@ -16,6 +16,7 @@ import { type MapPlan, planImage } from "../loader/map.ts";
 import { type AuxEntry, buildAuxv, buildInitialStack } from "../loader/stack.ts";
 import { SymbolTable } from "../loader/symbols/table.ts";
 import { buildVdso } from "../loader/vdso.ts";
+import { VVAR } from "../loader/vdso-code.ts";
 import { JsEventLoop } from "./host/event-loop.ts";
 import type { Host } from "./host/host.ts";
 import { type ExitStatus, LinuxProcess } from "./linux-process.ts";
@@ -228,10 +229,8 @@ export class Machine {
     const top = STACK_TOP[layout];
     const stackProt = PROT_READ | PROT_WRITE;
     space.map({ address: top - STACK_SIZE, length: STACK_SIZE, prot: stackProt, fixed: true, name: "[stack]" });
-    const vdso = buildVdso();
-    const vdsoAt = space.map({ address: 0, length: vdso.bytes.length, prot: PROT_READ | PROT_EXEC, name: "[vdso]" });
-    this.memory.poke(vdsoAt, vdso.bytes);
     const { process } = this;
+    const vdsoAt = this.#mapVdso();
     const auxv: AuxEntry[] = buildAuxv({
       sysinfoEhdr: vdsoAt,
       hwcap: cpuid(process, 1, 0).edx >>> 0,
@@ -265,6 +264,18 @@ export class Machine {
     const { cpu } = this.mainThread;
     cpu.gpr[REG.RSP] = BigInt(stack.sp);
     cpu.rip = plan.entry;
+  }
+
+  /** Maps the vDSO and, right before it, its data; returns the vDSO's address. */
+  #mapVdso(): number {
+    const { space } = this.memory;
+    const { bytes } = buildVdso();
+    const vvarAt = space.map({ address: 0, length: VVAR.size + bytes.length, prot: PROT_READ, name: "[vvar]" });
+    const address = vvarAt + VVAR.size;
+    space.map({ address, length: bytes.length, prot: PROT_READ | PROT_EXEC, fixed: true, name: "[vdso]" });
+    this.memory.poke(address, bytes);
+    this.process.timekeeping.publishAt(vvarAt);
+    return address;
   }
 
   /** Runs the program to its end. */

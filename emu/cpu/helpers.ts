@@ -12,8 +12,6 @@ import { componentsInUse, runSave, XSAVE_BYTES } from "./xsave.ts";
 export interface CpuEnvironment {
   readonly features: ReadonlySet<string>;
   readonly cpus: number;
-  /** Time stamp counter. */
-  tsc(): bigint;
   randomBytes(bytes: Uint8Array): void;
 }
 
@@ -99,21 +97,6 @@ const HELPERS = new Map<Mnemonic, Helper>([
       set32(cpu, REG.RBX, answer.ebx);
       set32(cpu, REG.RCX, answer.ecx);
       set32(cpu, REG.RDX, answer.edx);
-      return true;
-    },
-  ],
-  [
-    Mnemonic.Rdtsc,
-    (cpu, env) => {
-      setPair(cpu, env.tsc());
-      return true;
-    },
-  ],
-  [
-    Mnemonic.Rdtscp,
-    (cpu, env) => {
-      setPair(cpu, env.tsc());
-      set32(cpu, REG.RCX, 0);
       return true;
     },
   ],

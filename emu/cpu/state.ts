@@ -77,12 +77,24 @@ export const MXCSR_DEFAULT = 0x1f80;
 /** x87 control word as Linux starts a process with (arch/x86/kernel/fpu/core.c, fpstate_init_fstate). */
 export const FCW_DEFAULT = 0x37f;
 
+/** Fields as indices of 32-bit words. */
+const RIP = STATE.rip / 4;
+const FUEL = STATE.fuel / 4;
+const FLAG_RESULT = STATE.flagResult / 4;
+const FLAG_CARRY = STATE.flagCarry / 4;
+const FLAG_WIDTH = STATE.flagWidth / 4;
+const DIRECTION = STATE.direction / 4;
+const OTHER = STATE.otherFlags / 4;
+const TWO_32 = 2 ** 32;
+
 /** A thread's CPU state, seen from TypeScript. */
 export class CpuState {
   /** Address of the state in wasm memory. */
   readonly address: number;
   readonly u8: Uint8Array;
   readonly view: DataView;
+  /** The same as 32-bit words: for 64-bit fields that are to be read or written without making BigInts. */
+  readonly words: Uint32Array;
   /** General registers as unsigned 64-bit values. */
   readonly gpr: BigUint64Array;
 
@@ -90,6 +102,7 @@ export class CpuState {
     this.address = CPU_STATES + slot * CPU_STATE_SIZE;
     this.u8 = new Uint8Array(buffer, this.address, CPU_STATE_SIZE);
     this.view = new DataView(buffer, this.address, CPU_STATE_SIZE);
+    this.words = new Uint32Array(buffer, this.address, CPU_STATE_SIZE / 4);
     this.gpr = new BigUint64Array(buffer, this.address, 16);
   }
 
@@ -105,12 +118,14 @@ export class CpuState {
     this.u8.set(other.u8);
   }
 
+  /** RIP as a number; exact below 2^53. */
   get rip(): number {
-    return Number(this.view.getBigUint64(STATE.rip, true));
+    return this.words[RIP + 1] * TWO_32 + this.words[RIP];
   }
 
   set rip(value: number) {
-    this.view.setBigUint64(STATE.rip, BigInt(value), true);
+    this.words[RIP] = value;
+    this.words[RIP + 1] = value / TWO_32;
   }
 
   /** RIP as 64 bits: a jump may leave any value in it. */
@@ -123,11 +138,18 @@ export class CpuState {
   }
 
   get fuel(): number {
-    return Number(this.view.getBigInt64(STATE.fuel, true));
+    return (this.words[FUEL + 1] | 0) * TWO_32 + this.words[FUEL];
   }
 
   set fuel(value: number) {
-    this.view.setBigInt64(STATE.fuel, BigInt(value), true);
+    this.words[FUEL] = value;
+    this.words[FUEL + 1] = Math.floor(value / TWO_32);
+  }
+
+  /** Sets a general register to a whole number that 64 bits hold, signed or unsigned. */
+  setGprNumber(register: number, value: number): void {
+    this.words[register * 2] = value;
+    this.words[register * 2 + 1] = Math.floor(value / TWO_32);
   }
 
   get fsBase(): bigint {
@@ -162,26 +184,31 @@ export class CpuState {
 
   /** RFLAGS put together from the lazy form (SDM Vol. 1, 3.4.3); reserved bit 1 and IF read as 1. */
   get rflags(): bigint {
-    const result = this.view.getBigInt64(STATE.flagResult, true);
-    const carry = this.view.getBigUint64(STATE.flagCarry, true);
-    const width = this.view.getBigUint64(STATE.flagWidth, true);
-    const explicit = (width >> 32n) & 1n;
-    const bit = (value: bigint, at: bigint): bigint => (value >> at) & 1n;
-    const cf = bit(carry, 63n);
-    const of = cf ^ bit(carry, 62n);
-    const zf = result === 0n ? 1n : 0n;
-    const sf = (result < 0n ? 1n : 0n) ^ bit(width, 63n);
-    let pf = bit(width, 33n);
-    let af = bit(width, 34n);
-    if (explicit === 0n) {
-      let parity = Number((BigInt.asUintN(64, result) >> width) & 0xffn);
+    return BigInt(this.rflags32);
+  }
+
+  /** RFLAGS as a number; the upper half is reserved. */
+  get rflags32(): number {
+    const { words } = this;
+    const [low, high] = [words[FLAG_RESULT], words[FLAG_RESULT + 1]];
+    const [carryLow, carryHigh] = [words[FLAG_CARRY], words[FLAG_CARRY + 1]];
+    const [width, explicit] = [words[FLAG_WIDTH], words[FLAG_WIDTH + 1]];
+    const cf = carryHigh >>> 31;
+    const of = cf ^ ((carryHigh >>> 30) & 1);
+    const zf = (low | high) === 0 ? 1 : 0;
+    const sf = (high ^ explicit) >>> 31;
+    let pf = (explicit >>> 1) & 1;
+    let af = (explicit >>> 2) & 1;
+    if ((explicit & 1) === 0) {
+      const bits = (shift: number, below: number, above: number): number =>
+        shift >= 32 ? above >>> (shift - 32) : shift === 0 ? below : (below >>> shift) | (above << (32 - shift));
+      let parity = bits(width, low, high) & 0xff;
       parity ^= parity >> 4;
-      pf = BigInt((0x9669 >> (parity & 15)) & 1);
-      af = bit(carry, width + 3n);
+      pf = (0x9669 >> (parity & 15)) & 1;
+      af = bits(width + 3, carryLow, carryHigh) & 1;
     }
-    const other = BigInt(this.view.getUint32(STATE.otherFlags, true));
-    const df = BigInt(this.view.getUint32(STATE.direction, true));
-    return cf | 2n | (pf << 2n) | (af << 4n) | (zf << 6n) | (sf << 7n) | (df << 10n) | (of << 11n) | other | 0x200n;
+    const status = cf | (pf << 2) | (af << 4) | (zf << 6) | (sf << 7) | (of << 11);
+    return (status | (words[DIRECTION] << 10) | words[OTHER] | 0x202) >>> 0;
   }
 
   set rflags(value: bigint) {

@@ -103,7 +103,7 @@ export class CodeCache {
 
   /** The record at which execution from `address` starts, translating it if need be. */
   recordAt(address: number): number | TranslateFailure {
-    return this.#wasm.find(BigInt(address)) >>> 0 || this.#translate(address);
+    return this.#wasm.findAt(address) >>> 0 || this.#translate(address);
   }
 
   /** Takes over handlers and templates that were made ahead of time, and fit each other. */
@@ -136,7 +136,7 @@ export class CodeCache {
    */
   install(address: number, slot: number, entry: number): void {
     this.#regions.set(address, slot | (entry << 16));
-    const record = this.#wasm.find(BigInt(address)) >>> 0 || this.#entryRecord(address);
+    const record = this.#wasm.findAt(address) >>> 0 || this.#entryRecord(address);
     if (record !== 0) this.#view.setUint32(record + RECORD.handler, ENTER_HANDLER, true);
     this.enterLookup(address, record);
   }
@@ -168,7 +168,7 @@ export class CodeCache {
   /** Forgets a region's entry, and the record that led to it. */
   uninstall(address: number): void {
     if (!this.#regions.delete(address)) return;
-    const record = this.#wasm.find(BigInt(address)) >>> 0;
+    const record = this.#wasm.findAt(address) >>> 0;
     if (record !== 0) {
       this.#wasm.remove(BigInt(address));
       this.#view.setUint32(record + RECORD.handler, STALE_HANDLER, true);

@@ -14,7 +14,7 @@ import {
   WINDOW_END,
 } from "../layout.ts";
 import { MIDDLE_SHIFT, TABLE_ENTRIES, TOP_SHIFT } from "../memory/pages.ts";
-import { call, callIndirect, I32, type I32Expr, I64, i32, i64, select } from "../wasm/expr.ts";
+import { call, callIndirect, F64, I32, type I32Expr, I64, i32, i64, select } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
@@ -32,6 +32,8 @@ export const ACCESS_SIGNATURE = { params: [I32, I32, I32, I32, I32], results: [I
 export const GO_ON_SIGNATURE = { params: [I32, I32, I32, I32, I64], results: [I32] } as const;
 export const SLOW_SIGNATURE = { params: [I32, I64, I32, I32], results: [I32] } as const;
 export const COMMIT_SIGNATURE = { params: [], results: [] } as const;
+/** The time stamp counter as a whole number: a double, so that no BigInt is made. */
+export const TIMESTAMP_SIGNATURE = { params: [], results: [F64] } as const;
 
 /**
  * The functions that handlers share: the entry from TypeScript and the memory access that is not plain. Imports

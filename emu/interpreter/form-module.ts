@@ -1,7 +1,7 @@
 import type { Instruction } from "../decode/instruction.ts";
 import { I32 } from "../wasm/expr.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
-import { COMMIT_SIGNATURE, SLOW_SIGNATURE } from "./core-module.ts";
+import { COMMIT_SIGNATURE, SLOW_SIGNATURE, TIMESTAMP_SIGNATURE } from "./core-module.ts";
 import type { Form } from "./handlers.ts";
 import { RecordTranslator } from "./record-translator.ts";
 import { RESOLVE_INDIRECT_SIGNATURE, RESOLVE_SIGNATURE } from "./translate-module.ts";
@@ -16,6 +16,7 @@ export function buildFormModule(
   const module = translatedModule();
   const slow = module.import("slow", SLOW_SIGNATURE);
   const commit = module.import("commit", COMMIT_SIGNATURE);
+  const timestamp = module.import("timestamp", TIMESTAMP_SIGNATURE);
   const resolve = module.import("resolve", RESOLVE_SIGNATURE);
   const resolveIndirect = module.import("resolveIndirect", RESOLVE_INDIRECT_SIGNATURE);
   const helpers = new Map<string, number>();
@@ -25,7 +26,7 @@ export function buildFormModule(
     return index;
   };
   const translators = forms.map(({ instruction, row }) => {
-    const imports = { slow, commit, resolve, resolveIndirect, helper };
+    const imports = { slow, commit, timestamp, resolve, resolveIndirect, helper };
     const translator = new RecordTranslator(instruction ?? NO_INSTRUCTION, imports, row?.returns ?? false);
     if (row === undefined) translator.jumpNext();
     else row.emit(translator);

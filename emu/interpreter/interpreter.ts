@@ -26,7 +26,7 @@ export type Stop =
   | { kind: "exception"; vector: number; next: bigint }
   /** #UD for an instruction that goemu does not have, or that has no meaning. */
   | { kind: "undefined"; instruction: Instruction | undefined }
-  /** An instruction that a TypeScript helper carries out (CPUID, RDTSC, …). */
+  /** An instruction that a TypeScript helper carries out (CPUID, RDRAND, …). */
   | { kind: "helper" }
   /** RIP is one of the addresses at which the caller wanted to stop. */
   | { kind: "stop" }
@@ -87,6 +87,8 @@ export class Interpreter {
   readonly memory: GuestMemory;
   readonly code: CodeCache;
   readonly handlers: Handlers;
+  /** The time stamp counter, a whole number that never falls; without a clock it stands still. */
+  tsc: () => number = () => 0;
   /** Who wants to see accesses to guarded pages. */
   watch: Watch | undefined;
   /** Instructions that tier 0 has run beside tier 1. */
@@ -109,6 +111,7 @@ export class Interpreter {
     memory.u8.set(pack?.tables ?? helperTables(), HELPER_TABLES);
     const env: WebAssembly.ModuleImports = {
       memory: memory.space.memory,
+      timestamp: () => this.tsc(),
       access: (cpu: number, low: number, high: number, bytes: number, need: number) =>
         this.#access(cpu >>> 0, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), bytes, need),
       reach: (_cpu: number, low: number, high: number, bytes: number, need: number) =>

@@ -18,6 +18,7 @@ import {
   call,
   type Expr,
   type F32Expr,
+  F64,
   type F64Expr,
   f32,
   f64,
@@ -37,6 +38,7 @@ import { RECORD, RECORD_SIZE } from "./record.ts";
 export interface HandlerImports {
   readonly slow: number;
   readonly commit: number;
+  readonly timestamp: number;
   /** What finds the next block where no link does (translate-module.ts). */
   readonly resolve: number;
   readonly resolveIndirect: number;
@@ -218,6 +220,10 @@ export class RecordTranslator extends FlagTranslator {
 
   override stateAddress(): I32Expr {
     return this.#cpu;
+  }
+
+  override timestamp(): I64Expr {
+    return this.let(i64.truncSatF64U(call(F64, this.#imports.timestamp, [])));
   }
 
   override raise(vector: number): void {

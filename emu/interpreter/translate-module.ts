@@ -11,7 +11,7 @@ import {
   RECORDS_END,
   WINDOW_END,
 } from "../layout.ts";
-import { call, I32, type I32Expr, I64, type I64Expr, i32, i64, type LocalRef, select } from "../wasm/expr.ts";
+import { call, F64, I32, type I32Expr, I64, type I64Expr, i32, i64, type LocalRef, select } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
@@ -31,7 +31,8 @@ export const RESOLVE_INDIRECT_SIGNATURE = { params: [I64], results: [I32] } as c
 /** What TypeScript calls. Addresses of guest code are i64 where they may lie outside the window. */
 export interface TranslatorExports {
   /** Record of the block at an address; 0 if there is none. */
-  find(address: bigint): number;
+  /** As a double: no BigInt is made on the way here. */
+  findAt(address: number): number;
   insert(address: bigint, record: number): void;
   remove(address: bigint): void;
   dropPage(address: bigint): void;
@@ -53,7 +54,8 @@ const shared = (address: number): I32Expr => i32.load(c(0), address);
  * @returns indices of functions that the module's others call
  */
 export function addTranslator(module: ModuleBuilder): { readonly resolveIndirect: number } {
-  const find = module.add(buildFind(), [I32], "find");
+  const find = module.add(buildFind(), [I32]);
+  module.add(buildFindAt(find), [I32], "findAt");
   const insert = module.add(buildInsert(), [], "insert");
   const remove = module.add(buildRemove(), [], "remove");
   module.add(buildDropPage(find, remove), [], "dropPage");
@@ -87,6 +89,12 @@ function buildFind(): FunctionBuilder {
     f.if(i64.eq(keyAt(entry), address), () => f.return(i32.load(entry, BLOCK_INDEX + 8)));
     f.if(i64.eqz(keyAt(entry)), () => f.return(c(0)));
   });
+  return f;
+}
+
+function buildFindAt(find: number): FunctionBuilder {
+  const f = new FunctionBuilder([F64]);
+  f.return(call(I32, find, [i64.truncSatF64U(f.param(0, F64))]));
   return f;
 }
 

@@ -1,5 +1,5 @@
 import { STATE } from "../cpu/state.ts";
-import { GO_ON_SIGNATURE, SLOW_SIGNATURE } from "../interpreter/core-module.ts";
+import { GO_ON_SIGNATURE, SLOW_SIGNATURE, TIMESTAMP_SIGNATURE } from "../interpreter/core-module.ts";
 import { helperSignature } from "../interpreter/helper-module.ts";
 import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { TABLE_SLOTS, translatedModule } from "../interpreter/translated-module.ts";
@@ -37,13 +37,15 @@ export interface RegionFunction {
 /** Imports of every module of regions: these, then the helpers in the order in which they came up. */
 const SLOW = 0;
 const GO_ON = 1;
-const FIRST_HELPER = 2;
+const TIMESTAMP = 2;
+const FIRST_HELPER = 3;
 
 /** A module that puts regions' functions into the table. */
 export function regionModule(functions: readonly RegionFunction[], helpers: readonly string[]): Uint8Array {
   const module = translatedModule();
   module.import("slowRegion", SLOW_SIGNATURE);
   module.import("goOn", GO_ON_SIGNATURE);
+  module.import("timestamp", TIMESTAMP_SIGNATURE);
   for (const name of helpers) module.import(name, helperSignature(name));
   for (const { slot, name, body } of functions)
     module.place(slot, [module.addBody(body, { params: HANDLER_PARAMS, results: [I32] }, undefined, name)]);
@@ -109,7 +111,12 @@ class RegionEmitter {
     this.#firstUses = firstUses;
     this.#callCell = options.callCell;
     this.translator = new RegionTranslator(
-      { slow: SLOW, helper: (name) => FIRST_HELPER + options.helper(name), patient: options.patient },
+      {
+        slow: SLOW,
+        timestamp: TIMESTAMP,
+        helper: (name) => FIRST_HELPER + options.helper(name),
+        patient: options.patient,
+      },
       known,
       kinds,
       firstUses === undefined,

@@ -7,6 +7,7 @@ import type { Width } from "../semantics/translator.ts";
 import {
   call,
   type Expr,
+  F64,
   I32,
   type I32Expr,
   type I64Expr,
@@ -34,6 +35,7 @@ export type Terminator =
 export interface RegionImports {
   /** The shared slow path of memory accesses. */
   readonly slow: number;
+  readonly timestamp: number;
   readonly helper: (name: string) => number;
   /** Nothing is taken for granted whose failure leaves the region: it has failed too often. */
   readonly patient: boolean;
@@ -97,6 +99,10 @@ export class RegionTranslator extends RegisterTranslator {
 
   override callHelper<T extends ValType>(name: string, result: T, args: readonly Expr[]): Expr<T> {
     return call(result, this.#imports.helper(name), args);
+  }
+
+  override timestamp(): I64Expr {
+    return this.let(i64.truncSatF64U(call(F64, this.#imports.timestamp, [])));
   }
 
   // Memory.

@@ -1,6 +1,8 @@
 import { PAGE_SIZE, PERM_CODE, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE, TASK_SIZE, WINDOW_END } from "../layout.ts";
 import type { AddressSpace } from "./address-space.ts";
 
+const TWO_32 = 2 ** 32;
+
 /** An access to guest memory that its permissions do not allow: EFAULT to a system call, a page fault to the CPU. */
 export class GuestFault extends Error {
   readonly address: number;
@@ -167,7 +169,16 @@ export class GuestMemory {
 
   /** A 64-bit value as a number: exact for addresses and lengths below 2^53. */
   readPointer(address: number): number {
-    return Number(this.readU64(address));
+    if (!this.#fits(address, 8)) return Number(this.readU64(address));
+    const at = this.physical(address, PROT_READ);
+    return this.view.getUint32(at + 4, true) * TWO_32 + this.view.getUint32(at, true);
+  }
+
+  /** A signed 64-bit value as a number: exact within 2^53. */
+  readNumber(address: number): number {
+    if (!this.#fits(address, 8)) return Number(this.readI64(address));
+    const at = this.physical(address, PROT_READ);
+    return this.view.getInt32(at + 4, true) * TWO_32 + this.view.getUint32(at, true);
   }
 
   writeU8(address: number, value: number): void {

@@ -168,10 +168,23 @@ define(["Clflush", "Clflushopt", "Clwb", "Cldemote"], "Vol. 2A, CLFLUSH/CLFLUSHO
 
 define("Pause", "Vol. 2B, PAUSE", (e) => e.leave(EXIT.yield, true), ENDS);
 
+/** EDX:EAX is the time stamp counter, the upper halves of both registers zero. */
+function readTimestamp(e: Translator): void {
+  const now = e.timestamp();
+  e.setGpr(REG.RAX, now, 32);
+  e.setGpr(REG.RDX, i64.shrU(now, n(32)), 32);
+}
+define("Rdtsc", "Vol. 2B, RDTSC", readTimestamp);
+define("Rdtscp", "Vol. 2B, RDTSCP", (e) => {
+  readTimestamp(e);
+  // IA32_TSC_AUX, where Linux has the number of the CPU (arch/x86/kernel/cpu/common.c): always the first.
+  e.setGpr(REG.RCX, n(0), 32);
+});
+
 // What asks the machine about itself is carried out in TypeScript: cpu/helpers.ts.
 define(
-  ["Cpuid", "Rdtsc", "Rdtscp", "Xgetbv", "Rdrand", "Rdseed", "Rdpid"],
-  "Vol. 2A, CPUID; Vol. 2B, RDTSC, RDTSCP, RDRAND, RDSEED, RDPID; Vol. 2C, XGETBV",
+  ["Cpuid", "Xgetbv", "Rdrand", "Rdseed", "Rdpid"],
+  "Vol. 2A, CPUID; Vol. 2B, RDRAND, RDSEED, RDPID; Vol. 2C, XGETBV",
   (e) => e.leave(EXIT.helper, false),
   ENDS,
 );

@@ -138,6 +138,8 @@ export abstract class Translator extends FunctionBuilder {
   abstract jumpIf(condition: I32Expr): void;
   /** To a computed address. */
   abstract jumpTo(target: I64Expr): void;
+  /** The time stamp counter now, pinned: each call is another reading. */
+  abstract timestamp(): I64Expr;
   /** Address in wasm memory of the CPU state, for helpers that read or change it. */
   abstract stateAddress(): I32Expr;
   /** Leaves with an exit code (exits.ts); RIP is the next instruction if `past`, else this one. */

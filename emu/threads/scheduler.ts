@@ -18,6 +18,8 @@ export interface GuestThread {
 
 /** The kernel personality: what happens when guest code stops. */
 export interface Kernel<T extends GuestThread> {
+  /** Threads are about to run after a while in which the host could do something else. */
+  beginSlice(): void;
   /** Before a thread runs: deliver what is pending. The thread may be no longer runnable afterwards. */
   prepare(thread: T): void;
   /** Guest code stopped for anything but the end of its time slice. */
@@ -63,6 +65,8 @@ export class Scheduler<T extends GuestThread> {
   readonly #kernel: Kernel<T>;
   /** The thread whose code or system call runs now. */
   current: T | undefined;
+  /** When its turn began, on the event loop's clock. */
+  turnStart = 0;
   /** The current thread goes to the end of the queue after its system call. */
   #yielded = false;
   /** Switches from one thread to another. */
@@ -152,7 +156,8 @@ export class Scheduler<T extends GuestThread> {
         continue;
       }
       const end = this.#loop.now() + SLICE_NS;
-      let now = this.#loop.now();
+      let now = end - SLICE_NS;
+      this.#kernel.beginSlice();
       while (now < end && !this.#kernel.finished && !this.#paused) {
         this.timers.expire(now);
         const thread = this.#dequeue();
@@ -182,6 +187,7 @@ export class Scheduler<T extends GuestThread> {
       this.#last = thread;
     }
     this.current = thread;
+    this.turnStart = start;
     this.#yielded = false;
     this.#kernel.onSwitch?.(thread);
     const { cpu } = thread;

@@ -250,12 +250,16 @@ export class ModuleBuilder {
   }
 }
 
-/** The functions of a module that ModuleBuilder made, with an imported table, in order. */
+/**
+ * The functions of a module that ModuleBuilder made, with an imported table, in order.
+ * @throws Error if the module was cut off
+ */
 export function readBodies(module: Uint8Array): FunctionBody[] {
   let at = 8;
   const u32 = (): number => {
     let value = 0;
     for (let shift = 0; ; shift += 7) {
+      if (at >= module.length) throw new Error("the module ends early");
       const byte = module[at++];
       value |= (byte & 0x7f) << shift;
       if (byte < 0x80) return value >>> 0;
@@ -270,12 +274,15 @@ export function readBodies(module: Uint8Array): FunctionBody[] {
       return Array.from({ length: u32() }, (_, i) => {
         const length = u32();
         at += length;
+        if (at > module.length) throw new Error("the module ends early");
         return { code: module.subarray(at - length, at), hints: hints.get(firstFunction + i) ?? new Uint8Array(0) };
       });
     }
     // Of custom sections only the hints come before the code.
     if (id === SECTION.custom) {
-      at += u32();
+      // Not `at += u32()`, which would take the place from before the length is read.
+      const name = u32();
+      at += name;
       for (let left = u32(); left > 0; left--) {
         const index = u32();
         const start = at;

@@ -45,7 +45,7 @@ export class FakeProcess implements Process {
 
   constructor(host: Host) {
     this.memory = new GuestMemory(new AddressSpace(memory));
-    this.scratch = this.memory.space.map({ address: 0x10_0000, length: 0x1_0000, prot: 3, fixed: true });
+    this.scratch = this.memory.space.map({ address: 0x20_0000, length: 0x1_0000, prot: 3, fixed: true });
     this.#next = this.scratch;
     this.host = host;
     this.clock = host;

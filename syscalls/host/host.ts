@@ -15,6 +15,11 @@ export interface Host {
   monotonicNs(): number;
   /** CLOCK_REALTIME in ns since 1970. */
   realtimeNs(): bigint;
+  /**
+   * By how much realtimeNs is ahead of monotonicNs, where the two advance together until somebody sets the clock: guests
+   * then read the time without a system call. A host without it is asked each time.
+   */
+  realtimeOffsetNs?(): bigint;
   /** Fills `bytes` with random bytes. */
   randomBytes(bytes: Uint8Array): void;
   hostName(): string;

@@ -83,6 +83,12 @@ class NodeStdio implements HostInput, HostOutput {
 /** How far the wall clock may be off (Date.now() itself is good for a millisecond). */
 const MAX_DRIFT_NS = 5_000_000n;
 
+/** CLOCK_MONOTONIC when performance.now() was 0. */
+const CLOCK_START_NS = ((): number => {
+  const [seconds, nanoseconds] = process.hrtime();
+  return Math.floor(seconds * 1e9 + nanoseconds - performance.now() * 1e6);
+})();
+
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 /** The machine's surroundings as Node sees them: the user's files, streams, clock. */
@@ -92,20 +98,23 @@ export class NodeHost implements Host {
   readonly stderr: NodeStdio = new NodeStdio(2);
   readonly files = new NodeFileSystem();
   /** Wall clock minus monotonic clock, which gives the wall clock its nanoseconds. */
-  #epochNs = BigInt(Date.now()) * 1_000_000n - process.hrtime.bigint();
+  #offsetNs = 0n;
 
+  /** The process's own clock, which is cheaper to read than process.hrtime, moved to CLOCK_MONOTONIC. */
   monotonicNs(): number {
-    const [seconds, nanoseconds] = process.hrtime();
-    return seconds * 1e9 + nanoseconds;
+    return CLOCK_START_NS + performance.now() * 1e6;
   }
 
   realtimeNs(): bigint {
-    const monotonic = process.hrtime.bigint();
-    const wall = BigInt(Date.now()) * 1_000_000n;
-    const drift = wall - (this.#epochNs + monotonic);
-    // Somebody set the clock, or the machine slept.
-    if (drift > MAX_DRIFT_NS || drift < -MAX_DRIFT_NS) this.#epochNs = wall - monotonic;
-    return this.#epochNs + monotonic;
+    return this.realtimeOffsetNs() + BigInt(Math.floor(this.monotonicNs()));
+  }
+
+  realtimeOffsetNs(): bigint {
+    const offset = BigInt(Date.now()) * 1_000_000n - BigInt(Math.floor(this.monotonicNs()));
+    const drift = offset - this.#offsetNs;
+    // At first; later, somebody set the clock, or the machine slept.
+    if (drift > MAX_DRIFT_NS || drift < -MAX_DRIFT_NS) this.#offsetNs = offset;
+    return this.#offsetNs;
   }
 
   randomBytes(bytes: Uint8Array): void {

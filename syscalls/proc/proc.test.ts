@@ -84,7 +84,7 @@ describe("/proc/self", () => {
     space.map({ address: 0x70_0000, length: 0x1000, prot: 0, fixed: true, name: "[goemu frames]" });
     expect(cat("/proc/self/maps")).toBe(
       [
-        "00100000-00110000 rw-p 00000000 00:00 0 ",
+        "00200000-00210000 rw-p 00000000 00:00 0 ",
         "00400000-00402000 r-xp 00001000 00:00 0                                  /bin/guest",
         "00500000-00501000 ---p 00000000 00:00 0 ",
         "00600000-00601000 rw-p 00000000 00:00 0                                  [stack]",

@@ -46,6 +46,7 @@ export class SignalQueue {
 
   /** Would any be delivered to a thread that blocks `blocked`? Forced ones always. */
   deliverable(blocked: bigint): boolean {
+    if (this.#infos.length === 0) return false;
     return this.#forced > 0 || (this.#mask & ~blocked) !== 0n;
   }
 

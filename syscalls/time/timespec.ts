@@ -6,8 +6,8 @@ export const NS_PER_SECOND = 1_000_000_000;
 
 /** Reads a struct timespec as ns. @throws SyscallError EINVAL for a negative time or 10^9 ns and more */
 export function readTimespec(memory: GuestMemory, address: number): number {
-  const seconds = Number(memory.readI64(address));
-  const ns = Number(memory.readI64(address + 8));
+  const seconds = memory.readNumber(address);
+  const ns = memory.readNumber(address + 8);
   if (seconds < 0 || ns < 0 || ns >= NS_PER_SECOND) throw new SyscallError("EINVAL");
   return seconds * NS_PER_SECOND + ns;
 }
@@ -19,8 +19,8 @@ export function writeTimespec(memory: GuestMemory, address: number, ns: bigint):
 
 /** Reads a struct timeval (seconds, microseconds) as ns. */
 export function readTimeval(memory: GuestMemory, address: number): number {
-  const seconds = Number(memory.readI64(address));
-  const microseconds = Number(memory.readI64(address + 8));
+  const seconds = memory.readNumber(address);
+  const microseconds = memory.readNumber(address + 8);
   if (seconds < 0 || microseconds < 0 || microseconds >= 1_000_000) throw new SyscallError("EINVAL");
   return seconds * NS_PER_SECOND + microseconds * 1000;
 }
