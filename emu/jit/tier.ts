@@ -160,11 +160,30 @@ export class Jit {
       return;
     }
     if (process.env.RDBG) {
-      console.error("REGION", start.toString(16), patient, "entries", region.entries.map((b) => b.address.toString(16)).join(" "));
+      console.error(
+        "REGION",
+        start.toString(16),
+        patient,
+        "entries",
+        region.entries.map((b) => b.address.toString(16)).join(" "),
+      );
       for (const b of region.blocks) {
-        const want = [b.end === "jump" || b.end === "branch" ? b.target : undefined, b.next].filter((x) => x !== undefined) as number[];
+        const want = [b.end === "jump" || b.end === "branch" ? b.target : undefined, b.next].filter(
+          (x) => x !== undefined,
+        ) as number[];
         const miss = want.filter((w) => !b.successors.some((x) => x.address === w));
-        console.error(" ", b.index, b.address.toString(16), b.end, b.instructions.length, "->", b.successors.map((x) => x.index + ":" + x.address.toString(16)).join(" "), b.isLoopHeader ? "LOOP" : "", b.isMerge ? "merge" : "", miss.length ? "MISS " + miss.map((x) => x.toString(16)).join(" ") : "");
+        console.error(
+          " ",
+          b.index,
+          b.address.toString(16),
+          b.end,
+          b.instructions.length,
+          "->",
+          b.successors.map((x) => x.index + ":" + x.address.toString(16)).join(" "),
+          b.isLoopHeader ? "LOOP" : "",
+          b.isMerge ? "merge" : "",
+          miss.length ? "MISS " + miss.map((x) => x.toString(16)).join(" ") : "",
+        );
       }
     }
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
