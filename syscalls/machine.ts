@@ -55,6 +55,8 @@ export interface MachineOptions {
   readonly handlerPack?: HandlerPack;
   /** What earlier runs of the same program, build and options translated. It changes how fast, never what happens. */
   readonly cache?: TranslationCache;
+  /** 4 GiB of untouched memory to use in place of new memory. */
+  readonly wasmMemory?: WebAssembly.Memory;
   readonly tracer?: SyscallTracer;
   /** Receives a line about what goemu can't do for the guest. */
   readonly report?: (message: string) => void;
@@ -121,7 +123,7 @@ export class Machine {
     this.#plan = plan;
     this.symbols = new SymbolTable(this.executable, { bias: plan.bias });
     this.#checkLevel(options.cpu);
-    const wasm = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
+    const wasm = options.wasmMemory ?? new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
     const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, options.memoryLimit);
     this.memory = new GuestMemory(space);
     this.interpreter = new Interpreter(this.memory, options.handlerPack);
