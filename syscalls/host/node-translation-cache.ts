@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { homedir } from "node:os";
-import { isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { Checksum } from "../../emu/cache/checksum.ts";
 import { decodeSections, encodeSections } from "../../emu/cache/container.ts";
 import { identityOf, MemoryTranslationCache, type TranslationIdentity } from "../../emu/cache/translation-cache.ts";
@@ -105,7 +105,7 @@ export function contentHash(directory: string, bytes: Uint8Array, stat: fs.BigIn
 function writeWhole(directory: string, path: string, bytes: Uint8Array): boolean {
   const temporary = `${path}.${process.pid}-${process.hrtime.bigint().toString(36)}${TEMPORARY}`;
   const done = quietly(() => {
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     if (!isOurs(directory)) return false;
     fs.writeFileSync(temporary, bytes, { mode: 0o600, flag: "wx" });
     fs.renameSync(temporary, path);
@@ -113,6 +113,22 @@ function writeWhole(directory: string, path: string, bytes: Uint8Array): boolean
   });
   if (done === undefined) quietly(() => fs.unlinkSync(temporary));
   return done ?? false;
+}
+
+/**
+ * Makes a directory and those above it. Node's own way of doing that does not end where a file system says ENOENT for
+ * directories that it does not let anybody make, as /proc does.
+ */
+function makeDirectory(path: string): void {
+  try {
+    fs.mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return;
+    if (code !== "ENOENT" || dirname(path) === path) throw error;
+    makeDirectory(dirname(path));
+    fs.mkdirSync(path, { mode: 0o700 });
+  }
 }
 
 /** Does the directory belong to the user alone? What others can write there is not to be run. */
