@@ -23,6 +23,8 @@ export interface GuestOptions {
   readonly memory?: string;
   readonly addressSpace: string;
   readonly tier?: string;
+  /** Memory to use, made early. */
+  readonly wasmMemory?: WebAssembly.Memory;
 }
 
 /** Host signals that the guest gets (docs/cli.md). */
@@ -68,6 +70,7 @@ export function createMachine(
     addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
     tier: parseChoice<Tier>("--tier", options.tier ?? "auto", ["auto", "interpreter", "jit"]),
     handlerPack: pack,
+    wasmMemory: options.wasmMemory,
     cache: pack && openCache?.(program, pack.build),
     tracer,
     report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`)),

@@ -21,10 +21,13 @@ async function addOtherCommands(program: Command, about: { file?: string }): Pro
   addObserveCommands(program, about);
 }
 
-/** Parses the command line, carries it out and sets the exit status. */
-export async function main(args: readonly string[]): Promise<void> {
+/**
+ * Parses the command line, carries it out and sets the exit status.
+ * @param memory for the machine that the command runs, if it runs one
+ */
+export async function main(args: readonly string[], memory?: WebAssembly.Memory): Promise<void> {
   const about: { file?: string } = {};
-  const program = buildProgram(about);
+  const program = buildProgram(about, memory);
   const [first] = args;
   const listsAll = first === undefined || ["-h", "--help", "help"].includes(first);
   if (listsAll || OTHER_COMMANDS.has(first)) await addOtherCommands(program, about);
@@ -48,7 +51,7 @@ export async function main(args: readonly string[]): Promise<void> {
 
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
-function buildProgram(about: { file?: string }): Command {
+function buildProgram(about: { file?: string }, memory: WebAssembly.Memory | undefined): Command {
   const program = new Command("goemu")
     .description("An x86-64 Linux machine that runs unmodified Go executables")
     .version(VERSION, "-v, --version", "print the version")
@@ -77,7 +80,7 @@ function buildProgram(about: { file?: string }): Command {
     .action(async (file: string, args: string[], options: RunOptions) => {
       about.file = file;
       const { run } = await import("./run.ts");
-      process.exitCode = await run(file, args, options);
+      process.exitCode = await run(file, args, { ...options, wasmMemory: memory });
     });
   return program;
 }

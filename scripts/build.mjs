@@ -20,14 +20,14 @@ import { lazyModules } from "./lazy-modules.mjs";
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
 
-// Written over in place, so that a command that is just starting finds all its parts; what is left over goes afterwards.
-const { metafile } = await build({
-  entryPoints: { goemu: "cli/goemu.ts", index: "index.ts" },
+// iced-x86 is CommonJS and finds its WebAssembly file beside itself.
+const requireFromModule = [
+  'import { createRequire as goemuCreateRequire } from "node:module";',
+  "const require = goemuCreateRequire(import.meta.url);",
+].join("");
+const common = {
   outdir: "dist",
   bundle: true,
-  splitting: true,
-  chunkNames: "[name]-[hash]",
-  format: "esm",
   platform: "node",
   target: "node24",
   minifyWhitespace: true,
@@ -35,22 +35,27 @@ const { metafile } = await build({
   legalComments: "none",
   metafile: true,
   plugins: [lazyModules(root)],
-  external: ["./iced_x86.cjs"],
-  // iced-x86 is CommonJS and finds its WebAssembly file beside itself.
-  banner: {
-    js: [
-      'import { createRequire as goemuCreateRequire } from "node:module";',
-      'import { dirname as goemuDirname } from "node:path";',
-      'import { fileURLToPath as goemuFileURLToPath } from "node:url";',
-      "const require = goemuCreateRequire(import.meta.url);",
-      "const __dirname = goemuDirname(goemuFileURLToPath(import.meta.url));",
-    ].join(""),
-  },
+  external: ["./iced_x86.cjs", "./main.cjs"],
   logLevel: "warning",
-});
+};
+// Written over in place, so that a command that is just starting finds all its parts; what is left over goes afterwards.
+// The command is one CommonJS file behind a small one that looks at Node's version: modules are what a start waits for.
+const results = await Promise.all([
+  build({ ...common, entryPoints: { goemu: "cli/goemu.ts" }, format: "esm", banner: { js: requireFromModule } }),
+  build({
+    ...common,
+    entryPoints: { main: "cli/main.ts" },
+    format: "cjs",
+    outExtension: { ".js": ".cjs" },
+    define: { "import.meta.url": "goemuModuleUrl" },
+    banner: { js: 'const goemuModuleUrl = require("node:url").pathToFileURL(__filename).href;' },
+  }),
+  build({ ...common, entryPoints: { index: "index.ts" }, format: "esm", banner: { js: requireFromModule } }),
+]);
+const outputs = new Set(results.flatMap(({ metafile }) => Object.keys(metafile.outputs)));
 chmodSync("dist/goemu.js", 0o755);
 for (const name of readdirSync("dist")) {
-  if (/\.js$|^handlers\./.test(name) && !(`dist/${name}` in metafile.outputs)) rmSync(`dist/${name}`);
+  if (/\.js$|^handlers\./.test(name) && !outputs.has(`dist/${name}`)) rmSync(`dist/${name}`);
 }
 copyFileSync("node_modules/iced-x86/iced_x86.js", "dist/iced_x86.cjs");
 copyFileSync("node_modules/iced-x86/iced_x86_bg.wasm", "dist/iced_x86_bg.wasm");

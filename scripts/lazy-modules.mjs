@@ -19,6 +19,8 @@ const LAZY = {
   "emu/jit/tier.ts": { names: ["Jit"], from: ["emu/interpreter/interpreter.ts"] },
 };
 const ICED = "iced-x86";
+/** Modules of Node's that are slow to load. */
+const BUILTIN = /^(node:)?(child_process|crypto|net|readline|tty|zlib)$/;
 
 const standIn = `
 const standIn = (load, name) => new Proxy(function () {}, {
@@ -36,6 +38,10 @@ export function lazyModules(root) {
     name: "lazy-modules",
     setup(build) {
       build.onResolve({ filter: /^iced-x86$/ }, () => ({ path: ICED, namespace: "lazy", sideEffects: false }));
+      build.onResolve({ filter: BUILTIN }, ({ path, namespace }) => {
+        if (namespace === "lazy") return { path, external: true };
+        return { path: path.startsWith("node:") ? path : `node:${path}`, namespace: "lazy", sideEffects: false };
+      });
       build.onResolve({ filter: /^\.\.?\// }, ({ path, resolveDir, importer, namespace, kind }) => {
         if (namespace !== "file" || kind !== "import-statement") return undefined;
         const target = relative(root, resolve(resolveDir, path));
@@ -43,9 +49,11 @@ export function lazyModules(root) {
         return { path: target, namespace: "lazy", sideEffects: false };
       });
       build.onLoad({ filter: /.*/, namespace: "lazy" }, ({ path }) => {
-        const isIced = path === ICED;
-        const names = isIced ? Object.keys(iced).filter((name) => /^[A-Za-z]/.test(name)) : LAZY[path].names;
-        const source = isIced ? "./iced_x86.cjs" : resolve(root, path);
+        const isBuiltin = BUILTIN.test(path);
+        const all = path === ICED ? iced : isBuiltin ? createRequire(import.meta.url)(path) : undefined;
+        const names =
+          all === undefined ? LAZY[path].names : Object.keys(all).filter((name) => /^[A-Za-z]\w*$/.test(name));
+        const source = path === ICED ? "./iced_x86.cjs" : isBuiltin ? path : resolve(root, path);
         const lines = names.map(
           (name) => `export const ${name} = /* @__PURE__ */ standIn(load, ${JSON.stringify(name)});`,
         );
@@ -54,6 +62,9 @@ export function lazyModules(root) {
       });
       build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
         const source = await readFile(path, "utf8");
+        if (relative(root, path) === "cli/goemu.ts") {
+          return { contents: source.replace('await import("./main.ts")', 'require("./main.cjs")'), loader: "ts" };
+        }
         if (!source.includes(`from "${ICED}"`)) return undefined;
         const contents = source.replaceAll(member, (text, name, key) => {
           const value = iced[name][key];

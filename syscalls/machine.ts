@@ -5,7 +5,7 @@ import { instructionsWith } from "../emu/cpu/instruction-features.ts";
 import { REG } from "../emu/cpu/state.ts";
 import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import { Interpreter } from "../emu/interpreter/interpreter.ts";
-import { PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
+import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
 import { AddressSpace, COMPACT, LINUX, MemoryError } from "../emu/memory/address-space.ts";
 import { GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { EventLoop } from "../emu/threads/scheduler.ts";
@@ -56,6 +56,8 @@ export interface MachineOptions {
   readonly handlerPack?: HandlerPack;
   /** What earlier runs of the same program, build and options translated. It changes how fast, never what happens. */
   readonly cache?: TranslationCache;
+  /** 4 GiB of untouched memory to use in place of new memory. */
+  readonly wasmMemory?: WebAssembly.Memory;
   readonly tracer?: SyscallTracer;
   /** Receives a line about what goemu can't do for the guest. */
   readonly report?: (message: string) => void;
@@ -106,6 +108,7 @@ export class Machine {
   readonly features: ReadonlySet<string>;
   readonly mainThread: LinuxThread;
   readonly #cache: TranslationCache | undefined;
+  readonly #plan: MapPlan;
   #seconds = 0;
 
   /**
@@ -118,9 +121,10 @@ export class Machine {
     this.executable = readExecutable(options.program, options.path);
     const layout = options.addressSpace ?? "compact";
     const plan = planImage(this.executable, { base: DYN_BASE[layout] });
+    this.#plan = plan;
     this.symbols = new SymbolTable(this.executable, { bias: plan.bias });
     this.#checkLevel(options.cpu);
-    const wasm = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
+    const wasm = options.wasmMemory ?? new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
     const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, options.memoryLimit);
     this.memory = new GuestMemory(space);
     this.interpreter = new Interpreter(this.memory, options.handlerPack);
@@ -292,7 +296,22 @@ export class Machine {
 
   /** Puts what was translated into the cache that the machine was given, if that is worth keeping. */
   saveTranslations(): void {
-    if (this.#cache !== undefined) this.interpreter.save(this.#cache);
+    if (this.#cache !== undefined) this.interpreter.save(this.#cache, (page) => this.#isPristine(page));
+  }
+
+  /** Does a page hold what the program file has for it, as it did before anything ran? */
+  #isPristine(page: number): boolean {
+    const start = page * PAGE_SIZE;
+    const mapping = this.#plan.mappings.findLast(
+      ({ address, bytes }) => start >= address && start < address + bytes.length,
+    );
+    // The next run will find the code executable only where the file says so.
+    if (mapping === undefined || !(mapping.prot & PROT_EXEC)) return false;
+    const original = mapping.bytes.subarray(start - mapping.address, start - mapping.address + PAGE_SIZE);
+    const { u8 } = this.memory;
+    // A plain loop: this is a good part of the end of a first run.
+    for (let i = 0; i < PAGE_SIZE; i++) if (u8[start + i] !== (i < original.length ? original[i] : 0)) return false;
+    return true;
   }
 
   /** Sends a signal to the guest from outside. */

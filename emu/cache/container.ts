@@ -51,8 +51,10 @@ export function decodeSections(file: Uint8Array, identity: string): Map<string, 
   const index = parseIndex(file.subarray(HEAD.bytes, HEAD.bytes + indexLength));
   if (index?.identity !== identity) return undefined;
   const base = align(HEAD.bytes + indexLength);
+  // Plain arrays whatever `file` is: a Buffer's slice() would be no copy.
+  const plain = new Uint8Array(file.buffer, file.byteOffset, file.length);
   return new Map(
-    index.sections.map(({ name, offset, length }) => [name, file.subarray(base + offset, base + offset + length)]),
+    index.sections.map(({ name, offset, length }) => [name, plain.subarray(base + offset, base + offset + length)]),
   );
 }
 

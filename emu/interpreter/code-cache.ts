@@ -17,6 +17,8 @@ import type { InstructionRow } from "../semantics/index.ts";
 import { type HandlerPack, type Handlers, STALE_HANDLER } from "./handlers.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import { RecordWriter } from "./record-writer.ts";
+import { ENTER_HANDLER } from "./slots.ts";
+import { readSnapshot, takeSnapshot } from "./snapshot.ts";
 import {
   DECODED,
   MAX_BLOCK,
@@ -30,7 +32,6 @@ import {
 } from "./template.ts";
 import { Templates } from "./templates.ts";
 import type { TranslatorExports } from "./translate-module.ts";
-import { ENTER_HANDLER } from "./translated-module.ts";
 
 /** Pages whose decoder is kept: about 4 KiB each. */
 const MAX_DECODERS = 512;
@@ -38,6 +39,9 @@ const MAX_DECODERS = 512;
 /** The record of a single step and the one behind it; blocks follow. */
 const SINGLE = RECORDS;
 const FIRST_RECORD = RECORDS + 2 * RECORD_SIZE;
+
+/** Instructions that a run must have translated for its blocks to be kept: below, the rewrite costs more than it saves. */
+const WORTH_KEEPING = 1000;
 
 /** Why no block starts at an address. */
 export type TranslateFailure =
@@ -55,6 +59,8 @@ export class CodeCache {
   readonly #decoders = new Map<number, BlockDecoder>();
   /** Places at which compiled regions can be entered: table slot and number of the entry (`install`). */
   readonly #regions = new Map<number, number>();
+  /** Handlers of records whose place those of regions took. */
+  readonly #displaced = new Map<number, number>();
   /** Told before a page's translations are dropped, and before all are. */
   onInvalidate: (page: number) => void = () => {};
   onFlush: () => void = () => {};
@@ -113,6 +119,39 @@ export class CodeCache {
     this.templates.markPacked();
   }
 
+  /**
+   * The blocks that there are, for `restore` in a later run of the same program; undefined if there are hardly more than
+   * were restored.
+   * @param isPristine does a page hold what the program file has for it?
+   */
+  snapshot(isPristine: (page: number) => boolean): Uint8Array | undefined {
+    if (this.instructions < WORTH_KEEPING) return undefined;
+    const end = this.#view.getUint32(SHARED.nextRecord, true);
+    return takeSnapshot(this.#memory.u8, FIRST_RECORD, end, isPristine, this.#displaced);
+  }
+
+  /**
+   * Takes over the blocks of an earlier run. The program must be mapped, as it was then, and nothing may have run; the
+   * handlers must be in the same slots.
+   * @returns whether that could be done
+   */
+  restore(saved: Uint8Array): boolean {
+    const snapshot = readSnapshot(saved);
+    const { pages } = this.#memory.space;
+    const isFresh = this.#view.getUint32(SHARED.nextRecord, true) === FIRST_RECORD;
+    if (!isFresh || snapshot?.first !== FIRST_RECORD) return false;
+    if (FIRST_RECORD + snapshot.records.length > RECORDS_END) return false;
+    if (!snapshot.pages.every((page) => page < WINDOW_END / PAGE_SIZE && pages.window(page) & PROT_EXEC)) return false;
+    this.#memory.u8.set(snapshot.records, FIRST_RECORD);
+    const end = FIRST_RECORD + snapshot.records.length;
+    this.#wasm.restore(FIRST_RECORD, end);
+    this.#view.setUint32(SHARED.nextRecord, end, true);
+    this.#view.setUint32(SHARED.nextBlock, this.#handlers.nextBlock, true);
+    this.#handlers.make();
+    for (const page of snapshot.pages) pages.markCodeAt(page * PAGE_SIZE, true);
+    return true;
+  }
+
   /** Lets indirect jumps find a record without leaving WebAssembly. */
   enterLookup(address: number, record: number): void {
     const slot = LOOKUP_TABLE + (address % (1 << LOOKUP_BITS)) * 16;
@@ -136,7 +175,10 @@ export class CodeCache {
    */
   install(address: number, slot: number, entry: number): void {
     this.#regions.set(address, slot | (entry << 16));
-    const record = this.#wasm.findAt(address) >>> 0 || this.#entryRecord(address);
+    const known = this.#wasm.findAt(address) >>> 0;
+    const handler = known === 0 ? ENTER_HANDLER : this.#view.getUint32(known + RECORD.handler, true);
+    if (handler !== ENTER_HANDLER) this.#displaced.set(known, handler);
+    const record = known || this.#entryRecord(address);
     if (record !== 0) this.#view.setUint32(record + RECORD.handler, ENTER_HANDLER, true);
     this.enterLookup(address, record);
   }
@@ -170,6 +212,7 @@ export class CodeCache {
     if (!this.#regions.delete(address)) return;
     const record = this.#wasm.findAt(address) >>> 0;
     if (record !== 0) {
+      this.#displaced.delete(record);
       this.#wasm.remove(BigInt(address));
       this.#view.setUint32(record + RECORD.handler, STALE_HANDLER, true);
       this.#view.setUint8(record + RECORD.blockRecords, 0);
@@ -386,6 +429,7 @@ export class CodeCache {
     for (const page of [...this.#memory.space.pages.codePages])
       this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
     u8.fill(0, BLOCK_INDEX, BLOCK_INDEX + (16 << BLOCK_INDEX_BITS));
+    this.#displaced.clear();
     this.#view.setUint32(SHARED.indexed, 0, true);
     this.#view.setUint32(SHARED.nextRecord, FIRST_RECORD, true);
     this.generation++;

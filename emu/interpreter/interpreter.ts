@@ -74,8 +74,8 @@ function stopOfFailure(failure: TranslateFailure): Stop {
   return { kind: "undefined", instruction: failure.kind === "unimplemented" ? failure.instruction : undefined };
 }
 
-/** Section of the translation cache with the handlers that were made beyond the pack. */
-const HANDLERS_SECTION = "handlers";
+/** Sections of the translation cache: handlers and templates beyond the pack, the records of blocks. */
+const SECTION = { handlers: "handlers", templates: "templates", records: "records" } as const;
 
 /** Instructions that the interpreter runs between two looks at which code is hot. */
 const HEAT = 10_000;
@@ -143,14 +143,27 @@ export class Interpreter {
 
   /** Takes over what an earlier run left; the program is mapped, nothing has run. */
   restore(cache: TranslationCache): void {
-    const handlers = cache.section(HANDLERS_SECTION);
-    if (handlers !== undefined) this.handlers.restore(handlers);
+    const section = (name: string, use: (bytes: Uint8Array) => boolean): boolean => {
+      const bytes = cache.section(name);
+      return bytes === undefined || use(bytes);
+    };
+    // Templates and records name handlers by their slots.
+    if (!section(SECTION.handlers, (bytes) => this.handlers.restore(bytes))) return;
+    section(SECTION.templates, (bytes) => this.code.templates.restore(bytes));
+    section(SECTION.records, (bytes) => this.code.restore(bytes));
     this.jit?.restore(cache);
   }
 
-  /** Leaves what this run translated to the next. */
-  save(cache: TranslationCache): void {
-    if (this.handlers.changed) cache.put(HANDLERS_SECTION, this.handlers.save());
+  /**
+   * Leaves what this run translated to the next.
+   * @param isPristine does a page hold what the program file has for it?
+   */
+  save(cache: TranslationCache, isPristine: (page: number) => boolean): void {
+    const records = this.code.snapshot(isPristine);
+    if (records !== undefined) cache.put(SECTION.records, records);
+    const { changed } = this.code.templates;
+    if (this.handlers.changed || changed) cache.put(SECTION.handlers, this.handlers.save());
+    if (changed) cache.put(SECTION.templates, this.code.templates.save());
     this.jit?.save(cache);
   }
 

@@ -89,6 +89,7 @@ export class RecordWriter {
     let handler: number | undefined;
     if (info.general) handler = this.#handlers.indexOf(decoder.current(), row);
     else {
+      if (row.lockable && raw.hasLockPrefix) form += PREFIX.lock * 32;
       if (info.repeatable) {
         if (raw.hasRepPrefix) form += PREFIX.rep * 32;
         if (raw.hasRepnePrefix) form += PREFIX.repne * 32;

@@ -406,6 +406,13 @@ export class Templates {
     this.#wasm.indexTemplates(first, end);
   }
 
+  /** Takes over what `save` kept in a run with the same pack. Returns false if it does not fit. */
+  restore(saved: Uint8Array): boolean {
+    if (saved.length % TEMPLATE_SIZE !== 0 || this.count + saved.length / TEMPLATE_SIZE > MAX_TEMPLATES) return false;
+    this.load(saved);
+    return true;
+  }
+
   /** What is there now came with the pack. */
   markPacked(): void {
     this.#packed = this.count;

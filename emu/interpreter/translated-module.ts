@@ -2,11 +2,9 @@ import { WASM_PAGES } from "../layout.ts";
 import { I32 } from "../wasm/expr.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
+import { ENTER_HANDLER, TABLE_SLOTS } from "./slots.ts";
 
-/** Slots of the function table, for handlers and regions; a power of two. */
-export const TABLE_SLOTS = 65536;
-/** Slot of the handler that enters a region in its middle. */
-export const ENTER_HANDLER = TABLE_SLOTS - 1;
+export { ENTER_HANDLER, TABLE_SLOTS };
 
 /**
  * An empty module of translated code: handlers and regions have the same signature, so that each can call the other.

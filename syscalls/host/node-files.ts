@@ -1,11 +1,11 @@
 import * as fs from "node:fs";
-import * as tty from "node:tty";
 import { SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
 import { directoryType, type FileStat, type FileSystemStat, S_IFCHR, S_IFIFO, S_IFMT } from "../abi/stat.ts";
 import type { HostDirectoryEntry, HostFile, HostFileSystem } from "./host.ts";
 import { attempt } from "./node-errors.ts";
 import { PullReader } from "./node-reader.ts";
+import { isTerminal } from "./terminal.ts";
 
 const LINUX = process.platform === "linux";
 
@@ -105,7 +105,7 @@ export class NodeFile implements HostFile {
   }
 
   get isTerminal(): boolean {
-    return tty.isatty(this.#fd);
+    return isTerminal(this.#fd);
   }
 
   get input(): ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined {

@@ -1,13 +1,13 @@
 import { randomFillSync } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
-import * as tty from "node:tty";
 import { O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
 import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../abi/stat.ts";
 import type { Host, HostFile, HostInput, HostOutput, WindowSize } from "./host.ts";
 import { asSyscallError, attempt } from "./node-errors.ts";
 import { fromNodeStat, inheritedState, NodeFile, NodeFileSystem } from "./node-files.ts";
 import { PullReader } from "./node-reader.ts";
+import { isTerminal } from "./terminal.ts";
 
 /** One of Node's own three streams, used by descriptor, past Node's buffering. */
 class NodeStdio implements HostInput, HostOutput {
@@ -19,7 +19,7 @@ class NodeStdio implements HostInput, HostOutput {
 
   constructor(fd: number) {
     this.#fd = fd;
-    this.isTerminal = tty.isatty(fd);
+    this.isTerminal = isTerminal(fd);
     const inherited = inheritedState(fd);
     this.flags = inherited?.flags ?? (this.isTerminal ? O_RDWR : fd === 0 ? O_RDONLY : O_WRONLY);
     const regular = (this.stat().mode & S_IFMT) === S_IFREG;
@@ -118,6 +118,7 @@ export class NodeHost implements Host {
   }
 
   randomBytes(bytes: Uint8Array): void {
+    if (process.platform === "linux" && readRandom(bytes)) return;
     for (let at = 0; at < bytes.length; at += 0x1_0000) randomFillSync(bytes.subarray(at, at + 0x1_0000));
   }
 
@@ -131,5 +132,25 @@ export class NodeHost implements Host {
 
   close(): void {
     this.stdin.close();
+  }
+}
+
+/** Fills bytes from the kernel's generator (random(4)); Node's own takes longer to load than a small program to run. */
+function readRandom(bytes: Uint8Array): boolean {
+  let fd: number;
+  try {
+    fd = fs.openSync("/dev/urandom", "r");
+  } catch {
+    return false;
+  }
+  try {
+    for (let done = 0; done < bytes.length; ) {
+      const count = fs.readSync(fd, bytes, done, bytes.length - done, null);
+      if (count === 0) return false;
+      done += count;
+    }
+    return true;
+  } finally {
+    fs.closeSync(fd);
   }
 }

@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as net from "node:net";
 import * as tty from "node:tty";
 import { asSyscallError } from "./node-errors.ts";
+import { isTerminal } from "./terminal.ts";
 
 /**
  * Reads a pipe, socket or terminal through Node's event loop, never taking more than was asked for.
@@ -21,7 +22,7 @@ export class PullReader {
 
   /** @param fd a pipe, socket or terminal that is open for reading */
   constructor(fd: number) {
-    this.#isTerminal = tty.isatty(fd);
+    this.#isTerminal = isTerminal(fd);
     const path = process.platform === "linux" ? `/proc/self/fd/${fd}` : this.#isTerminal ? "/dev/tty" : undefined;
     // A description of our own leaves the flags alone that other processes share.
     const reopened = path === undefined ? undefined : openNonblocking(path);

@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { homedir } from "node:os";
-import { isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
+import { Checksum } from "../../emu/cache/checksum.ts";
 import { decodeSections, encodeSections } from "../../emu/cache/container.ts";
 import { identityOf, MemoryTranslationCache, type TranslationIdentity } from "../../emu/cache/translation-cache.ts";
 
@@ -47,7 +48,7 @@ export class NodeTranslationCache extends MemoryTranslationCache {
 
   constructor(identity: TranslationIdentity, { directory, limit = DIRECTORY_LIMIT }: NodeTranslationCacheOptions) {
     const line = identityOf(identity);
-    const path = join(directory, createHash("sha256").update(line).digest("hex") + TRANSLATIONS);
+    const path = join(directory, nameOf(line) + TRANSLATIONS);
     super(isOurs(directory) ? readSections(path, line) : []);
     this.#path = path;
     this.#directory = directory;
@@ -66,6 +67,10 @@ export class NodeTranslationCache extends MemoryTranslationCache {
     return true;
   }
 }
+
+/** A file name for an identity. The file has the identity in it, so that two of one name are no harm. */
+const nameOf = (identity: string): string =>
+  new Checksum().of(new TextEncoder().encode(identity)).toString(16).padStart(16, "0");
 
 function readSections(path: string, identity: string): Iterable<readonly [string, Uint8Array]> {
   const file = quietly(() => {
@@ -98,9 +103,9 @@ export function contentHash(directory: string, bytes: Uint8Array, stat: fs.BigIn
 
 /** Writes a file under another name and renames it, so that nobody ever sees a part of it. */
 function writeWhole(directory: string, path: string, bytes: Uint8Array): boolean {
-  const temporary = `${path}.${process.pid}-${randomBytes(6).toString("hex")}${TEMPORARY}`;
+  const temporary = `${path}.${process.pid}-${process.hrtime.bigint().toString(36)}${TEMPORARY}`;
   const done = quietly(() => {
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     if (!isOurs(directory)) return false;
     fs.writeFileSync(temporary, bytes, { mode: 0o600, flag: "wx" });
     fs.renameSync(temporary, path);
@@ -108,6 +113,22 @@ function writeWhole(directory: string, path: string, bytes: Uint8Array): boolean
   });
   if (done === undefined) quietly(() => fs.unlinkSync(temporary));
   return done ?? false;
+}
+
+/**
+ * Makes a directory and those above it. Node's own way of doing that does not end where a file system says ENOENT for
+ * directories that it does not let anybody make, as /proc does.
+ */
+function makeDirectory(path: string): void {
+  try {
+    fs.mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return;
+    if (code !== "ENOENT" || dirname(path) === path) throw error;
+    makeDirectory(dirname(path));
+    fs.mkdirSync(path, { mode: 0o700 });
+  }
 }
 
 /** Does the directory belong to the user alone? What others can write there is not to be run. */
