@@ -18,6 +18,7 @@ const NAMES: Readonly<Record<string, string>> = {
   SHA: "sha_ni",
   LZCNT: "abm",
   AVX512_VBMI: "avx512vbmi",
+  AVX512_IFMA: "avx512ifma",
 };
 
 /**

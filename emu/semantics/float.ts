@@ -20,9 +20,11 @@ import {
   type ValType,
 } from "../wasm/expr.ts";
 import { f32x4, f64x2, i32x4, i64x2, v128 } from "../wasm/simd.ts";
+import { suppressesExceptions } from "./embedded-rounding.ts";
 import { MXCSR } from "./helpers/float-format.ts";
 import { packedName } from "./helpers/packed-float.ts";
 import { FAST_MASK, FAST_VALUE } from "./helpers/soft-float.ts";
+import { elementBits, isMasked } from "./opmask.ts";
 import type { Translator } from "./translator.ts";
 import { binaryParts, lanes, unaryParts } from "./vector-operands.ts";
 
@@ -144,6 +146,7 @@ function decide<T extends ValType>(
  * Those of all lanes count together (SDM Vol. 1, 11.5.1).
  */
 export function finishExceptions(e: Translator): void {
+  if (suppressesExceptions(e.instruction)) return;
   e.if(i32.wrap(e.state(STATE.scratch, 32)), () => {
     e.if(e.callHelper("commitFloat", I32, [e.stateAddress()]), () => e.raise(VECTOR.XM));
   });
@@ -151,13 +154,17 @@ export function finishExceptions(e: Translator): void {
 
 /** dst = op(a, b) on whole parts, for floating-point operations. */
 export function floatBinaryParts(e: Translator, op: (a: V128Expr, b: V128Expr) => V128Expr): void {
-  binaryParts(e, op, {}, () => finishExceptions(e));
+  binaryParts(e, op, { float: floatWidth(e) }, () => finishExceptions(e));
 }
 
 /** dst = op(source) on whole parts, for floating-point operations. */
 export function floatUnaryParts(e: Translator, op: (a: V128Expr) => V128Expr): void {
-  unaryParts(e, op, {}, () => finishExceptions(e));
+  unaryParts(e, op, { float: floatWidth(e) }, () => finishExceptions(e));
 }
+
+/** Width of the elements, where an opmask makes it matter. */
+const floatWidth = (e: Translator): 32 | 64 | undefined =>
+  isMasked(e) ? (elementBits(e.instruction) as 32 | 64) : undefined;
 
 /** A scalar as helpers take it: its bits, zero-extended. */
 export const bitsOf = (width: Precision, value: FloatExpr): I64Expr =>

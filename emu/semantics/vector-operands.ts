@@ -2,8 +2,19 @@ import { Mnemonic } from "iced-x86";
 import { VECTOR } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import { PROT_READ, PROT_WRITE } from "../layout.ts";
-import { type I32Expr, i64, type V128Expr } from "../wasm/expr.ts";
-import { i64x2, v128 } from "../wasm/simd.ts";
+import { type I32Expr, i32, i64, V128, type V128Expr } from "../wasm/expr.ts";
+import { i16x8, i64x2, v128 } from "../wasm/simd.ts";
+import {
+  activeBits,
+  checkMaskedStore,
+  elementCount,
+  isMasked,
+  type LaneBits,
+  maskedSource,
+  merged,
+  neutralized,
+  storeMasked,
+} from "./opmask.ts";
 import { loadInt, type Translator } from "./translator.ts";
 
 /**
@@ -69,6 +80,13 @@ export interface ReadOptions {
   readonly unaligned?: boolean;
   /** Alignment is needed with VEX too (VMOVAPS, …). */
   readonly aligned?: boolean;
+  /**
+   * How inactive elements keep a memory operand from being accessed: each its own (by default), all of them together
+   * the whole (`any`), or not at all (`none`; SDM Vol. 2A, 2.8, exception types E4NF, E6NF).
+   */
+  readonly suppression?: "elements" | "any" | "none";
+  /** Floating-point operands: width of the elements, of which inactive ones must raise nothing. */
+  readonly float?: 32 | 64;
 }
 
 /** Place in wasm memory of the memory operand, after the checks that `options` and the encoding ask for. */
@@ -93,9 +111,43 @@ export function readParts(e: Translator, i: number, options: ReadOptions = {}): 
   if (!e.isMemory(i)) {
     return Array.from({ length: partsOf(e, i) }, (_, part) => e.let(e.readVectorPart(i, part)));
   }
+  if (e.instruction.broadcast !== 0) return broadcastParts(e, i, options);
   const bytes = options.bytes ?? e.operand(i).width / 8;
-  const host = vectorAccess(e, bytes, PROT_READ, options);
-  return Array.from({ length: Math.max(1, bytes >> 4) }, (_, part) => e.let(loadPart(host, bytes, part * 16)));
+  const load = (host: I32Expr): V128Expr[] =>
+    Array.from({ length: Math.max(1, bytes >> 4) }, (_, part) => e.let(loadPart(host, bytes, part * 16)));
+  const { suppression = "elements" } = options;
+  if (!isMasked(e) || suppression === "none") return load(vectorAccess(e, bytes, PROT_READ, options));
+  const address = e.let(e.linearAddress());
+  if (options.aligned) e.requireAligned(address, bytes);
+  if (suppression === "any") return [ifActive(e, () => loadPart(e.access(address, bytes, PROT_READ), bytes))];
+  return load(maskedSource(e, address, bytes, ((bytes * 8) / elementCount(e)) as LaneBits));
+}
+
+/** One element of memory in each lane; it is not accessed if no element of the destination is active. */
+function broadcastParts(e: Translator, i: number, options: ReadOptions): V128Expr[] {
+  const bits = e.instruction.broadcast;
+  const parts = partsOf(e, i);
+  const splat = (): V128Expr => {
+    const host = e.access(e.linearAddress(), bits / 8, PROT_READ);
+    if (bits === 64) return v128.load64Splat(host);
+    return bits === 32 ? v128.load32Splat(host) : i16x8.splat(i32.load16u(host));
+  };
+  const value = isMasked(e) && options.suppression !== "none" ? ifActive(e, splat) : e.let(splat());
+  return Array.from({ length: parts }, () => value);
+}
+
+/** A value that is computed only if an element is active, else zero. */
+function ifActive(e: Translator, value: () => V128Expr): V128Expr {
+  const result = e.local(V128);
+  e.set(result, ZERO);
+  e.if(i64.ne(activeBits(e), i64.const(0)), () => e.set(result, value()));
+  return e.let(result as V128Expr);
+}
+
+/** Operand `i` for floating-point operations. */
+function readSource(e: Translator, i: number, options: ReadOptions = {}): V128Expr[] {
+  const parts = readParts(e, i, options);
+  return options.float === undefined ? parts : neutralized(e, options.float, parts);
 }
 
 /** The one part of an XMM or MMX operand. */
@@ -112,6 +164,13 @@ export function writeParts(e: Translator, i: number, values: readonly V128Expr[]
   if (e.isMemory(i)) {
     const bytes = e.operand(i).width / 8;
     const pinned = values.map((value) => e.let(value));
+    if (isMasked(e)) {
+      const address = e.let(e.linearAddress());
+      if (options.aligned) e.requireAligned(address, bytes);
+      checkMaskedStore(e, address, bytes);
+      storeMasked(e, address, bytes, pinned);
+      return;
+    }
     const host = vectorAccess(e, bytes, PROT_WRITE, options);
     if (bytes < 16) e.storeInt(bytes * 8, host, i64x2.extract(pinned[0], 0));
     else for (const [part, value] of pinned.entries()) e.storeV128(host, value, part * 16);
@@ -122,7 +181,8 @@ export function writeParts(e: Translator, i: number, values: readonly V128Expr[]
     writeMmx(e, i, values[0]);
     return;
   }
-  for (const [part, value] of values.entries()) e.writeVectorPart(i, part, value);
+  const all = isMasked(e) && i === 0 ? merged(e, values) : values;
+  for (const [part, value] of all.entries()) e.writeVectorPart(i, part, value);
   clearUpper(e, i, values.length);
 }
 
@@ -163,8 +223,8 @@ export function binaryParts(
   beforeWriting?: () => void,
 ): void {
   const [first, second] = sourcesOf(e);
-  const b = readParts(e, second, options);
-  const a = readParts(e, first);
+  const b = readSource(e, second, options);
+  const a = readSource(e, first, { float: options?.float });
   const results = a.map((value, part) => e.let(op(value, b[part], part)));
   beforeWriting?.();
   enterMmx(e);
@@ -178,7 +238,7 @@ export function unaryParts(
   options?: ReadOptions,
   beforeWriting?: () => void,
 ): void {
-  const results = readParts(e, 1, options).map((value, part) => e.let(op(value, part)));
+  const results = readSource(e, 1, options).map((value, part) => e.let(op(value, part)));
   beforeWriting?.();
   enterMmx(e);
   writeParts(e, 0, results);
