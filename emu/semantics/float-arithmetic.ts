@@ -36,7 +36,7 @@ export function readScalar(e: Translator, width: Precision, i: number): F32Expr 
 }
 
 /** What the low lane of operand 0 becomes under the instruction's opmask. */
-function mergedScalar(e: Translator, width: Precision, value: F32Expr | F64Expr): F32Expr | F64Expr {
+export function mergedScalar(e: Translator, width: Precision, value: F32Expr | F64Expr): F32Expr | F64Expr {
   if (!isMasked(e)) return value;
   const zero = width === 64 ? f64.const(0) : f32.const(0);
   const kept = e.instruction.zeroing ? zero : width === 64 ? e.readLow64(0) : e.readLow32(0);

@@ -24,14 +24,15 @@ const LETTERS: Readonly<Record<string, LaneBits>> = { b: 8, w: 16, d: 32, q: 64 
 
 /** Destination elements where the name does not end with their letter. */
 const ELEMENTS: readonly (readonly [RegExp, LaneBits])[] = [
+  [/^Vpcmpd$/, 32],
   [/^Vpunpck[lh]bw$|^Vpalignr$/, 8],
   [/^Vpunpck[lh]wd$|^Vcvt.*(2ph|2bf16)$/, 16],
   [/^Vpunpck[lh]dq$|^Vpdp|^Vcvt.*2u?dq$|^Vmovs[lh]dup$/, 32],
   [/^Vpunpck[lh]qdq$|^Vcvt.*2u?qq$|^Vmovddup$/, 64],
   [/^Vmov[a-z]+8$/, 8],
   [/^Vmov[a-z]+16$/, 16],
-  [/^Vmov[a-z]+32$|32x[248]$|(ps|ss)$/, 32],
-  [/^Vmov[a-z]+64$|64x[24]$|(pd|sd)$/, 64],
+  [/^Vmov[a-z]+32$|32x[248]$|ps$|^V(?!p).*ss$/, 32],
+  [/^Vmov[a-z]+64$|64x[24]$|pd$|^V(?!p).*sd$/, 64],
 ];
 
 const widths: (LaneBits | undefined)[] = [];
@@ -48,19 +49,42 @@ export function elementBits({ mnemonic }: Instruction): LaneBits {
   return bits;
 }
 
-const isScalarName = /^V(?!broadcast).*(ss|sd)$/;
+const isScalarName = /^V(?!p|broadcast).*(ss|sd)$/;
 const scalars: (boolean | undefined)[] = [];
 /** Does the instruction work on the lowest element alone (VADDSS, VMOVSD, …)? Bit 0 of the opmask then decides. */
 const isScalar = ({ mnemonic }: Instruction): boolean => (scalars[mnemonic] ??= isScalarName.test(Mnemonic[mnemonic]));
 
-/** Number of elements that the opmask decides about: those of the first vector register, or of the memory operand. */
+/** Source elements of instructions whose destination has room for more of them than there are. */
+const NARROWING: readonly (readonly [RegExp, LaneBits])[] = [
+  [/^Vpmov(s|us)?w/, 16],
+  [/^Vpmov(s|us)?d/, 32],
+  [/^Vpmov(s|us)?q|^Vcvtt?(pd|u?qq)2/, 64],
+  [/^Vcvtneps2bf16$|^Vcvtps2ph$/, 32],
+];
+const sources: (LaneBits | 0 | undefined)[] = [];
+const narrowedFrom = ({ mnemonic }: Instruction): LaneBits | 0 =>
+  (sources[mnemonic] ??= NARROWING.find(([pattern]) => pattern.test(Mnemonic[mnemonic]))?.[1] ?? 0);
+
+/** Number of elements that the opmask decides about. */
 export function elementCount(e: Translator): number {
-  if (isScalar(e.instruction)) return 1;
-  const { operands } = e.instruction;
-  const [first, second] = operands;
+  const { instruction } = e;
+  if (isScalar(instruction)) return 1;
+  const [first, second] = instruction.operands;
+  const narrowed = narrowedFrom(instruction);
+  if (narrowed !== 0) return second.width / narrowed;
   const operand = first.registerClass === "opmask" ? second : first;
-  return Math.max(1, operand.width / elementBits(e.instruction));
+  return Math.max(1, operand.width / elementBits(instruction));
 }
+
+/**
+ * Instructions that access the whole of a memory operand whatever the opmask (SDM Vol. 2A, 2.8: exception types E4NF and
+ * E6NF).
+ */
+const isWholeName =
+  /^V(pack|pu?npck|unpck|pshuf([bd]|hw|lw)$|shuf|perm|pmadd(wd|ubsw)|p?align|pconflict|insert|extract|mov(d|s[lh])dup|dbpsadbw|pmultishift|gf2p8affine|cvtne2ps2bf16)/;
+const whole: (boolean | undefined)[] = [];
+export const accessesWhole = ({ mnemonic }: Instruction): boolean =>
+  (whole[mnemonic] ??= isWholeName.test(Mnemonic[mnemonic]));
 
 export const isMasked = (e: Translator): boolean => e.instruction.opmask !== 0;
 
@@ -112,7 +136,10 @@ export function bitsOfLanes(bits: LaneBits, parts: readonly V128Expr[]): I64Expr
 export function merged(e: Translator, values: readonly V128Expr[]): V128Expr[] {
   const { zeroing } = e.instruction;
   const bits = elementBits(e.instruction);
-  const mask = e.let(e.opmask());
+  const count = elementCount(e);
+  // What lies above the last element is not the opmask's.
+  const above = ~maskOf(count) & maskOf((values.length * 128) / bits);
+  const mask = e.let(above === 0n ? e.opmask() : i64.or(e.opmask(), i64.const(above)));
   return values.map((value, part) => {
     const lanes = lanesOf(e, mask, bits, part);
     return e.let(zeroing ? v128.and(value, lanes) : v128.bitselect(value, e.readVectorPart(0, part), lanes));

@@ -2,9 +2,10 @@ import { Mnemonic } from "iced-x86";
 import { VECTOR } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import { PROT_READ, PROT_WRITE } from "../layout.ts";
-import { type I32Expr, i32, i64, V128, type V128Expr } from "../wasm/expr.ts";
+import { type I32Expr, type I64Expr, i32, i64, V128, type V128Expr } from "../wasm/expr.ts";
 import { i16x8, i64x2, v128 } from "../wasm/simd.ts";
 import {
+  accessesWhole,
   activeBits,
   checkMaskedStore,
   elementCount,
@@ -111,20 +112,20 @@ export function readParts(e: Translator, i: number, options: ReadOptions = {}): 
   if (!e.isMemory(i)) {
     return Array.from({ length: partsOf(e, i) }, (_, part) => e.let(e.readVectorPart(i, part)));
   }
-  if (e.instruction.broadcast !== 0) return broadcastParts(e, i, options);
+  if (e.instruction.broadcast !== 0) return broadcastParts(e, i);
   const bytes = options.bytes ?? e.operand(i).width / 8;
   const load = (host: I32Expr): V128Expr[] =>
     Array.from({ length: Math.max(1, bytes >> 4) }, (_, part) => e.let(loadPart(host, bytes, part * 16)));
-  const { suppression = "elements" } = options;
+  const { suppression = accessesWhole(e.instruction) ? "none" : "elements" } = options;
   if (!isMasked(e) || suppression === "none") return load(vectorAccess(e, bytes, PROT_READ, options));
   const address = e.let(e.linearAddress());
-  if (options.aligned) e.requireAligned(address, bytes);
+  if (options.aligned) requireActiveAligned(e, address, bytes);
   if (suppression === "any") return [ifActive(e, () => loadPart(e.access(address, bytes, PROT_READ), bytes))];
   return load(maskedSource(e, address, bytes, ((bytes * 8) / elementCount(e)) as LaneBits));
 }
 
 /** One element of memory in each lane; it is not accessed if no element of the destination is active. */
-function broadcastParts(e: Translator, i: number, options: ReadOptions): V128Expr[] {
+function broadcastParts(e: Translator, i: number): V128Expr[] {
   const bits = e.instruction.broadcast;
   const parts = partsOf(e, i);
   const splat = (): V128Expr => {
@@ -132,8 +133,13 @@ function broadcastParts(e: Translator, i: number, options: ReadOptions): V128Exp
     if (bits === 64) return v128.load64Splat(host);
     return bits === 32 ? v128.load32Splat(host) : i16x8.splat(i32.load16u(host));
   };
-  const value = isMasked(e) && options.suppression !== "none" ? ifActive(e, splat) : e.let(splat());
+  const value = isMasked(e) && !accessesWhole(e.instruction) ? ifActive(e, splat) : e.let(splat());
   return Array.from({ length: parts }, () => value);
+}
+
+/** #GP for an address that is not aligned, unless no element is active. */
+function requireActiveAligned(e: Translator, address: I64Expr, bytes: number): void {
+  e.if(i64.ne(activeBits(e), i64.const(0)), () => e.requireAligned(address, bytes));
 }
 
 /** A value that is computed only if an element is active, else zero. */
@@ -166,8 +172,9 @@ export function writeParts(e: Translator, i: number, values: readonly V128Expr[]
     const pinned = values.map((value) => e.let(value));
     if (isMasked(e)) {
       const address = e.let(e.linearAddress());
-      if (options.aligned) e.requireAligned(address, bytes);
-      checkMaskedStore(e, address, bytes);
+      if (options.aligned) requireActiveAligned(e, address, bytes);
+      if (accessesWhole(e.instruction)) e.let(e.access(address, bytes, PROT_WRITE));
+      else checkMaskedStore(e, address, bytes);
       storeMasked(e, address, bytes, pinned);
       return;
     }

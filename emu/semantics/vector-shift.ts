@@ -32,7 +32,7 @@ function shiftBy(kind: Kind, bits: Bits, value: V128Expr, count: number): V128Ex
 /** A shift of all lanes by the low 64 bits of operand `i`. */
 function shiftByVector(e: Translator, kind: Kind, bits: Bits): void {
   const [first, second] = sourcesOf(e);
-  const count = e.let(i64x2.extract(readPart(e, second, { bytes: countBytes(e, second) }), 0));
+  const count = e.let(i64x2.extract(readPart(e, second, { bytes: countBytes(e, second), suppression: "none" }), 0));
   const values = readParts(e, first);
   const large = e.let(i64.gtU(count, i64.const(bits - 1)));
   const amount = e.let(i32.wrap(count));

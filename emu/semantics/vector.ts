@@ -1,5 +1,6 @@
 // Vector and floating-point groups: each adds its rows to the table.
 import "./crypto.ts";
+import "./evex-convert.ts";
 import "./float-approximate.ts";
 import "./float-arithmetic.ts";
 import "./float-compare.ts";
