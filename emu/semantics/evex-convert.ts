@@ -1,16 +1,5 @@
 import type { Mnemonic } from "iced-x86";
-import {
-  F32,
-  type F32Expr,
-  F64,
-  type F64Expr,
-  f32,
-  f64,
-  I64,
-  type I64Expr,
-  i32,
-  type V128Expr,
-} from "../wasm/expr.ts";
+import { F32, type F32Expr, F64, type F64Expr, f32, f64, I64, type I64Expr, i32, type V128Expr } from "../wasm/expr.ts";
 import { f32x4, f64x2, i64x2 } from "../wasm/simd.ts";
 import { bitsOf, fastOr, fastOrPacked, finishExceptions, floatOf, isArithmeticFast, type Precision } from "./float.ts";
 import { letter, readScalar, writeScalar } from "./float-arithmetic.ts";

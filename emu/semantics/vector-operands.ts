@@ -88,6 +88,8 @@ export interface ReadOptions {
   readonly suppression?: "elements" | "any" | "none";
   /** Floating-point operands: width of the elements, of which inactive ones must raise nothing. */
   readonly float?: 32 | 64;
+  /** The values to write have the opmask in them already. */
+  readonly isBlended?: boolean;
 }
 
 /** Place in wasm memory of the memory operand, after the checks that `options` and the encoding ask for. */
@@ -188,7 +190,7 @@ export function writeParts(e: Translator, i: number, values: readonly V128Expr[]
     writeMmx(e, i, values[0]);
     return;
   }
-  const all = isMasked(e) && i === 0 ? merged(e, values) : values;
+  const all = isMasked(e) && i === 0 && !options.isBlended ? merged(e, values) : values;
   for (const [part, value] of all.entries()) e.writeVectorPart(i, part, value);
   clearUpper(e, i, values.length);
 }

@@ -1,6 +1,8 @@
 // Vector and floating-point groups: each adds its rows to the table.
 import "./crypto.ts";
 import "./evex-convert.ts";
+import "./evex-integer.ts";
+import "./opmask-instructions.ts";
 import "./float-approximate.ts";
 import "./float-arithmetic.ts";
 import "./float-compare.ts";
