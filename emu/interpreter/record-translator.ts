@@ -151,6 +151,12 @@ export class RecordTranslator extends FlagTranslator {
     this.storeInt(64, this.#opmaskPlace(), value, STATE.opmask);
   }
 
+  override writeOpmaskPair(i: number, even: I64Expr, odd: I64Expr): void {
+    const place = this.let(i32.and(this.#operandPlace(i), i32.const(-16)));
+    this.storeInt(64, place, even);
+    this.storeInt(64, place, odd, 8);
+  }
+
   override immediate(i: number): I64Expr {
     const first = this.instruction.operands.findIndex((operand) => operand.kind === "immediate");
     return i === first ? this.#field(RECORD.immediate) : i64.load32s(this.#record, RECORD.immediate2);

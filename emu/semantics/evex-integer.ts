@@ -2,7 +2,7 @@ import type { Mnemonic } from "iced-x86";
 import { type I32Expr, type I64Expr, i32, i64, select, V128, type V128Expr } from "../wasm/expr.ts";
 import { i8x16, i16x8, i32x4, i64x2, v128 } from "../wasm/simd.ts";
 import { activeBits, bitsOfLanes, isMasked, type LaneBits, lanesOf, SHAPES } from "./opmask.ts";
-import { define, defineEvex } from "./table.ts";
+import { defineEvex } from "./table.ts";
 import type { Translator } from "./translator.ts";
 import {
   binaryParts,
@@ -312,17 +312,8 @@ for (const bits of [32, 64] as const) {
         inA = e.let(i64.or(inA, i64.shl(found, i64.const(part * perPart + lane))));
       }
     }
-    // The destination is a pair of registers: the even one of the two first.
-    const { offset } = e.operand(0);
-    void offset;
-    writePair(e, inA, bitsOfLanes(bits, inB));
+    e.writeOpmaskPair(0, inA, bitsOfLanes(bits, inB));
   });
-}
-
-/** Writes the opmask register that operand 0 names, with its lowest number bit clear, and the next. */
-function writePair(e: Translator, even: I64Expr, odd: I64Expr): void {
-  e.writeRegister(0, 64, even);
-  e.writeRegister(0, 64, odd);
 }
 
 // Blends.
@@ -482,4 +473,3 @@ for (const [letter, bits] of [
     );
   }
 }
-void define;

@@ -88,6 +88,8 @@ export abstract class Translator extends FunctionBuilder {
   /** The opmask register that EVEX.aaa names (1–7); all of its 64 bits. */
   abstract opmask(): I64Expr;
   abstract setOpmask(value: I64Expr): void;
+  /** Writes the pair of opmask registers of which operand `i` names one: the one of even number, and the next. */
+  abstract writeOpmaskPair(i: number, even: I64Expr, odd: I64Expr): void;
   /** Immediate operand `i`, sign-extended to 64 bits as the encoding says. */
   abstract immediate(i: number): I64Expr;
   /** Offset part of the memory operand: what LEA computes (cut to 32 bits under prefix 67). */

@@ -1,7 +1,10 @@
 // Vector and floating-point groups: each adds its rows to the table.
 import "./crypto.ts";
 import "./evex-convert.ts";
+import "./evex-compress.ts";
+import "./evex-gather.ts";
 import "./evex-integer.ts";
+import "./evex-permute.ts";
 import "./opmask-instructions.ts";
 import "./float-approximate.ts";
 import "./float-arithmetic.ts";
