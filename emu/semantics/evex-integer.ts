@@ -1,7 +1,7 @@
 import type { Mnemonic } from "iced-x86";
 import { type I32Expr, type I64Expr, i32, i64, select, V128, type V128Expr } from "../wasm/expr.ts";
 import { i8x16, i16x8, i32x4, i64x2, v128 } from "../wasm/simd.ts";
-import { activeBits, bitsOfLanes, isMasked, type LaneBits, lanesOf, SHAPES } from "./opmask.ts";
+import { bitsOfLanes, isMasked, type LaneBits, lanesOf, SHAPES, writeComparison } from "./opmask.ts";
 import { defineEvex } from "./table.ts";
 import type { Translator } from "./translator.ts";
 import {
@@ -240,12 +240,6 @@ for (const bits of [32, 64] as const) {
 }
 
 // Comparisons into opmask registers.
-
-/** Writes the bits of lanes to opmask register operand 0; of inactive elements they are zero. */
-export function writeComparison(e: Translator, bits: LaneBits, parts: readonly V128Expr[]): void {
-  const all = bitsOfLanes(bits, parts);
-  e.writeRegister(0, 64, isMasked(e) ? i64.and(all, activeBits(e)) : all);
-}
 
 function compareParts(e: Translator, bits: LaneBits, op: Binary): void {
   const b = readParts(e, 2);

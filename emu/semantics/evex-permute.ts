@@ -159,7 +159,9 @@ for (const [suffix, bytes] of [
     if (bytes > 8 || kind === "f" || suffix === "32x2") {
       defineEvex(`Vbroadcast${kind}${suffix}` as Name, "Vol. 2C, VBROADCAST, VPBROADCAST", (e) => {
         let source =
-          bytes === 32 ? readParts(e, 1, { suppression: "any" }) : [readPart(e, 1, { bytes, suppression: "any" })];
+          bytes === 32
+            ? readParts(e, 1, { suppression: "repeated" })
+            : [readPart(e, 1, { bytes, suppression: "repeated" })];
         if (bytes === 8) source = source.map((a) => e.let(shuffleLanes(64, a, a, [0, 0])));
         writeParts(
           e,

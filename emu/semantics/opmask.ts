@@ -132,6 +132,12 @@ export function bitsOfLanes(bits: LaneBits, parts: readonly V128Expr[]): I64Expr
     .reduce(i64.or);
 }
 
+/** Writes the bits of lanes to opmask register operand 0; of inactive elements they are zero. */
+export function writeComparison(e: Translator, bits: LaneBits, parts: readonly V128Expr[]): void {
+  const all = bitsOfLanes(bits, parts);
+  e.writeRegister(0, 64, isMasked(e) ? i64.and(all, activeBits(e)) : all);
+}
+
 /** What operand 0's register holds after the instruction, given what it computed: inactive elements kept or zero. */
 export function merged(e: Translator, values: readonly V128Expr[]): V128Expr[] {
   const { zeroing } = e.instruction;
@@ -196,7 +202,7 @@ const elementAt = (start: I64Expr, bits: LaneBits, index: I64Expr): I64Expr =>
  * Place in wasm memory from which `bytes` bytes of memory at a pinned address can be loaded of which only the active
  * elements count: no other is accessed in the guest's eyes.
  */
-export function maskedSource(e: Translator, address: I64Expr, bytes: number, bits: LaneBits): I32Expr {
+export function maskedSource(e: Translator, address: I64Expr, bytes: number, bits: LaneBits, mask: I64Expr): I32Expr {
   const host = e.local(I32);
   e.if(
     e.isOpen(address, PROT_READ),
@@ -207,7 +213,7 @@ export function maskedSource(e: Translator, address: I64Expr, bytes: number, bit
         0,
         Array.from({ length: Math.max(1, bytes >> 4) }, () => ZERO),
       );
-      forEachActive(e, e.let(e.opmask()), (bytes * 8) / bits, (index) => {
+      forEachActive(e, mask, (bytes * 8) / bits, (index) => {
         const from = e.access(elementAt(address, bits, index), bits / 8, PROT_READ);
         e.storeInt(bits, scratchElement(e, 0, bits, index), loadInt(bits, from));
       });

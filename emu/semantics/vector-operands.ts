@@ -8,6 +8,7 @@ import {
   accessesWhole,
   activeBits,
   checkMaskedStore,
+  elementBits,
   elementCount,
   isMasked,
   type LaneBits,
@@ -82,10 +83,10 @@ export interface ReadOptions {
   /** Alignment is needed with VEX too (VMOVAPS, …). */
   readonly aligned?: boolean;
   /**
-   * How inactive elements keep a memory operand from being accessed: each its own (by default), all of them together
-   * the whole (`any`), or not at all (`none`; SDM Vol. 2A, 2.8, exception types E4NF, E6NF).
+   * How inactive elements keep a memory operand from being accessed: each its own (by default), each the one that it is
+   * a copy of (`repeated`), or not at all (`none`; SDM Vol. 2A, 2.8, exception types E4NF, E6NF).
    */
-  readonly suppression?: "elements" | "any" | "none";
+  readonly suppression?: "elements" | "repeated" | "none";
   /** Floating-point operands: width of the elements, of which inactive ones must raise nothing. */
   readonly float?: 32 | 64;
   /** The values to write have the opmask in them already. */
@@ -122,8 +123,15 @@ export function readParts(e: Translator, i: number, options: ReadOptions = {}): 
   if (!isMasked(e) || suppression === "none") return load(vectorAccess(e, bytes, PROT_READ, options));
   const address = e.let(e.linearAddress());
   if (options.aligned) requireActiveAligned(e, address, bytes);
-  if (suppression === "any") return [ifActive(e, () => loadPart(e.access(address, bytes, PROT_READ), bytes))];
-  return load(maskedSource(e, address, bytes, ((bytes * 8) / elementCount(e)) as LaneBits));
+  if (suppression === "elements") {
+    return load(maskedSource(e, address, bytes, ((bytes * 8) / elementCount(e)) as LaneBits, e.let(e.opmask())));
+  }
+  const bits = elementBits(e.instruction);
+  let mask = activeBits(e);
+  for (let half = elementCount(e) / 2; half >= (bytes * 8) / bits; half /= 2) {
+    mask = e.let(i64.or(mask, i64.shrU(mask, i64.const(half))));
+  }
+  return load(maskedSource(e, address, bytes, bits, mask));
 }
 
 /** One element of memory in each lane; it is not accessed if no element of the destination is active. */

@@ -29,7 +29,7 @@ const SPLATS: Readonly<Record<8 | 16 | 32 | 64, (a: V128Expr) => V128Expr>> = {
 };
 
 function broadcast(e: Translator, bits: 8 | 16 | 32 | 64): void {
-  const source = e.let(SPLATS[bits](readPart(e, 1, { bytes: bits / 8, suppression: "any" })));
+  const source = e.let(SPLATS[bits](readPart(e, 1, { bytes: bits / 8, suppression: "repeated" })));
   writeParts(
     e,
     0,
