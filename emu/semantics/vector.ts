@@ -2,6 +2,7 @@
 import "./crypto.ts";
 import "./evex-convert.ts";
 import "./evex-compress.ts";
+import "./evex-float.ts";
 import "./evex-gather.ts";
 import "./evex-integer.ts";
 import "./evex-permute.ts";

@@ -34,7 +34,7 @@ const asF64 = (width: Width, bits: I64Expr): F64Expr =>
   width === 64 ? f64.reinterpretI64(bits) : f64.promoteF32(f32.reinterpretI32(i32.wrap(bits)));
 
 /** Rounds to an integral value in a mode (ROUND) known at run time. Pinned. */
-function roundBy(f: FunctionBuilder, mode: I32Expr, x: F64Expr): F64Expr {
+export function roundBy(f: FunctionBuilder, mode: I32Expr, x: F64Expr): F64Expr {
   const is = (which: number): I32Expr => i32.eq(mode, i32.const(which));
   const directed = select(is(ROUND.up), f64.ceil(x), f64.trunc(x));
   return f.let(select(is(ROUND.nearest), f64.nearest(x), select(is(ROUND.down), f64.floor(x), directed)));
@@ -179,7 +179,7 @@ function buildNarrowHalf(f: FunctionBuilder, call: HelperCall): void {
 }
 
 /** Rounding mode of an immediate: its low two bits, or MXCSR's if bit 2 is set (SDM Vol. 2B, figure 4-24). */
-function modeOf(f: FunctionBuilder, control: I32Expr): I32Expr {
+export function modeOf(f: FunctionBuilder, control: I32Expr): I32Expr {
   const fromMxcsr = i32.and(control, i32.const(4));
   return f.let(select(fromMxcsr, roundingMode(f), i32.and(control, i32.const(3))));
 }

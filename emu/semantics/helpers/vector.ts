@@ -1,4 +1,5 @@
 import { AES_HELPERS } from "./aes.ts";
+import { EVEX_FLOAT_HELPERS } from "./evex-float.ts";
 import { FLOAT_CONVERT_HELPERS } from "./float-convert.ts";
 import { FMA_HELPERS } from "./fma.ts";
 import { GALOIS_HELPERS } from "./galois.ts";
@@ -18,6 +19,7 @@ export const VECTOR_HELPERS: readonly Helper[] = [
   ...STRING_COMPARE_HELPERS,
   ...AES_HELPERS,
   ...GALOIS_HELPERS,
+  ...EVEX_FLOAT_HELPERS,
   ...MULTISHIFT_HELPERS,
   ...SHA_HELPERS,
 ];
