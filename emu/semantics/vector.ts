@@ -1,6 +1,7 @@
 // Vector and floating-point groups: each adds its rows to the table.
 import "./crypto.ts";
 import "./evex-convert.ts";
+import "./evex-bfloat.ts";
 import "./evex-compress.ts";
 import "./evex-float.ts";
 import "./evex-gather.ts";

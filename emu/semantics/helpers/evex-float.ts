@@ -1,3 +1,4 @@
+import { STATE } from "../../cpu/state.ts";
 import {
   type Expr,
   type F64Expr,
@@ -28,6 +29,7 @@ import {
   isZero,
   MXCSR,
   magnitude,
+  mxcsrOf,
   n,
   note,
   noteDenormal,
@@ -128,7 +130,6 @@ function buildScale(at: Format): Build {
     });
     f.if(i32.or(isInfinite(at, a), isZero(at, a)), () => f.return(a));
     noteDenormal(f, at, a);
-    noteDenormal(f, at, b);
     const floor = f64.floor(asF64(at, b));
     const limit = 2 ** 14;
     const low = f.let(select(f64.lt(floor, f64.const(-limit)), f64.const(-limit), floor));
@@ -213,7 +214,10 @@ function buildRoundScale(at: Format): Build {
   };
 }
 
-/** VREDUCE: what rounding to a number of fraction bits takes away. */
+/**
+ * VREDUCE: what rounding to a number of fraction bits takes away. The difference is rounded as the immediate says, and
+ * its being inexact is what PE reports; denormals do not count.
+ */
 function buildReduce(at: Format): Build {
   return (f, call) => {
     const x = variable(f, f.param(1, I64));
@@ -223,8 +227,17 @@ function buildReduce(at: Format): Build {
     f.if(isInfinite(at, x), () => f.return(n(0)));
     const value = f.let(asF64(at, x));
     const rounded = roundScaled(f, value, control);
-    f.if(i32.and(f64.ne(rounded, value), reportsInexact(control)), () => note(f, MXCSR.PE));
-    f.return(call(`sub${at.width}`, I64, [cpuOf(f), x, fromF64(at, rounded)]));
+    const cpu = cpuOf(f);
+    const own = f.let(mxcsrOf(f));
+    const noted = f.let(i32.load(cpu, STATE.scratch));
+    const mode = i32.shl(modeOf(f, control), i32.const(MXCSR.roundShift));
+    f.storeI32(cpu, i32.or(i32.and(own, i32.const(~MXCSR.RC)), mode), STATE.mxcsr);
+    f.storeI32(cpu, i32.const(0), STATE.scratch);
+    const result = f.let(call(`sub${at.width}`, I64, [cpu, x, fromF64(at, rounded)]));
+    const reported = select(reportsInexact(control), i32.const(~MXCSR.DE), i32.const(~(MXCSR.DE | MXCSR.PE)));
+    f.storeI32(cpu, i32.or(noted, i32.and(i32.load(cpu, STATE.scratch), reported)), STATE.scratch);
+    f.storeI32(cpu, own, STATE.mxcsr);
+    f.return(result);
   };
 }
 
