@@ -21,7 +21,7 @@ import type { Host } from "./host/host.ts";
 import { type ExitStatus, LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
 import { STACK_SIZE } from "./process/limits.ts";
-import { SIGNAL_FRAME_BYTES } from "./signals/frame.ts";
+import { signalFrameBytes } from "./signals/frame.ts";
 import type { SyscallTracer } from "./tracer.ts";
 
 export type AddressSpaceLayout = "compact" | "linux";
@@ -246,7 +246,7 @@ export class Machine {
       gid: process.gid,
       egid: process.egid,
       secure: false,
-      minSignalStackSize: SIGNAL_FRAME_BYTES,
+      minSignalStackSize: signalFrameBytes(this.features),
     });
     const random = new Uint8Array(16);
     process.host.randomBytes(random);
