@@ -321,4 +321,5 @@ function auxvBytes(memory: GuestMemory, sp: number, argc: number, envc: number, 
 const REQUIRED = new Set([
   ...["pni", "ssse3", "cx16", "sse4_1", "sse4_2", "popcnt", "lahf_lm"],
   ...["fma", "movbe", "osxsave", "avx", "f16c", "abm", "bmi1", "avx2", "bmi2"],
+  ...["avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"],
 ]);

@@ -153,6 +153,10 @@ export const LEVELS: Readonly<Record<string, readonly string[]>> = {
   "x86-64-v4": V4,
 };
 
+/** The lowest level that has all of these features; undefined if none has. */
+export const levelWith = (features: readonly string[]): string | undefined =>
+  Object.keys(LEVELS).find((level) => features.every((feature) => LEVELS[level].includes(feature)));
+
 /** What CPUID reports if nothing else is asked for. AVX-512 is there for programs that need it, and slower than AVX2. */
 export const DEFAULT_LEVEL = "x86-64-v3";
 
