@@ -115,6 +115,7 @@ function buildScale(at: Format): Build {
     f.if(isNaN64(at, b), () => quieted(f, call, at, b));
     flushDenormal(f, at, a);
     flushDenormal(f, at, b);
+    noteDenormal(f, at, a);
     f.if(isInfinite(at, b), () => {
       f.if(
         i64.eqz(signOf(at, b)),
@@ -129,7 +130,6 @@ function buildScale(at: Format): Build {
       );
     });
     f.if(i32.or(isInfinite(at, a), isZero(at, a)), () => f.return(a));
-    noteDenormal(f, at, a);
     const floor = f64.floor(asF64(at, b));
     const limit = 2 ** 14;
     const low = f.let(select(f64.lt(floor, f64.const(-limit)), f64.const(-limit), floor));
@@ -148,6 +148,7 @@ function buildRange(at: Format): Build {
     const control = f.param(3, I32);
     f.if(isSignaling(at, a), () => quieted(f, call, at, a));
     f.if(isSignaling(at, b), () => quieted(f, call, at, b));
+    for (const x of [a, b]) flushDenormal(f, at, x);
     const result = f.local(I64);
     const signControl = f.let(i32.and(i32.shrU(control, i32.const(2)), i32.const(3)));
     f.if(
@@ -157,7 +158,6 @@ function buildRange(at: Format): Build {
         f.set(result, select(i32.and(isNaN64(at, a), i32.eqz(isNaN64(at, b))), b, a));
       },
       () => {
-        for (const x of [a, b]) flushDenormal(f, at, x);
         for (const x of [a, b]) noteDenormal(f, at, x);
         const signed = (x: I64Expr): I64Expr => (at.width === 64 ? x : i64.extend32s(x));
         // In order as integers: negative numbers have the magnitude's bits flipped.
@@ -216,7 +216,7 @@ function buildRoundScale(at: Format): Build {
 
 /**
  * VREDUCE: what rounding to a number of fraction bits takes away. The difference is rounded as the immediate says, and
- * its being inexact is what PE reports; denormals do not count.
+ * its being inexact is what PE reports; denormals do not count, neither as operand nor as result.
  */
 function buildReduce(at: Format): Build {
   return (f, call) => {
@@ -234,7 +234,7 @@ function buildReduce(at: Format): Build {
     f.storeI32(cpu, i32.or(i32.and(own, i32.const(~MXCSR.RC)), mode), STATE.mxcsr);
     f.storeI32(cpu, i32.const(0), STATE.scratch);
     const result = f.let(call(`sub${at.width}`, I64, [cpu, x, fromF64(at, rounded)]));
-    const reported = select(reportsInexact(control), i32.const(~MXCSR.DE), i32.const(~(MXCSR.DE | MXCSR.PE)));
+    const reported = select(reportsInexact(control), i32.const(MXCSR.IE | MXCSR.PE), i32.const(MXCSR.IE));
     f.storeI32(cpu, i32.or(noted, i32.and(i32.load(cpu, STATE.scratch), reported)), STATE.scratch);
     f.storeI32(cpu, own, STATE.mxcsr);
     f.return(result);
@@ -278,7 +278,6 @@ function buildFixUp(at: Format): Build {
     const x = variable(f, f.param(2, I64));
     const table = f.param(3, I64);
     const control = f.param(4, I32);
-    const original = f.let(x);
     flushDenormal(f, at, x);
     const token = f.local(I32);
     const negative = i64.ne(signOf(at, x), n(0));
@@ -307,7 +306,7 @@ function buildFixUp(at: Format): Build {
     const is = (value: number): I32Expr => i32.eq(response, i32.const(value));
     f.if(is(0), () => f.return(destination));
     f.if(is(1), () => f.return(x));
-    f.if(is(2), () => f.return(i64.or(original, n(at.quiet | at.infinity))));
+    f.if(is(2), () => f.return(i64.or(x, n(at.quiet | at.infinity))));
     f.if(is(6), () => f.return(i64.or(signOf(at, x), n(at.infinity))));
     for (const [value, bits] of fixedResponses(at)) f.if(is(value), () => f.return(n(bits)));
     f.return(n(0));
