@@ -48,13 +48,19 @@ export function both(first: I32Expr, second: I32Expr): I32Expr {
 
 /** MXCSR is in the state in which (inexact) arithmetic needs no flag. */
 export function isArithmeticFast(e: Translator): I32Expr {
-  return e.mxcsrIs(FAST_MASK, FAST_VALUE);
+  return modeIs(e, FAST_MASK, FAST_VALUE);
 }
 
 /** The same for operations that are never inexact: compares, minimum and maximum. */
 export function isExactFast(e: Translator): I32Expr {
   const mask = MXCSR.masks | MXCSR.DAZ;
-  return e.mxcsrIs(mask, MXCSR.masks);
+  return modeIs(e, mask, MXCSR.masks);
+}
+
+/** With embedded rounding MXCSR is not the program's: nothing may be learnt from it, or leave because of it. */
+function modeIs(e: Translator, mask: number, value: number): I32Expr {
+  if (suppressesExceptions(e.instruction)) return i32.eq(i32.and(mxcsr(e), i32.const(mask)), i32.const(value));
+  return e.mxcsrIs(mask, value);
 }
 
 export const mxcsr = (e: Translator): I32Expr => i32.wrap(e.state(STATE.mxcsr, 32));
