@@ -235,6 +235,26 @@ export function checkMaskedStore(e: Translator, address: I64Expr, bytes: number)
 
 /** Stores the active elements to memory that `checkMaskedStore` has found good. */
 export function storeMasked(e: Translator, address: I64Expr, bytes: number, values: readonly V128Expr[]): void {
+  if (bytes < 16) {
+    storeElements(e, address, bytes, values);
+    return;
+  }
+  // Where nothing can fault, the others are stored as they are.
+  e.if(
+    e.isOpen(address, PROT_WRITE),
+    () => {
+      const host = e.let(i32.wrap(address));
+      const mask = e.let(e.opmask());
+      for (const [part, value] of values.entries()) {
+        const lanes = lanesOf(e, mask, elementBits(e.instruction), part);
+        e.storeV128(host, v128.bitselect(value, v128.load(host, part * 16), lanes), part * 16);
+      }
+    },
+    () => storeElements(e, address, bytes, values),
+  );
+}
+
+function storeElements(e: Translator, address: I64Expr, bytes: number, values: readonly V128Expr[]): void {
   const bits = elementBits(e.instruction);
   spill(e, 0, values);
   forEachActive(e, e.let(e.opmask()), (bytes * 8) / bits, (index) => {
