@@ -275,7 +275,9 @@ export function readBodies(module: Uint8Array): FunctionBody[] {
     }
     // Of custom sections only the hints come before the code.
     if (id === SECTION.custom) {
-      at += u32();
+      // Not in one step: `at` would be read before the length's own bytes are behind it.
+      const nameLength = u32();
+      at += nameLength;
       for (let left = u32(); left > 0; left--) {
         const index = u32();
         const start = at;
