@@ -212,14 +212,23 @@ describe("a bad option", () => {
 
 describe("a guest in trouble", () => {
   it("is told SIGILL for an instruction that goemu does not have, and goemu says which and where", () => {
-    // VPCONFLICTD ZMM0, ZMM1: AVX-512.
-    const file = folder.guest("unimplemented", (a) => a.bytes(0x62, 0xf2, 0x7d, 0x48, 0xc4, 0xc1));
+    // VADDPH ZMM0, ZMM0, ZMM1: AVX512-FP16.
+    const file = folder.guest("unimplemented", (a) => a.bytes(0x62, 0xf5, 0x7c, 0x48, 0x58, 0xc1));
     const run = goemu([file]);
     expect(run.status).toBe(128 + 4);
     const lines = run.stderr.split("\n");
     expect(lines).toHaveLength(3);
-    expect(lines[0]).toMatch(/^goemu: .*instruction not implemented at 0x401000.*: 62 f2 7d 48 c4 c1 +vpconflictd/);
+    expect(lines[0]).toMatch(/^goemu: .*instruction not implemented at 0x401000.*: 62 f5 7c 48 58 c1 +vaddph/);
     expect(lines[1]).toMatch(/^goemu: .*Illegal instruction \(killed by signal 4\)$/);
+  });
+
+  it("is told SIGILL for an instruction that its CPU does not have, and goemu says what has it", () => {
+    // VPCONFLICTD ZMM0, ZMM1.
+    const file = folder.guest("not-on-this-cpu", (a) => a.bytes(0x62, 0xf2, 0x7d, 0x48, 0xc4, 0xc1));
+    const run = goemu([file]);
+    expect(run.status).toBe(128 + 4);
+    expect(run.stderr).toMatch(/^goemu: .*the CPU has no avx512cd: .*0x401000.* vpconflictd.*--cpu x86-64-v4/);
+    expect(goemu(["--cpu", "x86-64-v4", file]).status).toBe(0);
   });
 
   it("gets ENOSYS for a system call that is not there", () => {

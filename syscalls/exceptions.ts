@@ -1,5 +1,8 @@
 import { VECTOR } from "../emu/cpu/exits.ts";
+import { levelWith } from "../emu/cpu/features.ts";
+import { neededBy } from "../emu/cpu/instruction-features.ts";
 import { REG, STATE } from "../emu/cpu/state.ts";
+import { BlockDecoder, MAX_INSTRUCTION } from "../emu/decode/decoder.ts";
 import type { Stop } from "../emu/interpreter/interpreter.ts";
 import { PROT_EXEC, PROT_WRITE } from "../emu/layout.ts";
 import { GuestFault } from "../emu/memory/guest-memory.ts";
@@ -45,6 +48,7 @@ export function signalOfStop(
     case "undefined":
       if (stop.instruction !== undefined)
         report(describeUnimplemented(process, stop.instruction.address, stop.instruction.length));
+      else reportMissing(process, cpu.rip, report);
       return { signal: SIGNAL.SIGILL, code: ILL_ILLOPN, address: cpu.rip64, trap: VECTOR.UD };
     case "exception":
       return exception(thread, stop.vector, stop.next);
@@ -62,13 +66,31 @@ export const describeCode: {
   text: () => "",
 };
 
-function describeUnimplemented(process: LinuxProcess, address: number, length: number): string {
+/** Says what an instruction needs that goemu has, and the CPU that it shows has not. */
+function reportMissing(process: LinuxProcess, address: number, report: (message: string) => void): void {
+  const available = process.memory.accessible(address, MAX_INSTRUCTION, PROT_EXEC);
+  const decoder = new BlockDecoder(process.memory.readBytes(address, available), address);
+  const instruction = decoder.next();
+  decoder.free();
+  if (typeof instruction === "string") return;
+  const missing = neededBy(instruction.code).filter((name) => !process.features.has(name));
+  const level = missing.length === 0 ? undefined : levelWith(missing);
+  if (level === undefined) return;
+  report(
+    `the CPU has no ${missing.join(", ")}: ${describeInstruction(process, address, instruction.length)} (--cpu ${level})`,
+  );
+}
+
+const describeUnimplemented = (process: LinuxProcess, address: number, length: number): string =>
+  `instruction not implemented ${describeInstruction(process, address, length)}`;
+
+function describeInstruction(process: LinuxProcess, address: number, length: number): string {
   const bytes = process.memory.readBytes(address, length);
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
   const text = describeCode.text(bytes, address);
   const symbol = describeCode.symbol(address);
   const where = symbol === "" ? "" : ` in ${symbol}`;
-  return `instruction not implemented at 0x${address.toString(16)}${where}: ${hex}  ${text}`.trimEnd();
+  return `at 0x${address.toString(16)}${where}: ${hex}  ${text}`.trimEnd();
 }
 
 function pageFault(process: LinuxProcess, address: bigint, access: number): Omit<SignalInfo, "forced"> {

@@ -22,7 +22,7 @@ import type { Host } from "./host/host.ts";
 import { type ExitStatus, LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
 import { STACK_SIZE } from "./process/limits.ts";
-import { SIGNAL_FRAME_BYTES } from "./signals/frame.ts";
+import { signalFrameBytes } from "./signals/frame.ts";
 import type { SyscallTracer } from "./tracer.ts";
 
 export type AddressSpaceLayout = "compact" | "linux";
@@ -249,7 +249,7 @@ export class Machine {
       gid: process.gid,
       egid: process.egid,
       secure: false,
-      minSignalStackSize: SIGNAL_FRAME_BYTES,
+      minSignalStackSize: signalFrameBytes(this.features),
     });
     const random = new Uint8Array(16);
     process.host.randomBytes(random);
@@ -351,4 +351,5 @@ function auxvBytes(memory: GuestMemory, sp: number, argc: number, envc: number, 
 const REQUIRED = new Set([
   ...["pni", "ssse3", "cx16", "sse4_1", "sse4_2", "popcnt", "lahf_lm"],
   ...["fma", "movbe", "osxsave", "avx", "f16c", "abm", "bmi1", "avx2", "bmi2"],
+  ...["avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"],
 ]);

@@ -61,6 +61,7 @@ export const FEATURES: ReadonlyMap<string, FeatureBit> = new Map([
       avx512dq: 17,
       rdseed: 18,
       adx: 19,
+      avx512ifma: 21,
       clflushopt: 23,
       clwb: 24,
       avx512cd: 28,
@@ -70,9 +71,24 @@ export const FEATURES: ReadonlyMap<string, FeatureBit> = new Map([
     },
     0,
   ),
-  ...bits(7, "ecx", { avx512vbmi: 1, gfni: 8, vaes: 9, vpclmulqdq: 10, avx512_bitalg: 12, rdpid: 22 }, 0),
-  ...bits(7, "edx", { fsrm: 4 }, 0),
-  ...bits(7, "eax", { avx_vnni: 4 }, 1),
+  ...bits(
+    7,
+    "ecx",
+    {
+      avx512vbmi: 1,
+      avx512_vbmi2: 6,
+      gfni: 8,
+      vaes: 9,
+      vpclmulqdq: 10,
+      avx512_vnni: 11,
+      avx512_bitalg: 12,
+      avx512_vpopcntdq: 14,
+      rdpid: 22,
+    },
+    0,
+  ),
+  ...bits(7, "edx", { fsrm: 4, avx512_vp2intersect: 8 }, 0),
+  ...bits(7, "eax", { avx_vnni: 4, avx512_bf16: 5 }, 1),
   ...bits(0xd, "eax", { xsaveopt: 0, xsavec: 1, xgetbv1: 2 }, 1),
   ...bits(0x8000_0001, "ecx", { lahf_lm: 0, abm: 5, "3dnowprefetch": 8 }),
   ...bits(0x8000_0001, "edx", { syscall: 11, nx: 20, rdtscp: 27, lm: 29 }),
@@ -112,15 +128,36 @@ const V3 = [
   "xsavec",
   "xgetbv1",
 ];
+const V4 = [
+  ...V3,
+  "avx512f",
+  "avx512cd",
+  "avx512bw",
+  "avx512dq",
+  "avx512vl",
+  "avx512ifma",
+  "avx512vbmi",
+  "avx512_vbmi2",
+  "avx512_vnni",
+  "avx512_bitalg",
+  "avx512_vpopcntdq",
+  "avx512_vp2intersect",
+  "avx512_bf16",
+];
 
 /** Microarchitecture levels of the x86-64 psABI, each with what usually comes along on such processors. */
 export const LEVELS: Readonly<Record<string, readonly string[]>> = {
   "x86-64-v1": V1,
   "x86-64-v2": V2,
   "x86-64-v3": V3,
+  "x86-64-v4": V4,
 };
 
-/** What CPUID reports if nothing else is asked for: the highest level that is wholly implemented. */
+/** The lowest level that has all of these features; undefined if none has. */
+export const levelWith = (features: readonly string[]): string | undefined =>
+  Object.keys(LEVELS).find((level) => features.every((feature) => LEVELS[level].includes(feature)));
+
+/** What CPUID reports if nothing else is asked for. AVX-512 is there for programs that need it, and slower than AVX2. */
 export const DEFAULT_LEVEL = "x86-64-v3";
 
 /** A `--cpu` value that names no CPU. */

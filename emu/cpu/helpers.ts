@@ -6,7 +6,7 @@ import { BRAND, FEATURES, VENDOR } from "./features.ts";
 import { type HelperFault, HelperFaultError } from "./guest-operand.ts";
 import { type CpuState, REG } from "./state.ts";
 import { runX87 } from "./x87/execute.ts";
-import { componentsInUse, runSave, XSAVE_BYTES } from "./xsave.ts";
+import { compactedBytes, componentsInUse, EXTENDED_COMPONENTS, runSave, xcr0Of, xsaveBytes } from "./xsave.ts";
 
 /** What the helpers need from the world: all of it non-deterministic, so all of it injected. */
 export interface CpuEnvironment {
@@ -23,8 +23,7 @@ const SELECTORS_DEPRECATED = 1 << 13;
 const MAX_EXTENDED = 0x8000_0008;
 /** Family 6, model 0x9e, stepping 9: a plain desktop part, as the version information needs one. */
 const VERSION = 0x0009_06e9;
-/** State components that XCR0 enables: x87 and SSE, with AVX also its upper halves (SDM Vol. 1, 13.3). */
-const xcr0 = (env: CpuEnvironment): number => (env.features.has("avx") ? 7 : 3);
+const xcr0 = (env: CpuEnvironment): number => xcr0Of(env.features);
 
 interface Leaf {
   eax: number;
@@ -54,10 +53,12 @@ export function cpuid(env: CpuEnvironment, leaf: number, subleaf: number): Leaf 
     // CLFLUSH line of 8 × 8 bytes, number of logical processors.
     answer.ebx = (8 << 8) | (Math.min(env.cpus, 255) << 16);
   } else if (leaf === 0xd && env.features.has("xsave")) {
-    const size = xcr0(env) & 4 ? XSAVE_BYTES : 576;
-    if (subleaf === 0) return { eax: xcr0(env), ebx: size, ecx: size, edx: 0 };
-    if (subleaf === 1 && answer.eax !== 0) answer.ebx = size;
-    if (subleaf === 2 && xcr0(env) & 4) return { eax: 256, ebx: 576, ecx: 0, edx: 0 };
+    const enabled = xcr0(env);
+    const bytes = xsaveBytes(enabled);
+    if (subleaf === 0) return { eax: enabled, ebx: bytes, ecx: bytes, edx: 0 };
+    if (subleaf === 1 && answer.eax !== 0) answer.ebx = compactedBytes(enabled);
+    const component = EXTENDED_COMPONENTS.find(({ number, bit }) => number === subleaf && enabled & bit);
+    if (component !== undefined) return { eax: component.size, ebx: component.offset, ecx: 0, edx: 0 };
   } else if (leaf === 0x8000_0000) answer.eax = MAX_EXTENDED;
   else if (leaf >= 0x8000_0002 && leaf <= 0x8000_0004) {
     const at = (leaf - 0x8000_0002) * 16;

@@ -18,6 +18,7 @@ const NAMES: Readonly<Record<string, string>> = {
   SHA: "sha_ni",
   LZCNT: "abm",
   AVX512_VBMI: "avx512vbmi",
+  AVX512_IFMA: "avx512ifma",
 };
 
 /**
@@ -33,8 +34,8 @@ const ENCODED_AS_OTHERS: ReadonlySet<Code> = new Set([
   Code.Tzcnt_r64_rm64,
 ]);
 
-/** Names of the features that an instruction needs beyond x86-64-v1. */
-function neededBy(code: Code): string[] {
+/** Names of the features that an instruction needs beyond x86-64-v1 (features.ts). */
+export function neededBy(code: Code): string[] {
   if (ENCODED_AS_OTHERS.has(code)) return [];
   const probe = new Instruction();
   probe.code = code;

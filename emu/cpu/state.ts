@@ -42,6 +42,8 @@ export const STATE = {
   x87: 256,
   /** Scratch for helpers. */
   scratch: 512,
+  /** Two vectors of 64 bytes each, for the semantics of an instruction while it is carried out. */
+  vectorScratch: 576,
   /** 32 vector registers of 64 bytes: XMM is the low 16, YMM the low 32. */
   vector: 0x400,
   /** k0–k7. */

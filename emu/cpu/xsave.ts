@@ -3,23 +3,99 @@ import type { Instruction } from "../decode/instruction.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import { VECTOR } from "./exits.ts";
 import { GuestOperand, raiseVector } from "./guest-operand.ts";
-import { type CpuState, MXCSR_DEFAULT, REG } from "./state.ts";
+import { type CpuState, MXCSR_DEFAULT, REG, STATE } from "./state.ts";
 import { FXSAVE_X87_BYTES, loadFxsave, storeFxsave } from "./x87/images.ts";
 import { X87Registers } from "./x87/registers.ts";
 
 /** FXSAVE, FXRSTOR and the XSAVE family (SDM Vol. 1, 10.5 and chapter 13; Vol. 2, each). */
 
 /** State components: bits of XCR0, XSTATE_BV and XCOMP_BV (SDM Vol. 1, 13.1). */
-export const COMPONENT = { x87: 1, sse: 2, avx: 4 } as const;
+export const COMPONENT = { x87: 1, sse: 2, avx: 4, opmask: 0x20, zmmHi256: 0x40, hi16Zmm: 0x80 } as const;
+const { avx: AVX, opmask: OPMASK, zmmHi256: ZMM_HI256, hi16Zmm: HI16_ZMM } = COMPONENT;
 
-/** Places in the legacy region, of the header, and of the upper halves of YMM0–15 (SDM Vol. 1, tables 10-2, 13.4). */
-const AREA = { mxcsr: 24, mxcsrMask: 28, registers: 32, xmm: 160, xmmEnd: 416, header: 512, ymm: 576 } as const;
+/** Places in the legacy region, and of the header and what follows it (SDM Vol. 1, tables 10-2, 13.4). */
+const AREA = { mxcsr: 24, mxcsrMask: 28, registers: 32, xmm: 160, xmmEnd: 416, header: 512, extended: 576 } as const;
 const HEADER_BYTES = 64;
-/** Size of the area with all components; standard and compacted format are alike (SDM Vol. 1, 13.4.2 and 13.4.3). */
-export const XSAVE_BYTES = 832;
 /** MXCSR bits that exist. */
 const MXCSR_MASK = 0xffff;
 const COMPACTED = 1n << 63n;
+
+/** State components that processors with a set of features enable: XCR0 (SDM Vol. 1, 13.3). */
+export function xcr0Of(features: ReadonlySet<string>): number {
+  if (features.has("avx512f")) return 7 | OPMASK | ZMM_HI256 | HI16_ZMM;
+  return features.has("avx") ? 7 : 3;
+}
+
+/** A state component of the extended region. */
+export interface ExtendedComponent {
+  readonly bit: number;
+  /** Number in CPUID's leaf 0xd. */
+  readonly number: number;
+  /** Place in the standard format, where Intel's processors have it. */
+  readonly offset: number;
+  readonly size: number;
+  /** The parts of the CPU state that it is made of, one after another. */
+  readonly parts: (cpu: CpuState) => Uint8Array[];
+}
+
+const vectorParts =
+  (first: number, from: number, to: number) =>
+  (cpu: CpuState): Uint8Array[] =>
+    Array.from({ length: 16 }, (_, i) => cpu.vector(first + i).subarray(from, to));
+
+/** In the order of the area. */
+export const EXTENDED_COMPONENTS: readonly ExtendedComponent[] = [
+  { bit: AVX, number: 2, offset: AREA.extended, size: 256, parts: vectorParts(0, 16, 32) },
+  {
+    bit: OPMASK,
+    number: 5,
+    offset: 1088,
+    size: 64,
+    parts: (cpu) => [cpu.u8.subarray(STATE.opmask, STATE.opmask + 64)],
+  },
+  { bit: ZMM_HI256, number: 6, offset: 1152, size: 512, parts: vectorParts(0, 32, 64) },
+  { bit: HI16_ZMM, number: 7, offset: 1664, size: 1024, parts: vectorParts(16, 0, 64) },
+];
+
+/** A component's bytes as they are in the area. */
+export function componentBytes(cpu: CpuState, { size, parts }: ExtendedComponent): Uint8Array {
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts(cpu)) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** @param bytes the component's, or undefined for its initial configuration, which is zero */
+export function setComponent(cpu: CpuState, { parts }: ExtendedComponent, bytes: Uint8Array | undefined): void {
+  let at = 0;
+  for (const part of parts(cpu)) {
+    if (bytes === undefined) part.fill(0);
+    else part.set(bytes.subarray(at, at + part.length));
+    at += part.length;
+  }
+}
+
+/** Size in bytes of the area in the standard format with these components (SDM Vol. 1, 13.4.2). */
+export function xsaveBytes(components: number): number {
+  const last = EXTENDED_COMPONENTS.findLast(({ bit }) => components & bit);
+  return last === undefined ? AREA.extended : last.offset + last.size;
+}
+
+/** The same in the compacted format: each component right behind the one before (SDM Vol. 1, 13.4.3). */
+export function compactedBytes(components: number): number {
+  return EXTENDED_COMPONENTS.reduce<number>(
+    (sum, { bit, size }) => (components & bit ? sum + size : sum),
+    AREA.extended,
+  );
+}
+
+/** Where a component is. @param layout components of the area in the compacted format; undefined for the standard one */
+function placeOf({ bit, offset }: ExtendedComponent, layout: number | undefined): number {
+  return layout === undefined ? offset : compactedBytes(layout & (bit - 1));
+}
 
 /** An instruction of the family under way. */
 interface SaveStep {
@@ -38,12 +114,13 @@ export function componentsInUse(cpu: CpuState): number {
   let used = 0;
   if (storeFxsave(new X87Registers(cpu.u8), true).some((byte, i) => byte !== initial[i])) used |= COMPONENT.x87;
   for (let i = 0; i < 16; i++) {
-    const vector = cpu.vector(i);
-    if (vector.subarray(0, 16).some((byte) => byte !== 0)) used |= COMPONENT.sse;
-    if (vector.subarray(16, 32).some((byte) => byte !== 0)) used |= COMPONENT.avx;
+    if (cpu.vector(i).subarray(0, 16).some(isSet)) used |= COMPONENT.sse;
   }
+  for (const { bit, parts } of EXTENDED_COMPONENTS) if (parts(cpu).some((part) => part.some(isSet))) used |= bit;
   return used;
 }
+
+const isSet = (byte: number): boolean => byte !== 0;
 
 function mxcsrBytes(cpu: CpuState): Uint8Array {
   const bytes = new Uint8Array(8);
@@ -53,15 +130,15 @@ function mxcsrBytes(cpu: CpuState): Uint8Array {
   return bytes;
 }
 
-/** Lower (0) or upper (16) halves of YMM0–YMM15, one after another. */
-function halves(cpu: CpuState, from: 0 | 16): Uint8Array {
+/** XMM0–XMM15, one after another. */
+function xmmBytes(cpu: CpuState): Uint8Array {
   const bytes = new Uint8Array(256);
-  for (let i = 0; i < 16; i++) bytes.set(cpu.vector(i).subarray(from, from + 16), i * 16);
+  for (let i = 0; i < 16; i++) bytes.set(cpu.vector(i).subarray(0, 16), i * 16);
   return bytes;
 }
 
-function setHalves(cpu: CpuState, from: 0 | 16, bytes: Uint8Array): void {
-  for (let i = 0; i < 16; i++) cpu.vector(i).set(bytes.subarray(i * 16, i * 16 + 16), from);
+function setXmm(cpu: CpuState, bytes: Uint8Array): void {
+  for (let i = 0; i < 16; i++) cpu.vector(i).set(bytes.subarray(i * 16, i * 16 + 16));
 }
 
 function fxsave({ cpu, memory, wide }: SaveStep): void {
@@ -69,7 +146,7 @@ function fxsave({ cpu, memory, wide }: SaveStep): void {
   const image = new Uint8Array(AREA.xmmEnd);
   image.set(storeFxsave(new X87Registers(cpu.u8), wide));
   image.set(mxcsrBytes(cpu), AREA.mxcsr);
-  image.set(halves(cpu, 0), AREA.xmm);
+  image.set(xmmBytes(cpu), AREA.xmm);
   memory.write(image);
 }
 
@@ -85,7 +162,7 @@ function fxrstor({ cpu, memory, wide, instruction }: SaveStep): void {
   requireMxcsr(instruction, mxcsr);
   restoreX87(cpu, image, wide);
   cpu.mxcsr = mxcsr;
-  setHalves(cpu, 0, image.subarray(AREA.xmm, AREA.xmmEnd));
+  setXmm(cpu, image.subarray(AREA.xmm, AREA.xmmEnd));
 }
 
 function restoreX87(cpu: CpuState, image: Uint8Array, wide: boolean): void {
@@ -129,12 +206,15 @@ function xsave(step: SaveStep, { optimized, compacted }: SaveForm): void {
   }
   const withMxcsr = compacted ? written & COMPONENT.sse : wanted & (COMPONENT.sse | COMPONENT.avx);
   if (withMxcsr) memory.write(mxcsrBytes(cpu), AREA.mxcsr);
-  if (written & COMPONENT.sse) memory.write(halves(cpu, 0), AREA.xmm);
-  if (written & COMPONENT.avx) memory.write(halves(cpu, 16), AREA.ymm);
+  if (written & COMPONENT.sse) memory.write(xmmBytes(cpu), AREA.xmm);
+  const layout = compacted ? wanted : undefined;
+  for (const component of EXTENDED_COMPONENTS) {
+    if (written & component.bit) memory.write(componentBytes(cpu, component), placeOf(component, layout));
+  }
 }
 
 /** #GP unless the header is one that XRSTOR takes (SDM Vol. 1, 13.8). */
-function requireHeader({ instruction, xcr0 }: SaveStep, header: Uint8Array): { present: number; compacted: boolean } {
+function requireHeader({ instruction, xcr0 }: SaveStep, header: Uint8Array): { present: number; layout?: number } {
   const view = new DataView(header.buffer);
   const present = view.getBigUint64(0, true);
   const layout = view.getBigUint64(8, true);
@@ -143,17 +223,21 @@ function requireHeader({ instruction, xcr0 }: SaveStep, header: Uint8Array): { p
   const unknown = (present & ~known) | (known & ~BigInt(xcr0)) | (compacted ? 0n : layout);
   const reserved = header.subarray(16, compacted ? HEADER_BYTES : 24).some((byte) => byte !== 0);
   if (unknown !== 0n || reserved) raiseVector(instruction, VECTOR.GP);
-  return { present: Number(present), compacted };
+  return { present: Number(present), layout: compacted ? Number(known) : undefined };
 }
 
 function xrstor(step: SaveStep): void {
   const { cpu, memory, wide, instruction } = step;
   memory.requireAligned(64n);
   const wanted = requested(step);
-  const { present, compacted } = requireHeader(step, memory.read(HEADER_BYTES, AREA.header));
+  const { present, layout } = requireHeader(step, memory.read(HEADER_BYTES, AREA.header));
+  const compacted = layout !== undefined;
   const loads = wanted & present;
   const legacy = memory.read(AREA.xmmEnd);
-  const upper = loads & COMPONENT.avx ? memory.read(256, AREA.ymm) : new Uint8Array(256);
+  const extended = EXTENDED_COMPONENTS.filter(({ bit }) => wanted & bit).map((component) => ({
+    component,
+    bytes: loads & component.bit ? memory.read(component.size, placeOf(component, layout)) : undefined,
+  }));
   const stored = new DataView(legacy.buffer).getUint32(AREA.mxcsr, true);
   const inComponent = compacted && (wanted & COMPONENT.sse) !== 0;
   const always = !compacted && (wanted & (COMPONENT.sse | COMPONENT.avx)) !== 0;
@@ -163,9 +247,9 @@ function xrstor(step: SaveStep): void {
   } else if (inComponent) cpu.mxcsr = MXCSR_DEFAULT;
   if (wanted & COMPONENT.x87) restoreX87(cpu, loads & COMPONENT.x87 ? legacy : initialX87(), wide);
   if (wanted & COMPONENT.sse) {
-    setHalves(cpu, 0, loads & COMPONENT.sse ? legacy.subarray(AREA.xmm) : new Uint8Array(256));
+    setXmm(cpu, loads & COMPONENT.sse ? legacy.subarray(AREA.xmm) : new Uint8Array(256));
   }
-  if (wanted & COMPONENT.avx) setHalves(cpu, 16, upper);
+  for (const { component, bytes } of extended) setComponent(cpu, component, bytes);
 }
 
 /** x87's initial configuration (SDM Vol. 1, 13.6). */

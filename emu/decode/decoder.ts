@@ -4,6 +4,7 @@ import {
   DecoderOptions,
   EncodingKind,
   Instruction as IcedInstruction,
+  MemorySize,
   MemorySizeExt,
   OpKind,
   Register,
@@ -30,6 +31,12 @@ const memoryBits: number[] = [];
 /** Width of a memory operand in bits. */
 function bitsOfMemory(memorySize: number): number {
   return (memoryBits[memorySize] ??= MemorySizeExt.size(memorySize) * 8);
+}
+
+const broadcastBits: number[] = [];
+/** Width in bits of what a broadcast from memory makes: the digits in MemorySize's name. */
+function bitsOfBroadcast(memorySize: number): number {
+  return (broadcastBits[memorySize] ??= Number(/^Broadcast(\d+)_/.exec(MemorySize[memorySize])?.[1] ?? 0));
 }
 
 /** One for all: each instruction is taken over before the next is decoded. */
@@ -129,9 +136,10 @@ function convert(iced: IcedInstruction, address: number): Instruction {
     memory,
     prefixes,
     vex: encoding !== EncodingKind.Legacy,
+    evex,
     opmask: evex && iced.hasOpMask ? iced.opMask - Register.K0 : 0,
     zeroing: evex && iced.zeroingMasking,
-    broadcast: evex && iced.isBroadcast,
+    broadcast: evex && iced.isBroadcast ? bitsOfMemory(iced.memorySize) : 0,
     rounding: evex ? iced.roundingControl : 0,
     suppressExceptions: evex && iced.suppressAllExceptions,
     flagsRead: iced.rflagsRead & ALL_FLAGS,
@@ -152,7 +160,10 @@ function operandOf(iced: IcedInstruction, i: number, kind: OpKind): Operand {
   if (kind === OpKind.NearBranch16 || kind === OpKind.NearBranch32 || kind === OpKind.NearBranch64) {
     return { kind: "branch", ...shape(64), value: iced.nearBranchTarget };
   }
-  if (kind >= OpKind.MemorySegSI) return { kind: "memory", ...shape(bitsOfMemory(iced.memorySize)), value: 0n };
+  if (kind >= OpKind.MemorySegSI) {
+    const bits = iced.isBroadcast ? bitsOfBroadcast(iced.memorySize) : bitsOfMemory(iced.memorySize);
+    return { kind: "memory", ...shape(bits), value: 0n };
+  }
   if (kind === OpKind.FarBranch16 || kind === OpKind.FarBranch32) {
     return { kind: "branch", ...shape(0), value: 0n };
   }

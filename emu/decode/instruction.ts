@@ -57,10 +57,12 @@ export interface Instruction {
   readonly prefixes: number;
   /** VEX, EVEX or XOP encoded: writes to a vector register clear its upper part. */
   readonly vex: boolean;
-  /** Encoded with EVEX: opmask 1–7 (0 none), zeroing, broadcast, rounding control (0 none, else RC + 1). */
+  /** Encoded with EVEX: opmask 1–7 (0 none), zeroing, rounding control (0 none, else RC + 1; it suppresses too). */
+  readonly evex: boolean;
   readonly opmask: number;
   readonly zeroing: boolean;
-  readonly broadcast: boolean;
+  /** Width in bits of the memory element that is broadcast to the operand's width; 0 for none. */
+  readonly broadcast: number;
   readonly rounding: number;
   readonly suppressExceptions: boolean;
   /** Status flags (FLAG) that it reads, and that it may write. */

@@ -141,6 +141,24 @@ export class RecordTranslator extends FlagTranslator {
     this.storeV128(this.#cpu, value, STATE.vector + number * VECTOR_STRIDE + part * 16);
   }
 
+  #opmaskPlace(): I32Expr {
+    return i32.add(this.#cpu, i32.shl(i32.load8u(this.#record, RECORD.opmask), i32.const(3)));
+  }
+
+  override opmask(): I64Expr {
+    return i64.load(this.#opmaskPlace(), STATE.opmask);
+  }
+
+  override setOpmask(value: I64Expr): void {
+    this.storeInt(64, this.#opmaskPlace(), value, STATE.opmask);
+  }
+
+  override writeOpmaskPair(i: number, even: I64Expr, odd: I64Expr): void {
+    const place = this.let(i32.and(this.#operandPlace(i), i32.const(-16)));
+    this.storeInt(64, place, even);
+    this.storeInt(64, place, odd, 8);
+  }
+
   override immediate(i: number): I64Expr {
     const first = this.instruction.operands.findIndex((operand) => operand.kind === "immediate");
     return i === first ? this.#field(RECORD.immediate) : i64.load32s(this.#record, RECORD.immediate2);

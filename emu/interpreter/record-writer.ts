@@ -87,8 +87,10 @@ export class RecordWriter {
       } else form = segmentOf(raw.segmentPrefix) * 4 + (NARROW_STRINGS.has(kind) ? 16 : 0);
     }
     let handler: number | undefined;
-    if (info.general) handler = this.#handlers.indexOf(decoder.current(), row);
-    else {
+    if (info.general) {
+      view.setUint8(record + RECORD.opmask, raw.hasOpMask ? raw.opMask - Register.K0 : 0);
+      handler = this.#handlers.indexOf(decoder.current(), row);
+    } else {
       if (row.lockable && raw.hasLockPrefix) form += PREFIX.lock * 32;
       if (info.repeatable) {
         if (raw.hasRepPrefix) form += PREFIX.rep * 32;

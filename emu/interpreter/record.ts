@@ -23,6 +23,8 @@ export const RECORD = {
   linkNext: 24,
   /** Second immediate; i32. */
   immediate2: 28,
+  /** Number of EVEX's opmask register, in the place of a second immediate, which no EVEX instruction has; u8. */
+  opmask: 28,
   displacement: 32,
   /** Immediate, or the target of a branch. */
   immediate: 40,

@@ -322,6 +322,20 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     this.#noteWrite(vectorBit(index));
   }
 
+  override opmask(): I64Expr {
+    return i64.load(this.cpu, STATE.opmask + this.instruction.opmask * 8);
+  }
+
+  override setOpmask(value: I64Expr): void {
+    this.storeInt(64, this.cpu, value, STATE.opmask + this.instruction.opmask * 8);
+  }
+
+  override writeOpmaskPair(i: number, even: I64Expr, odd: I64Expr): void {
+    const offset = this.operand(i).offset & -16;
+    this.storeInt(64, this.cpu, even, offset);
+    this.storeInt(64, this.cpu, odd, offset + 8);
+  }
+
   override vectorByNumber(number: number, part: number): V128Expr {
     if (part > 0 || number > 15) return v128.load(this.cpu, STATE.vector + number * VECTOR_STRIDE + part * 16);
     this.vectorUse[number].whole++;

@@ -1,5 +1,5 @@
 import type { Mnemonic } from "iced-x86";
-import type { F32Expr, F64Expr, V128Expr } from "../wasm/expr.ts";
+import { F32, type F32Expr, F64, type F64Expr, f32, f64, select, type V128Expr } from "../wasm/expr.ts";
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
 import {
   type BinaryOperation,
@@ -12,6 +12,7 @@ import {
   scalarBinary,
   scalarSqrt,
 } from "./float.ts";
+import { isFirstActive, isMasked } from "./opmask.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
 import { clearUpper, lanes, lastImmediate, shuffleLanes, sourcesOf, withVex } from "./vector-operands.ts";
@@ -24,8 +25,23 @@ const PRECISIONS: readonly Precision[] = [32, 64];
 /** Letter at the end of a mnemonic: S single, D double. */
 export const letter = (width: Precision): "s" | "d" => (width === 64 ? "d" : "s");
 
-export const readScalar = (e: Translator, width: Precision, i: number): F32Expr | F64Expr =>
-  width === 64 ? e.readF64(i) : e.readF32(i);
+/** The low lane of operand `i`; under an opmask that leaves it out, a number that raises nothing. */
+export function readScalar(e: Translator, width: Precision, i: number): F32Expr | F64Expr {
+  const read = (): F32Expr | F64Expr => (width === 64 ? e.readF64(i) : e.readF32(i));
+  if (!isMasked(e)) return read();
+  const value = e.local<typeof F32 | typeof F64>(width === 64 ? F64 : F32);
+  e.set(value, width === 64 ? f64.const(4) : f32.const(4));
+  e.if(isFirstActive(e), () => e.set(value, read()));
+  return e.let(value as F32Expr | F64Expr);
+}
+
+/** What the low lane of operand 0 becomes under the instruction's opmask. */
+export function mergedScalar(e: Translator, width: Precision, value: F32Expr | F64Expr): F32Expr | F64Expr {
+  if (!isMasked(e)) return value;
+  const zero = width === 64 ? f64.const(0) : f32.const(0);
+  const kept = e.instruction.zeroing ? zero : width === 64 ? e.readLow64(0) : e.readLow32(0);
+  return e.let(select<typeof F32 | typeof F64>(isFirstActive(e), value, kept));
+}
 
 /** Writes the low lane of operand 0; the rest of its XMM is kept, or with VEX comes from operand 1. */
 export function writeScalar(e: Translator, width: Precision, value: F32Expr | F64Expr): void {
@@ -34,9 +50,24 @@ export function writeScalar(e: Translator, width: Precision, value: F32Expr | F6
     else e.writeLow32(0, value as F32Expr);
     return;
   }
-  const rest = e.readVectorPart(1, 0);
-  const merged = width === 64 ? f64x2.replace(rest, 0, value as F64Expr) : f32x4.replace(rest, 0, value as F32Expr);
-  e.writeVectorPart(0, 0, merged);
+  setLowLane(e, width, value, 1);
+}
+
+/** Writes the low lane of operand 0 of a VEX or EVEX instruction; the rest of its XMM comes from operand `rest`. */
+export function setLowLane(e: Translator, width: Precision, value: F32Expr | F64Expr, rest: 0 | 1): void {
+  if (rest === 0 && !isMasked(e)) {
+    if (width === 64) e.writeLow64(0, value as F64Expr);
+    else e.writeLow32(0, value as F32Expr);
+    clearUpper(e, 0, 1);
+    return;
+  }
+  const low = mergedScalar(e, width, value);
+  const upper = e.readVectorPart(rest, 0);
+  e.writeVectorPart(
+    0,
+    0,
+    width === 64 ? f64x2.replace(upper, 0, low as F64Expr) : f32x4.replace(upper, 0, low as F32Expr),
+  );
   clearUpper(e, 0, 1);
 }
 

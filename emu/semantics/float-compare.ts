@@ -18,6 +18,7 @@ import {
   both,
   fastOr,
   fastOrPacked,
+  finishExceptions,
   floatBinaryParts,
   floatOf,
   isExactFast,
@@ -28,9 +29,10 @@ import {
 import { letter, readScalar, writeScalar } from "./float-arithmetic.ts";
 import { packedName } from "./helpers/packed-float.ts";
 import { OUTCOME } from "./helpers/soft-float.ts";
-import { define } from "./table.ts";
+import { activeBits, isMasked, neutralized, writeComparison } from "./opmask.ts";
+import { define, defineEvex } from "./table.ts";
 import type { Translator } from "./translator.ts";
-import { lastImmediate, sourcesOf, withVex, ZERO } from "./vector-operands.ts";
+import { lastImmediate, readParts, sourcesOf, withVex, ZERO } from "./vector-operands.ts";
 
 /** CMPccxx, COMISx and UCOMISx (SDM Vol. 2A, CMPPD, COMISD; Vol. 2C, UCOMISD). */
 
@@ -172,6 +174,31 @@ for (const width of [32, 64] as const) {
       const outcome = outcomeOf(e, width, signaling, a, b);
       const isTrue = i32.and(i32.shrU(i32.const(truth), outcome), i32.const(1));
       writeScalar(e, width, floatOf(width, select(isTrue, i64.const(-1), i64.const(0))));
+    },
+    { immediateInForm: true },
+  );
+  defineEvex(
+    `Vcmpp${s}` as Name,
+    sdm,
+    (e) => {
+      const b = neutralized(e, width, readParts(e, 2));
+      const a = neutralized(e, width, readParts(e, 1));
+      const results = a.map((value, part) => e.let(packedCompare(e, width, predicateOf(e), value, b[part])));
+      finishExceptions(e);
+      writeComparison(e, width, results);
+    },
+    { immediateInForm: true },
+  );
+  defineEvex(
+    `Vcmps${s}` as Name,
+    sdm,
+    (e) => {
+      const b = readScalar(e, width, 2);
+      const a = readScalar(e, width, 1);
+      const { truth, signaling } = predicateOf(e);
+      const outcome = outcomeOf(e, width, signaling, a, b);
+      const isTrue = i64.and(i64.extendI32U(i32.shrU(i32.const(truth), outcome)), i64.const(1));
+      e.writeRegister(0, 64, isMasked(e) ? i64.and(isTrue, activeBits(e)) : isTrue);
     },
     { immediateInForm: true },
   );

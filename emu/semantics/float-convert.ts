@@ -12,6 +12,7 @@ import {
   type I64Expr,
   i32,
   i64,
+  select,
   V128,
   type V128Expr,
 } from "../wasm/expr.ts";
@@ -31,12 +32,14 @@ import {
   type Precision,
 } from "./float.ts";
 import { letter, readScalar, writeScalar } from "./float-arithmetic.ts";
+import { checkMaskedStore, isMasked, neutralized } from "./opmask.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
 import {
   enterMmx,
   isMmx,
   lastImmediate,
+  partsOf,
   raisePending,
   readPart,
   readParts,
@@ -57,7 +60,7 @@ const PRECISIONS: readonly Precision[] = [32, 64];
 const flag = (value: boolean): I32Expr => i32.const(value ? 1 : 0);
 
 /** Puts `count` lanes of `width` bits together from what helpers give; the rest is zero. Ends with the exceptions. */
-function byLane(e: Translator, count: number, width: 16 | 32 | 64, value: (lane: number) => I64Expr): V128Expr {
+export function byLane(e: Translator, count: number, width: 16 | 32 | 64, value: (lane: number) => I64Expr): V128Expr {
   const result = e.local(V128);
   e.set(result, ZERO);
   for (let lane = 0; lane < count; lane++) {
@@ -69,7 +72,7 @@ function byLane(e: Translator, count: number, width: 16 | 32 | 64, value: (lane:
   return result;
 }
 
-const lane32 = (vector: V128Expr, lane: number): I64Expr => i64.extendI32U(i32x4.extract(vector, lane));
+export const lane32 = (vector: V128Expr, lane: number): I64Expr => i64.extendI32U(i32x4.extract(vector, lane));
 
 // Scalar.
 
@@ -154,16 +157,29 @@ define(withVex("Cvtsd2ss"), "Vol. 2A, CVTSD2SS", (e) => {
 
 const high64 = (a: V128Expr): V128Expr => shuffleLanes(64, a, a, [1, 1]);
 
-/** The source parts of an instruction whose destination lanes are twice as wide: each half of a register on its own. */
-function widenSource(e: Translator, i: number, destinationParts: number): V128Expr[] {
-  const source = readPart(e, i);
-  return destinationParts === 1 ? [source] : [source, e.let(high64(source))];
+/**
+ * The parts of operand 1 of an instruction whose destination lanes are twice as wide: each half of a register on its
+ * own. An opmask's bit stands for an element, whatever its width: inactive ones raise nothing.
+ */
+export function widenSource(e: Translator, bits: 16 | 32): V128Expr[] {
+  const parts = readParts(e, 1);
+  const sources = bits === 32 ? neutralized(e, 32, parts) : parts;
+  return Array.from({ length: partsOf(e, 0) }, (_, i) => {
+    const source = sources[i >> 1];
+    return i & 1 ? e.let(high64(source)) : source;
+  });
 }
 
 /** Joins the low halves of parts: the destination of an instruction whose lanes get half as wide. */
-function joinHalves(e: Translator, parts: readonly V128Expr[]): V128Expr[] {
-  return parts.length === 1 ? [parts[0]] : [e.let(shuffleLanes(64, parts[0], parts[1], [0, 2]))];
+export function joinHalves(e: Translator, parts: readonly V128Expr[]): V128Expr[] {
+  if (parts.length === 1) return [parts[0]];
+  return Array.from({ length: parts.length / 2 }, (_, i) =>
+    e.let(shuffleLanes(64, parts[2 * i], parts[2 * i + 1], [0, 2])),
+  );
 }
+
+/** Operand 1 of an instruction on doubles. */
+export const readDoubles = (e: Translator): V128Expr[] => neutralized(e, 64, readParts(e, 1));
 
 const dwordsToSingles = (e: Translator, a: V128Expr, count = 4): V128Expr =>
   fastOrPacked(
@@ -204,7 +220,7 @@ function doublesToDwords(e: Translator, truncate: boolean, a: V128Expr): V128Exp
 
 define(withVex("Cvtdq2ps"), "Vol. 2A, CVTDQ2PS", (e) => floatUnaryParts(e, (a) => dwordsToSingles(e, a)));
 define(withVex("Cvtdq2pd"), "Vol. 2A, CVTDQ2PD", (e) => {
-  const sources = widenSource(e, 1, e.operand(0).width >> 7);
+  const sources = widenSource(e, 32);
   writeParts(
     e,
     0,
@@ -218,7 +234,7 @@ for (const truncate of [false, true]) {
     floatUnaryParts(e, (a) => singlesToDwords(e, truncate, a)),
   );
   define(withVex(`Cvt${t}pd2dq` as Name), `${sdm}PD2DQ`, (e) => {
-    const parts = readParts(e, 1).map((a) => doublesToDwords(e, truncate, a));
+    const parts = readDoubles(e).map((a) => doublesToDwords(e, truncate, a));
     finishExceptions(e);
     writeParts(e, 0, joinHalves(e, parts));
   });
@@ -259,7 +275,7 @@ define("Cvtpi2pd", "Vol. 2A, CVTPI2PD", (e) => {
 // Packed, between formats.
 
 define(withVex("Cvtps2pd"), "Vol. 2A, CVTPS2PD", (e) => {
-  const sources = widenSource(e, 1, e.operand(0).width >> 7);
+  const sources = widenSource(e, 32);
   const results = sources.map((a) =>
     fastOrPacked(
       e,
@@ -272,7 +288,7 @@ define(withVex("Cvtps2pd"), "Vol. 2A, CVTPS2PD", (e) => {
   writeParts(e, 0, results);
 });
 define(withVex("Cvtpd2ps"), "Vol. 2A, CVTPD2PS", (e) => {
-  const parts = readParts(e, 1).map((a) =>
+  const parts = readDoubles(e).map((a) =>
     fastOrPacked(
       e,
       both(isArithmeticFast(e), ordinaryVectors(64, "single", [a])),
@@ -285,9 +301,14 @@ define(withVex("Cvtpd2ps"), "Vol. 2A, CVTPD2PS", (e) => {
 });
 
 define("Vcvtph2ps", "Vol. 2C, VCVTPH2PS", (e) => {
-  const sources = widenSource(e, 1, e.operand(0).width >> 7);
-  const results = sources.map((a) => {
-    const half = (lane: number): I64Expr => i64.extendI32U(i16x8.extractU(a, lane));
+  const sources = widenSource(e, 16);
+  const active = isMasked(e) ? e.let(e.opmask()) : undefined;
+  const results = sources.map((a, part) => {
+    const half = (lane: number): I64Expr => {
+      const bits = i64.extendI32U(i16x8.extractU(a, lane));
+      if (active === undefined) return bits;
+      return select(i32.wrap(i64.and(i64.shrU(active, i64.const(4 * part + lane)), i64.const(1))), bits, i64.const(0));
+    };
     return e.let(byLane(e, 4, 32, (lane) => e.callHelper("widen16", I64, [e.stateAddress(), half(lane)])));
   });
   finishExceptions(e);
@@ -298,21 +319,23 @@ define(
   "Vol. 2C, VCVTPS2PH",
   (e) => {
     const control = i32.const(lastImmediate(e));
-    const sources = readParts(e, 1);
+    const sources = neutralized(e, 32, readParts(e, 1));
     // The destination is checked first: a fault leaves MXCSR alone.
     const bytes = e.operand(0).width / 8;
-    const host = e.isMemory(0) ? vectorAccess(e, bytes, PROT_WRITE) : undefined;
+    const isMaskedStore = e.isMemory(0) && isMasked(e);
+    if (isMaskedStore) checkMaskedStore(e, e.let(e.linearAddress()), bytes);
+    const host = e.isMemory(0) && !isMaskedStore ? vectorAccess(e, bytes, PROT_WRITE) : undefined;
     const results = sources.map((a) =>
       e.let(byLane(e, 4, 16, (lane) => e.callHelper("narrow32", I64, [e.stateAddress(), lane32(a, lane), control]))),
     );
     finishExceptions(e);
-    const [result] = joinHalves(e, results);
+    const joined = joinHalves(e, results);
     if (host === undefined) {
-      writeParts(e, 0, [result]);
+      writeParts(e, 0, joined);
       return;
     }
-    if (bytes === 8) e.storeInt(64, host, i64x2.extract(result, 0));
-    else e.storeV128(host, result);
+    if (bytes === 8) e.storeInt(64, host, i64x2.extract(joined[0], 0));
+    else for (const [part, value] of joined.entries()) e.storeV128(host, value, part * 16);
     e.commit(host);
   },
   { immediateInForm: true },

@@ -20,9 +20,11 @@ import {
   type ValType,
 } from "../wasm/expr.ts";
 import { f32x4, f64x2, i32x4, i64x2, v128 } from "../wasm/simd.ts";
+import { suppressesExceptions } from "./embedded-rounding.ts";
 import { MXCSR } from "./helpers/float-format.ts";
 import { packedName } from "./helpers/packed-float.ts";
 import { FAST_MASK, FAST_VALUE } from "./helpers/soft-float.ts";
+import { elementBits, isMasked } from "./opmask.ts";
 import type { Translator } from "./translator.ts";
 import { binaryParts, lanes, unaryParts } from "./vector-operands.ts";
 
@@ -46,13 +48,19 @@ export function both(first: I32Expr, second: I32Expr): I32Expr {
 
 /** MXCSR is in the state in which (inexact) arithmetic needs no flag. */
 export function isArithmeticFast(e: Translator): I32Expr {
-  return e.mxcsrIs(FAST_MASK, FAST_VALUE);
+  return modeIs(e, FAST_MASK, FAST_VALUE);
 }
 
 /** The same for operations that are never inexact: compares, minimum and maximum. */
 export function isExactFast(e: Translator): I32Expr {
   const mask = MXCSR.masks | MXCSR.DAZ;
-  return e.mxcsrIs(mask, MXCSR.masks);
+  return modeIs(e, mask, MXCSR.masks);
+}
+
+/** With embedded rounding MXCSR is not the program's: nothing may be learnt from it, or leave because of it. */
+function modeIs(e: Translator, mask: number, value: number): I32Expr {
+  if (suppressesExceptions(e.instruction)) return i32.eq(i32.and(mxcsr(e), i32.const(mask)), i32.const(value));
+  return e.mxcsrIs(mask, value);
 }
 
 export const mxcsr = (e: Translator): I32Expr => i32.wrap(e.state(STATE.mxcsr, 32));
@@ -144,6 +152,7 @@ function decide<T extends ValType>(
  * Those of all lanes count together (SDM Vol. 1, 11.5.1).
  */
 export function finishExceptions(e: Translator): void {
+  if (suppressesExceptions(e.instruction)) return;
   e.if(i32.wrap(e.state(STATE.scratch, 32)), () => {
     e.if(e.callHelper("commitFloat", I32, [e.stateAddress()]), () => e.raise(VECTOR.XM));
   });
@@ -151,13 +160,17 @@ export function finishExceptions(e: Translator): void {
 
 /** dst = op(a, b) on whole parts, for floating-point operations. */
 export function floatBinaryParts(e: Translator, op: (a: V128Expr, b: V128Expr) => V128Expr): void {
-  binaryParts(e, op, {}, () => finishExceptions(e));
+  binaryParts(e, op, { float: floatWidth(e) }, () => finishExceptions(e));
 }
 
 /** dst = op(source) on whole parts, for floating-point operations. */
 export function floatUnaryParts(e: Translator, op: (a: V128Expr) => V128Expr): void {
-  unaryParts(e, op, {}, () => finishExceptions(e));
+  unaryParts(e, op, { float: floatWidth(e) }, () => finishExceptions(e));
 }
+
+/** Width of the elements, where an opmask makes it matter. */
+const floatWidth = (e: Translator): 32 | 64 | undefined =>
+  isMasked(e) ? (elementBits(e.instruction) as 32 | 64) : undefined;
 
 /** A scalar as helpers take it: its bits, zero-extended. */
 export const bitsOf = (width: Precision, value: FloatExpr): I64Expr =>

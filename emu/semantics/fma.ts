@@ -13,12 +13,13 @@ import {
   ordinaryVectors,
   type Precision,
 } from "./float.ts";
-import { letter, readScalar } from "./float-arithmetic.ts";
+import { letter, readScalar, setLowLane } from "./float-arithmetic.ts";
 import { NEGATE } from "./helpers/fma.ts";
 import { packedName } from "./helpers/packed-float.ts";
+import { neutralized } from "./opmask.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
-import { clearUpper, lanes, readParts, shuffleLanes, writeParts } from "./vector-operands.ts";
+import { lanes, readParts, shuffleLanes, writeParts } from "./vector-operands.ts";
 
 /** FMA3 (SDM Vol. 2C, VFMADD132PD and following): exactly one rounding. Fast paths in helpers/fma.ts. */
 
@@ -123,7 +124,7 @@ for (const [kindName, kind] of Object.entries(KINDS)) {
       const sdm = `Vol. 2C, VF${kindName.toUpperCase()}${digits}P${letter(width).toUpperCase()}`;
       define(`${name}p${letter(width)}` as Name, sdm, (e) => {
         const memory = readParts(e, 2);
-        const all = [readParts(e, 0), readParts(e, 1), memory];
+        const all = [readParts(e, 0), readParts(e, 1), memory].map((parts) => neutralized(e, width, parts));
         const [a, b, c] = order.map((i) => all[i]);
         const results = a.map((value, part) => packedFma(e, width, kind, value, b[part], c[part]));
         finishExceptions(e);
@@ -140,9 +141,7 @@ for (const [kindName, kind] of Object.entries(KINDS)) {
           order.map((i) => all[i]),
         );
         // Unlike other VEX scalars the destination keeps the rest of its own XMM register.
-        if (width === 64) e.writeLow64(0, result as F64Expr);
-        else e.writeLow32(0, result as F32Expr);
-        clearUpper(e, 0, 1);
+        setLowLane(e, width, result, 0);
       });
     }
   }

@@ -1,5 +1,6 @@
 import { Mnemonic } from "iced-x86";
 import type { Instruction } from "../decode/instruction.ts";
+import { withEmbeddedRounding } from "./embedded-rounding.ts";
 import type { Translator } from "./translator.ts";
 
 /** What an instruction does: one row a mnemonic, read by both tiers. */
@@ -22,6 +23,10 @@ type Options = Partial<Pick<InstructionRow, "ends" | "returns" | "immediateInFor
 const rows = new Map<Mnemonic, InstructionRow>();
 /** MOVSD and CMPSD name a string instruction as well as an SSE one: string instructions have rows of their own. */
 const stringRows = new Map<Mnemonic, InstructionRow>();
+/** EVEX instructions that do otherwise than the VEX ones of the same name, or that have none. */
+const evexRows = new Map<Mnemonic, InstructionRow>();
+/** All rows as EVEX instructions use them, as they come up. */
+const evexReady = new Map<Mnemonic, InstructionRow | undefined>();
 
 /** Defines what the given instructions do. A second definition of one is an error. */
 export function define(
@@ -36,6 +41,16 @@ export function define(
 /** Defines a string instruction: one whose operands are at RSI and RDI. */
 export function defineString(name: keyof typeof Mnemonic, sdm: string, emit: (e: Translator) => void): void {
   add(stringRows, name, sdm, emit, {});
+}
+
+/** Defines EVEX instructions: in place of the row that `define` gave the mnemonic, if it did. */
+export function defineEvex(
+  names: keyof typeof Mnemonic | readonly (keyof typeof Mnemonic)[],
+  sdm: string,
+  emit: (e: Translator) => void,
+  options: Options = {},
+): void {
+  add(evexRows, names, sdm, emit, options);
 }
 
 function add(
@@ -64,11 +79,20 @@ function add(
 /** The row of an instruction; undefined if it is not implemented. */
 export function rowOf(instruction: Instruction): InstructionRow | undefined {
   const { mnemonic, stringAddress } = instruction;
+  if (instruction.evex) return evexRowOf(mnemonic);
   // MASKMOVDQU also goes by RDI, without being a string instruction.
   return (stringAddress !== 0 ? stringRows.get(mnemonic) : undefined) ?? rows.get(mnemonic);
 }
 
+function evexRowOf(mnemonic: Mnemonic): InstructionRow | undefined {
+  if (evexReady.has(mnemonic)) return evexReady.get(mnemonic);
+  const row = evexRows.get(mnemonic) ?? rows.get(mnemonic);
+  const ready = row && { ...row, emit: withEmbeddedRounding(row.emit) };
+  evexReady.set(mnemonic, ready);
+  return ready;
+}
+
 /** Every mnemonic with a row. */
 export function implementedMnemonics(): Set<Mnemonic> {
-  return new Set([...rows.keys(), ...stringRows.keys()]);
+  return new Set([...rows.keys(), ...stringRows.keys(), ...evexRows.keys()]);
 }

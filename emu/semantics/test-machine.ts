@@ -18,7 +18,7 @@ export interface Registers {
   readonly exception?: number;
 }
 
-const CODE = 0x20_0000;
+const CODE = 0x40_0000;
 const HLT = 0xf4;
 const GENERAL = { rax: 0, rcx: 1, rdx: 2 } as const;
 const STATUS_FLAGS = 0x8d5n;

@@ -1,6 +1,6 @@
 import { STATE } from "../cpu/state.ts";
 import type { Instruction, Operand } from "../decode/instruction.ts";
-import { PROT_READ, PROT_WRITE } from "../layout.ts";
+import { PAGE_SHIFT, PERM_MAP, PERM_READ_SPAN, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE } from "../layout.ts";
 import {
   type Expr,
   type F32Expr,
@@ -85,6 +85,11 @@ export abstract class Translator extends FunctionBuilder {
   /** Vector register by number (XMM0 of BLENDV, SHA256RNDS2, …), part by part. */
   abstract vectorByNumber(number: number, part: number): V128Expr;
   abstract setVectorByNumber(number: number, part: number, value: V128Expr): void;
+  /** The opmask register that EVEX.aaa names (1–7); all of its 64 bits. */
+  abstract opmask(): I64Expr;
+  abstract setOpmask(value: I64Expr): void;
+  /** Writes the pair of opmask registers of which operand `i` names one: the one of even number, and the next. */
+  abstract writeOpmaskPair(i: number, even: I64Expr, odd: I64Expr): void;
   /** Immediate operand `i`, sign-extended to 64 bits as the encoding says. */
   abstract immediate(i: number): I64Expr;
   /** Offset part of the memory operand: what LEA computes (cut to 32 bits under prefix 67). */
@@ -236,6 +241,17 @@ export abstract class Translator extends FunctionBuilder {
     const host = this.access(address, width / 8, PROT_WRITE);
     this.storeInt(width, host, pinned);
     this.commit(host);
+  }
+
+  /**
+   * Are all accesses of up to a page's length from `address` on certain not to fault? Asks the permission map alone: no
+   * is no answer. `need` is PROT_READ or PROT_WRITE; an address for which it is true is one in wasm memory.
+   */
+  isOpen(address: I64Expr, need: number): I32Expr {
+    const page = i32.shrU(i32.wrap(address), i32.const(PAGE_SHIFT));
+    const span = need === PROT_WRITE ? PERM_WRITE_SPAN : PERM_READ_SPAN;
+    const outside = i64.ne(i64.shrU(address, i64.const(32)), i64.const(0));
+    return i32.and(i32.eqz(outside), i32.ne(i32.and(i32.load8u(page, PERM_MAP), i32.const(span)), i32.const(0)));
   }
 
   loadV128(address: I64Expr): V128Expr {

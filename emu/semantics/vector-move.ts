@@ -1,12 +1,24 @@
 import { REG, STATE } from "../cpu/state.ts";
 import { PROT_WRITE } from "../layout.ts";
-import { I32, type I64Expr, i32, i64, type V128Expr } from "../wasm/expr.ts";
-import { i8x16, i32x4, i64x2 } from "../wasm/simd.ts";
-import { readScalar, writeScalar } from "./float-arithmetic.ts";
+import {
+  type F32,
+  type F32Expr,
+  type F64,
+  type F64Expr,
+  I32,
+  type I64Expr,
+  i32,
+  i64,
+  type V128Expr,
+} from "../wasm/expr.ts";
+import { f32x4, f64x2, i8x16, i32x4, i64x2 } from "../wasm/simd.ts";
+import { mergedScalar, readScalar, writeScalar } from "./float-arithmetic.ts";
+import { isFirstActive, isMasked } from "./opmask.ts";
 import { define } from "./table.ts";
 import type { Translator, Width } from "./translator.ts";
 import {
   binaryParts,
+  clearUpper,
   enterMmx,
   isMmx,
   raisePending,
@@ -72,6 +84,10 @@ define("Movdq2q", "Vol. 2B, MOVDQ2Q", (e) => {
 
 /** MOVSS, MOVSD: a load clears the rest of the XMM register; between registers the rest is kept (or operand 1's). */
 function moveScalar(e: Translator, bits: 32 | 64): void {
+  if (isMasked(e)) {
+    moveScalarMasked(e, bits);
+    return;
+  }
   if (e.isMemory(0)) {
     if (bits === 64) e.storeFloatAt(e.linearAddress(), 8, e.readLow64(1));
     else e.storeFloatAt(e.linearAddress(), 4, e.readLow32(1));
@@ -80,6 +96,19 @@ function moveScalar(e: Translator, bits: 32 | 64): void {
   const last = e.instruction.operands.length - 1;
   if (e.isMemory(last)) writeParts(e, 0, [readPart(e, last, { bytes: bits / 8 })]);
   else writeScalar(e, bits, readScalar(e, bits, last));
+}
+/** The same under an opmask. */
+function moveScalarMasked(e: Translator, bits: 32 | 64): void {
+  const last = e.instruction.operands.length - 1;
+  if (e.isMemory(0)) {
+    const value = e.let<typeof F32 | typeof F64>(bits === 64 ? e.readLow64(1) : e.readLow32(1));
+    e.if(isFirstActive(e), () => e.storeFloatAt(e.linearAddress(), bits === 64 ? 8 : 4, value));
+  } else if (e.isMemory(last)) {
+    const value = mergedScalar(e, bits, readScalar(e, bits, last));
+    const low = bits === 64 ? f64x2.replace(ZERO, 0, value as F64Expr) : f32x4.replace(ZERO, 0, value as F32Expr);
+    e.writeVectorPart(0, 0, e.let(low));
+    clearUpper(e, 0, 1);
+  } else writeScalar(e, bits, readScalar(e, bits, last));
 }
 define(withVex("Movss"), "Vol. 2B, MOVSS", (e) => moveScalar(e, 32));
 define(withVex("Movsd"), "Vol. 2B, MOVSD", (e) => moveScalar(e, 64));

@@ -2,8 +2,21 @@ import { Mnemonic } from "iced-x86";
 import { VECTOR } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import { PROT_READ, PROT_WRITE } from "../layout.ts";
-import { type I32Expr, i64, type V128Expr } from "../wasm/expr.ts";
-import { i64x2, v128 } from "../wasm/simd.ts";
+import { type I32Expr, type I64Expr, i32, i64, V128, type V128Expr } from "../wasm/expr.ts";
+import { i16x8, i64x2, v128 } from "../wasm/simd.ts";
+import {
+  accessesWhole,
+  activeBits,
+  checkMaskedStore,
+  elementBits,
+  elementCount,
+  isMasked,
+  type LaneBits,
+  maskedSource,
+  merged,
+  neutralized,
+  storeMasked,
+} from "./opmask.ts";
 import { loadInt, type Translator } from "./translator.ts";
 
 /**
@@ -69,6 +82,15 @@ export interface ReadOptions {
   readonly unaligned?: boolean;
   /** Alignment is needed with VEX too (VMOVAPS, …). */
   readonly aligned?: boolean;
+  /**
+   * How inactive elements keep a memory operand from being accessed: each its own (by default), each the one that it is
+   * a copy of (`repeated`), or not at all (`none`; SDM Vol. 2A, 2.8, exception types E4NF, E6NF).
+   */
+  readonly suppression?: "elements" | "repeated" | "none";
+  /** Floating-point operands: width of the elements, of which inactive ones must raise nothing. */
+  readonly float?: 32 | 64;
+  /** The values to write have the opmask in them already. */
+  readonly isBlended?: boolean;
 }
 
 /** Place in wasm memory of the memory operand, after the checks that `options` and the encoding ask for. */
@@ -93,9 +115,55 @@ export function readParts(e: Translator, i: number, options: ReadOptions = {}): 
   if (!e.isMemory(i)) {
     return Array.from({ length: partsOf(e, i) }, (_, part) => e.let(e.readVectorPart(i, part)));
   }
+  if (e.instruction.broadcast !== 0) return broadcastParts(e, i);
   const bytes = options.bytes ?? e.operand(i).width / 8;
-  const host = vectorAccess(e, bytes, PROT_READ, options);
-  return Array.from({ length: Math.max(1, bytes >> 4) }, (_, part) => e.let(loadPart(host, bytes, part * 16)));
+  const load = (host: I32Expr): V128Expr[] =>
+    Array.from({ length: Math.max(1, bytes >> 4) }, (_, part) => e.let(loadPart(host, bytes, part * 16)));
+  const { suppression = accessesWhole(e.instruction) ? "none" : "elements" } = options;
+  if (!isMasked(e) || suppression === "none") return load(vectorAccess(e, bytes, PROT_READ, options));
+  const address = e.let(e.linearAddress());
+  if (options.aligned) requireActiveAligned(e, address, bytes);
+  if (suppression === "elements") {
+    return load(maskedSource(e, address, bytes, ((bytes * 8) / elementCount(e)) as LaneBits, e.let(e.opmask())));
+  }
+  const bits = elementBits(e.instruction);
+  let mask = activeBits(e);
+  for (let half = elementCount(e) / 2; half >= (bytes * 8) / bits; half /= 2) {
+    mask = e.let(i64.or(mask, i64.shrU(mask, i64.const(half))));
+  }
+  return load(maskedSource(e, address, bytes, bits, mask));
+}
+
+/** One element of memory in each lane; it is not accessed if no element of the destination is active. */
+function broadcastParts(e: Translator, i: number): V128Expr[] {
+  const bits = e.instruction.broadcast;
+  const parts = partsOf(e, i);
+  const splat = (): V128Expr => {
+    const host = e.access(e.linearAddress(), bits / 8, PROT_READ);
+    if (bits === 64) return v128.load64Splat(host);
+    return bits === 32 ? v128.load32Splat(host) : i16x8.splat(i32.load16u(host));
+  };
+  const value = isMasked(e) && !accessesWhole(e.instruction) ? ifActive(e, splat) : e.let(splat());
+  return Array.from({ length: parts }, () => value);
+}
+
+/** #GP for an address that is not aligned, unless no element is active. */
+function requireActiveAligned(e: Translator, address: I64Expr, bytes: number): void {
+  e.if(i64.ne(activeBits(e), i64.const(0)), () => e.requireAligned(address, bytes));
+}
+
+/** A value that is computed only if an element is active, else zero. */
+function ifActive(e: Translator, value: () => V128Expr): V128Expr {
+  const result = e.local(V128);
+  e.set(result, ZERO);
+  e.if(i64.ne(activeBits(e), i64.const(0)), () => e.set(result, value()));
+  return e.let(result as V128Expr);
+}
+
+/** Operand `i` for floating-point operations. */
+function readSource(e: Translator, i: number, options: ReadOptions = {}): V128Expr[] {
+  const parts = readParts(e, i, options);
+  return options.float === undefined ? parts : neutralized(e, options.float, parts);
 }
 
 /** The one part of an XMM or MMX operand. */
@@ -112,6 +180,14 @@ export function writeParts(e: Translator, i: number, values: readonly V128Expr[]
   if (e.isMemory(i)) {
     const bytes = e.operand(i).width / 8;
     const pinned = values.map((value) => e.let(value));
+    if (isMasked(e)) {
+      const address = e.let(e.linearAddress());
+      if (options.aligned) requireActiveAligned(e, address, bytes);
+      if (accessesWhole(e.instruction)) e.let(e.access(address, bytes, PROT_WRITE));
+      else checkMaskedStore(e, address, bytes);
+      storeMasked(e, address, bytes, pinned);
+      return;
+    }
     const host = vectorAccess(e, bytes, PROT_WRITE, options);
     if (bytes < 16) e.storeInt(bytes * 8, host, i64x2.extract(pinned[0], 0));
     else for (const [part, value] of pinned.entries()) e.storeV128(host, value, part * 16);
@@ -122,7 +198,8 @@ export function writeParts(e: Translator, i: number, values: readonly V128Expr[]
     writeMmx(e, i, values[0]);
     return;
   }
-  for (const [part, value] of values.entries()) e.writeVectorPart(i, part, value);
+  const all = isMasked(e) && i === 0 && !options.isBlended ? merged(e, values) : values;
+  for (const [part, value] of all.entries()) e.writeVectorPart(i, part, value);
   clearUpper(e, i, values.length);
 }
 
@@ -163,8 +240,8 @@ export function binaryParts(
   beforeWriting?: () => void,
 ): void {
   const [first, second] = sourcesOf(e);
-  const b = readParts(e, second, options);
-  const a = readParts(e, first);
+  const b = readSource(e, second, options);
+  const a = readSource(e, first, { float: options?.float });
   const results = a.map((value, part) => e.let(op(value, b[part], part)));
   beforeWriting?.();
   enterMmx(e);
@@ -178,7 +255,7 @@ export function unaryParts(
   options?: ReadOptions,
   beforeWriting?: () => void,
 ): void {
-  const results = readParts(e, 1, options).map((value, part) => e.let(op(value, part)));
+  const results = readSource(e, 1, options).map((value, part) => e.let(op(value, part)));
   beforeWriting?.();
   enterMmx(e);
   writeParts(e, 0, results);

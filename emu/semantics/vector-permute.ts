@@ -29,7 +29,10 @@ const SPLATS: Readonly<Record<8 | 16 | 32 | 64, (a: V128Expr) => V128Expr>> = {
 };
 
 function broadcast(e: Translator, bits: 8 | 16 | 32 | 64): void {
-  const source = e.let(SPLATS[bits](readPart(e, 1, { bytes: bits / 8 })));
+  const source =
+    e.operand(1).registerClass === "gpr"
+      ? e.let(SPLATS[bits](i64x2.splat(e.readRegister(1, bits))))
+      : e.let(SPLATS[bits](readPart(e, 1, { bytes: bits / 8, suppression: "repeated" })));
   writeParts(
     e,
     0,

@@ -1,7 +1,7 @@
 import type { Mnemonic } from "iced-x86";
 import { type I32Expr, i32, i64, select, type V128Expr } from "../wasm/expr.ts";
 import { i16x8, i32x4, i64x2, v128 } from "../wasm/simd.ts";
-import { define } from "./table.ts";
+import { define, defineEvex } from "./table.ts";
 import type { Translator } from "./translator.ts";
 import {
   binaryParts,
@@ -32,7 +32,7 @@ function shiftBy(kind: Kind, bits: Bits, value: V128Expr, count: number): V128Ex
 /** A shift of all lanes by the low 64 bits of operand `i`. */
 function shiftByVector(e: Translator, kind: Kind, bits: Bits): void {
   const [first, second] = sourcesOf(e);
-  const count = e.let(i64x2.extract(readPart(e, second, { bytes: countBytes(e, second) }), 0));
+  const count = e.let(i64x2.extract(readPart(e, second, { bytes: countBytes(e, second), suppression: "none" }), 0));
   const values = readParts(e, first);
   const large = e.let(i64.gtU(count, i64.const(bits - 1)));
   const amount = e.let(i32.wrap(count));
@@ -65,9 +65,9 @@ const KINDS: readonly (readonly [string, Kind])[] = [
 for (const [stem, kind] of KINDS) {
   for (const [letter, bits] of Object.entries(LETTERS)) {
     // A right shift of signed quadwords exists from AVX-512 on only.
-    if (kind === "shrS" && bits === 64) continue;
-    define(
-      withVex(`${stem}${letter}` as Name),
+    const isNew = kind === "shrS" && bits === 64;
+    (isNew ? defineEvex : define)(
+      isNew ? "Vpsraq" : withVex(`${stem}${letter}` as Name),
       `Vol. 2B, ${stem.toUpperCase()}W`,
       (e) => {
         const last = e.instruction.operands.length - 1;

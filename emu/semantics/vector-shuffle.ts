@@ -275,13 +275,15 @@ for (const [names, from, to] of [
 ] as const) {
   for (const signed of [true, false]) {
     define(withVex(`Pmov${signed ? "s" : "z"}x${names}`), "Vol. 2B, PMOVSX; PMOVZX", (e) => {
-      const source = readPart(e, 1);
+      const sources = readParts(e, 1);
       const parts = Math.max(1, e.operand(0).width >> 7);
       const results = Array.from({ length: parts }, (_, part) => {
         // The bytes that this part is made of, at the low end.
-        const start = part * ((16 * from) / to);
+        const place = part * ((16 * from) / to);
+        const source = sources[place >> 4];
+        const start = place & 15;
         let value = source;
-        if (part > 0)
+        if (start > 0)
           value = v128.shuffle(
             source,
             source,

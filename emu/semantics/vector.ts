@@ -1,5 +1,13 @@
 // Vector and floating-point groups: each adds its rows to the table.
 import "./crypto.ts";
+import "./evex-convert.ts";
+import "./evex-bfloat.ts";
+import "./evex-compress.ts";
+import "./evex-float.ts";
+import "./evex-gather.ts";
+import "./evex-integer.ts";
+import "./evex-permute.ts";
+import "./opmask-instructions.ts";
 import "./float-approximate.ts";
 import "./float-arithmetic.ts";
 import "./float-compare.ts";

@@ -1,6 +1,14 @@
 import { MXCSR_DEFAULT, OTHER_FLAGS, REG } from "../../emu/cpu/state.ts";
 import { fxsaveImage, setFxsaveImage } from "../../emu/cpu/x87/state.ts";
-import { COMPONENT, initialX87 } from "../../emu/cpu/xsave.ts";
+import {
+  COMPONENT,
+  componentBytes,
+  EXTENDED_COMPONENTS,
+  initialX87,
+  setComponent,
+  xcr0Of,
+  xsaveBytes,
+} from "../../emu/cpu/xsave.ts";
 import { SA_ONSTACK, SIGNAL, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK } from "../abi/signals.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
@@ -43,18 +51,22 @@ const SELECTORS = 0x002b_0000_0000_0033n;
 /** UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS. */
 const UC_FLAGS = 7n;
 
-/** FXSAVE image, then XSAVE header (64 bytes) and the upper halves of the YMM registers (SDM Vol. 1, 13.4). */
+/** The FXSAVE image; behind it the XSAVE header (64 bytes) and the extended region (SDM Vol. 1, 13.4). */
 const FXSAVE_SIZE = 512;
-const XSAVE_AVX = FXSAVE_SIZE + 64;
-const XSAVE_SIZE = XSAVE_AVX + 256;
 /** Software bytes of the FXSAVE image: struct _fpx_sw_bytes, and FP_XSTATE_MAGIC2 behind the image. */
 const SW_BYTES = 464;
 const MAGIC1 = 0x4650_5853;
 const MAGIC2 = 0x4650_5845;
 const MXCSR_MASK = 0xffff;
 
+type Features = ReadonlySet<string>;
+
+/** The components that a frame has; those of AVX also on processors without it. */
+const componentsOf = (features: Features): number => xcr0Of(features) | COMPONENT.avx;
+const imageSize = (features: Features): number => xsaveBytes(componentsOf(features));
+
 /** Size of the largest frame with its alignment: AT_MINSIGSTKSZ. */
-export const SIGNAL_FRAME_BYTES = FRAME_SIZE + XSAVE_SIZE + 4 + 64 + 16 + 128;
+export const signalFrameBytes = (features: Features): number => FRAME_SIZE + imageSize(features) + 4 + 64 + 16 + 128;
 
 /** Is the stack pointer on the thread's alternate stack? */
 export function onAlternateStack(thread: LinuxThread): boolean {
@@ -81,7 +93,7 @@ export function enterHandler(
   if (action.flags & SA_ONSTACK && usable && !onAlternateStack(thread)) {
     top = alternateStack.address + alternateStack.size;
   }
-  const fpstate = Math.floor((top - (XSAVE_SIZE + 4)) / 64) * 64;
+  const fpstate = Math.floor((top - (imageSize(process.features) + 4)) / 64) * 64;
   const frame = Math.floor((fpstate - FRAME_SIZE) / 16) * 16 - 8;
 
   const bytes = new Uint8Array(SIGMASK + 8);
@@ -103,7 +115,7 @@ export function enterHandler(
   put(SIGCONTEXT + CTX.cr2, info.trap === 14 ? (info.address ?? 0n) : 0n);
   put(SIGCONTEXT + CTX.fpstate, fpstate);
   put(SIGMASK, returnMask);
-  memory.writeBytes(fpstate, saveFloatingPoint(thread));
+  memory.writeBytes(fpstate, saveFloatingPoint(process, thread));
   memory.writeBytes(frame, bytes);
   writeSigInfo(memory, frame + SIGINFO, info);
   if (alternateStack.flags & SS_AUTODISARM) thread.alternateStack = { address: 0, size: 0, flags: SS_DISABLE };
@@ -119,54 +131,60 @@ export function enterHandler(
 }
 
 /** The XSAVE image of a thread, with the marks by which rt_sigreturn and user code know its size. */
-function saveFloatingPoint(thread: LinuxThread): Uint8Array {
-  const bytes = new Uint8Array(XSAVE_SIZE + 4);
+function saveFloatingPoint({ features }: LinuxProcess, { cpu }: LinuxThread): Uint8Array {
+  const components = componentsOf(features);
+  const size = imageSize(features);
+  const bytes = new Uint8Array(size + 4);
   const view = new DataView(bytes.buffer);
-  const { cpu } = thread;
   bytes.set(fxsaveImage(cpu));
   view.setUint32(24, cpu.mxcsr, true);
   view.setUint32(28, MXCSR_MASK, true);
-  for (let i = 0; i < 16; i++) {
-    const vector = cpu.vector(i);
-    bytes.set(vector.subarray(0, 16), 160 + i * 16);
-    bytes.set(vector.subarray(16, 32), XSAVE_AVX + i * 16);
+  for (let i = 0; i < 16; i++) bytes.set(cpu.vector(i).subarray(0, 16), 160 + i * 16);
+  for (const component of EXTENDED_COMPONENTS) {
+    if (components & component.bit) bytes.set(componentBytes(cpu, component), component.offset);
   }
   view.setUint32(SW_BYTES, MAGIC1, true);
-  view.setUint32(SW_BYTES + 4, XSAVE_SIZE + 4, true);
-  view.setBigUint64(SW_BYTES + 8, 7n, true);
-  view.setUint32(SW_BYTES + 16, XSAVE_SIZE, true);
-  view.setBigUint64(FXSAVE_SIZE, 7n, true);
-  view.setUint32(XSAVE_SIZE, MAGIC2, true);
+  view.setUint32(SW_BYTES + 4, size + 4, true);
+  view.setBigUint64(SW_BYTES + 8, BigInt(components), true);
+  view.setUint32(SW_BYTES + 16, size, true);
+  view.setBigUint64(FXSAVE_SIZE, BigInt(components), true);
+  view.setUint32(size, MAGIC2, true);
   return bytes;
 }
 
 /** State components (SDM Vol. 1, 13.1). */
-const { x87: X87, sse: SSE, avx: AVX } = COMPONENT;
+const { x87: X87, sse: SSE } = COMPONENT;
 
 /** Linux: fpu__restore_sig. A component that the image says is not there becomes its initial configuration. */
 function restoreFloatingPoint(process: LinuxProcess, thread: LinuxThread, address: number): void {
   const { cpu } = thread;
   const image = process.memory.readBytes(address, FXSAVE_SIZE);
   const view = new DataView(image.buffer);
-  const marked = view.getUint32(SW_BYTES, true) === MAGIC1 && view.getUint32(SW_BYTES + 16, true) === XSAVE_SIZE;
-  const extended = marked && process.memory.readU32(address + XSAVE_SIZE) === MAGIC2;
-  const present = extended ? Number(process.memory.readU64(address + FXSAVE_SIZE) & 7n) : X87 | SSE;
-  const upper = extended ? process.memory.readBytes(address + XSAVE_AVX, 256) : undefined;
+  const size = imageSize(process.features);
+  const components = componentsOf(process.features);
+  const marked = view.getUint32(SW_BYTES, true) === MAGIC1 && view.getUint32(SW_BYTES + 16, true) === size;
+  const extended = marked && process.memory.readU32(address + size) === MAGIC2;
+  const present = extended ? Number(process.memory.readU64(address + FXSAVE_SIZE) & BigInt(components)) : X87 | SSE;
+  const upper = EXTENDED_COMPONENTS.filter(({ bit }) => components & bit).map((component) => ({
+    component,
+    bytes: present & component.bit ? process.memory.readBytes(address + component.offset, component.size) : undefined,
+  }));
   setFxsaveImage(cpu, present & X87 ? image : initialX87());
   cpu.mxcsr = view.getUint32(24, true) & MXCSR_MASK;
   for (let i = 0; i < 16; i++) {
     const vector = cpu.vector(i);
-    vector.fill(0, 0, 32);
+    vector.fill(0, 0, 16);
     if (present & SSE) vector.set(image.subarray(160 + i * 16, 176 + i * 16));
-    if (upper !== undefined && present & AVX) vector.set(upper.subarray(i * 16, i * 16 + 16), 16);
   }
+  for (const { component, bytes } of upper) setComponent(cpu, component, bytes);
 }
 
 /** A frame without floating-point state: all of it is as at the start of a program (Linux: fpu__clear_user_states). */
 function resetFloatingPoint({ cpu }: LinuxThread): void {
   setFxsaveImage(cpu, initialX87());
   cpu.mxcsr = MXCSR_DEFAULT;
-  for (let i = 0; i < 16; i++) cpu.vector(i).fill(0);
+  for (let i = 0; i < 16; i++) cpu.vector(i).fill(0, 0, 16);
+  for (const component of EXTENDED_COMPONENTS) setComponent(cpu, component, undefined);
 }
 
 /**

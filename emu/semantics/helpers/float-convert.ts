@@ -34,7 +34,7 @@ const asF64 = (width: Width, bits: I64Expr): F64Expr =>
   width === 64 ? f64.reinterpretI64(bits) : f64.promoteF32(f32.reinterpretI32(i32.wrap(bits)));
 
 /** Rounds to an integral value in a mode (ROUND) known at run time. Pinned. */
-function roundBy(f: FunctionBuilder, mode: I32Expr, x: F64Expr): F64Expr {
+export function roundBy(f: FunctionBuilder, mode: I32Expr, x: F64Expr): F64Expr {
   const is = (which: number): I32Expr => i32.eq(mode, i32.const(which));
   const directed = select(is(ROUND.up), f64.ceil(x), f64.trunc(x));
   return f.let(select(is(ROUND.nearest), f64.nearest(x), select(is(ROUND.down), f64.floor(x), directed)));
@@ -59,6 +59,40 @@ function buildToInt(to: Width, from: Width): (f: FunctionBuilder) => void {
     f.if(f64.ne(rounded, value), () => note(f, MXCSR.PE));
     const result = i64.truncSatF64S(rounded);
     f.return(to === 64 ? result : i64.and(result, n(0xffff_ffff)));
+  };
+}
+
+/** toUint<to>From<from>(cpu, bits, truncate): an unsigned integer; all ones where it does not fit (SDM, VCVTPS2UDQ). */
+function buildToUint(to: Width, from: Width): (f: FunctionBuilder) => void {
+  const at = FORMAT[from];
+  return (f) => {
+    const x = variable(f, f.param(1, I64));
+    const invalid = (): void => {
+      note(f, MXCSR.IE);
+      f.return(n(to === 64 ? -1n : 0xffff_ffffn));
+    };
+    f.if(isNaN64(at, x), invalid);
+    flushDenormal(f, at, x);
+    const value = f.let(asF64(from, x));
+    const mode = f.let(select(f.param(2, I32), i32.const(ROUND.truncate), roundingMode(f)));
+    const rounded = roundBy(f, mode, value);
+    f.if(i32.or(f64.lt(rounded, f64.const(0)), f64.ge(rounded, f64.const(2 ** to))), invalid);
+    f.if(f64.ne(rounded, value), () => note(f, MXCSR.PE));
+    f.return(i64.truncSatF64U(rounded));
+  };
+}
+
+/** fromUint<to>(cpu, integer): an unsigned 64-bit integer rounded to a float. */
+function buildFromUint(to: Width): (f: FunctionBuilder, call: HelperCall) => void {
+  const at = FORMAT[to];
+  return (f, call) => {
+    const x = f.param(1, I64);
+    f.if(i64.eqz(x), () => f.return(n(0)));
+    const zeros = f.let(i64.clz(x));
+    const halved = i64.or(i64.shrU(x, n(1)), i64.and(x, n(1)));
+    const significand = select(i64.eqz(zeros), halved, i64.shl(x, i64.sub(zeros, n(1))));
+    const exponent = i64.sub(n(at.bias + 63), zeros);
+    f.return(call(`roundPack${to}`, I64, [cpuOf(f), n(0), exponent, significand]));
   };
 }
 
@@ -145,7 +179,7 @@ function buildNarrowHalf(f: FunctionBuilder, call: HelperCall): void {
 }
 
 /** Rounding mode of an immediate: its low two bits, or MXCSR's if bit 2 is set (SDM Vol. 2B, figure 4-24). */
-function modeOf(f: FunctionBuilder, control: I32Expr): I32Expr {
+export function modeOf(f: FunctionBuilder, control: I32Expr): I32Expr {
   const fromMxcsr = i32.and(control, i32.const(4));
   return f.let(select(fromMxcsr, roundingMode(f), i32.and(control, i32.const(3))));
 }
@@ -179,6 +213,17 @@ export const FLOAT_CONVERT_HELPERS: readonly Helper[] = [
       }),
     ),
   ),
+  ...WIDTHS.flatMap((to) =>
+    WIDTHS.map(
+      (from): Helper => ({
+        name: `toUint${to}From${from}`,
+        params: [I32, I64, I32],
+        result: I64,
+        build: buildToUint(to, from),
+      }),
+    ),
+  ),
+  ...WIDTHS.map((to): Helper => ({ name: `fromUint${to}`, params: [I32, I64], result: I64, build: buildFromUint(to) })),
   ...WIDTHS.map((to): Helper => ({ name: `fromInt${to}`, params: [I32, I64], result: I64, build: buildFromInt(to) })),
   ...WIDTHS.map(
     (width): Helper => ({ name: `round${width}`, params: [I32, I64, I32], result: I64, build: buildRound(width) }),

@@ -1,8 +1,10 @@
 import { AES_HELPERS } from "./aes.ts";
+import { EVEX_FLOAT_HELPERS } from "./evex-float.ts";
 import { FLOAT_CONVERT_HELPERS } from "./float-convert.ts";
 import { FMA_HELPERS } from "./fma.ts";
 import { GALOIS_HELPERS } from "./galois.ts";
 import type { Helper } from "./helper.ts";
+import { MULTISHIFT_HELPERS } from "./multishift.ts";
 import { PACKED_FLOAT_HELPERS } from "./packed-float.ts";
 import { SHA_HELPERS } from "./sha.ts";
 import { SOFT_FLOAT_HELPERS } from "./soft-float.ts";
@@ -17,5 +19,7 @@ export const VECTOR_HELPERS: readonly Helper[] = [
   ...STRING_COMPARE_HELPERS,
   ...AES_HELPERS,
   ...GALOIS_HELPERS,
+  ...EVEX_FLOAT_HELPERS,
+  ...MULTISHIFT_HELPERS,
   ...SHA_HELPERS,
 ];
