@@ -51,12 +51,13 @@ export class RegionDump {
     if (isWanted) this.#write(this.#format(report));
   }
 
-  #format({ name, region, module, marks, patient }: RegionReport): string {
+  #format({ name, region, module, bytes, marks, patient }: RegionReport): string {
     const instructions = plural(region.instructionCount, "instruction");
     const blocks = plural(region.blocks.filter(({ end }) => end !== "dispatch").length, "block");
     const head = [
-      `region ${name}: ${instructions} in ${blocks}, ${module.length} bytes of WebAssembly`,
+      `region ${name}: ${instructions} in ${blocks}, ${bytes} bytes of WebAssembly`,
       ...(patient ? ["patient: accesses that the fast check refuses stay in the region"] : []),
+      ...this.#listing(region.blocks),
     ];
     const comments = new Map<number, string[]>();
     for (const mark of marks) {
@@ -68,6 +69,15 @@ export class RegionDump {
     const printed = (offset: number): string[] => (comments.get(offset) ?? []).map(printable);
     const text = moduleText(module, { comments: (_index, offset) => printed(offset) });
     return `${head.map((line) => `;; ${printable(line)}\n`).join("")}${text}\n`;
+  }
+
+  /** The region's instructions, block by block, by address. */
+  #listing(blocks: readonly RegionBlock[]): string[] {
+    const own = blocks.filter(({ end }) => end !== "dispatch").sort((a, b) => a.address - b.address);
+    return own.flatMap((block) => [
+      this.#block(block),
+      ...block.instructions.map(({ instruction }) => `  ${this.#instruction(instruction.address, instruction.length)}`),
+    ]);
   }
 
   #describe({ starts }: RegionMark): string[] {

@@ -42,6 +42,8 @@ export interface RegionReport {
   readonly region: Region;
   /** The module with the region's function. */
   readonly module: Uint8Array;
+  /** Size of the function. */
+  readonly bytes: number;
   readonly marks: readonly RegionMark[];
   /** Accesses that the fast check refuses stay in the region. */
   readonly patient: boolean;
@@ -52,6 +54,8 @@ export interface JitStatistics {
   readonly compiledInstructions: number;
   readonly bytes: number;
   readonly milliseconds: number;
+  /** Regions of an earlier run. */
+  readonly restored: number;
 }
 
 /** Tier 1: decides what is compiled, and keeps track of what was. */
@@ -77,6 +81,7 @@ export class Jit {
   readonly #written = new Set<number>();
   /** Instructions in regions of an earlier run. */
   #restored = 0;
+  #restoredRegions = 0;
   #nextSlot = FIRST_SLOT;
   #compiled = 0;
   #instructions = 0;
@@ -115,6 +120,7 @@ export class Jit {
       compiledInstructions: this.#instructions,
       bytes: this.#bytes,
       milliseconds: this.#milliseconds,
+      restored: this.#restoredRegions,
     };
   }
 
@@ -173,11 +179,30 @@ export class Jit {
       return;
     }
     if (process.env.RDBG) {
-      console.error("REGION", start.toString(16), patient, "entries", region.entries.map((b) => b.address.toString(16)).join(" "));
+      console.error(
+        "REGION",
+        start.toString(16),
+        patient,
+        "entries",
+        region.entries.map((b) => b.address.toString(16)).join(" "),
+      );
       for (const b of region.blocks) {
-        const want = [b.end === "jump" || b.end === "branch" ? b.target : undefined, b.next].filter((x) => x !== undefined) as number[];
+        const want = [b.end === "jump" || b.end === "branch" ? b.target : undefined, b.next].filter(
+          (x) => x !== undefined,
+        ) as number[];
         const miss = want.filter((w) => !b.successors.some((x) => x.address === w));
-        console.error(" ", b.index, b.address.toString(16), b.end, b.instructions.length, "->", b.successors.map((x) => x.index + ":" + x.address.toString(16)).join(" "), b.isLoopHeader ? "LOOP" : "", b.isMerge ? "merge" : "", miss.length ? "MISS " + miss.map((x) => x.toString(16)).join(" ") : "");
+        console.error(
+          " ",
+          b.index,
+          b.address.toString(16),
+          b.end,
+          b.instructions.length,
+          "->",
+          b.successors.map((x) => x.index + ":" + x.address.toString(16)).join(" "),
+          b.isLoopHeader ? "LOOP" : "",
+          b.isMerge ? "merge" : "",
+          miss.length ? "MISS " + miss.map((x) => x.toString(16)).join(" ") : "",
+        );
       }
     }
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
@@ -192,7 +217,8 @@ export class Jit {
     const code = { slot, name: `${range?.name ?? "region"}@${start.toString(16)}`, body };
     const module = regionModule([code], this.#helperNames);
     this.#instantiate(module);
-    if (marks !== undefined) this.onCompile?.({ name: code.name, region, module, marks, patient });
+    if (marks !== undefined)
+      this.onCompile?.({ name: code.name, region, module, bytes: body.code.length, marks, patient });
     // Another region may have an entry there already.
     const inner = region.entries.map(({ address }) => address);
     this.#add({
@@ -266,6 +292,7 @@ export class Jit {
       this.#nextSlot = Math.max(this.#nextSlot, region.slot + 1);
       if (!region.pages.every((page) => now.get(page) !== undefined && now.get(page) === pages.get(page))) continue;
       this.#restored += region.instructions;
+      this.#restoredRegions++;
       this.#add({ ...region, helpExits: 0 });
     }
   }
