@@ -77,6 +77,12 @@ function buildProgram(about: { file?: string }, memory: WebAssembly.Memory | und
     .option("--no-cache", "neither use nor keep translations of earlier runs")
     .option("--strace [FILE]", "print each system call on stderr, or to --strace=FILE")
     .option("--stats [FORMAT]", "print figures at exit on stderr; --stats=json for programs")
+    .option(
+      "--dump-region <ADDR>",
+      "print the code compiled at an address or function on stderr, beside its instructions (may be repeated)",
+      collect,
+      [],
+    )
     .action(async (file: string, args: string[], options: RunOptions) => {
       about.file = file;
       const { run } = await import("./run.ts");

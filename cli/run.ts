@@ -5,6 +5,7 @@ import type { ExitStatus } from "../syscalls/linux-process.ts";
 import type { Machine } from "../syscalls/machine.ts";
 import { Strace } from "../syscalls/strace/strace.ts";
 import { parseChoice } from "./arguments.ts";
+import type { RegionDump } from "./dump-region.ts";
 import { CliError } from "./failure.ts";
 import { type CacheOpener, createMachine, forwardSignals, type GuestOptions, shellStatus, writeAll } from "./guest.ts";
 import { formatStatistics } from "./statistics.ts";
@@ -14,6 +15,8 @@ import { openTranslationCache } from "./translation-cache.ts";
 export interface RunOptions extends GuestOptions {
   readonly strace?: string;
   readonly stats?: string;
+  /** Places whose regions are to be printed. */
+  readonly dumpRegion?: readonly string[];
   /** `--no-cache` makes it false. */
   readonly cache?: boolean;
 }
@@ -37,8 +40,9 @@ export async function run(
     cache = openTranslationCache(program, build, options);
     return cache;
   };
-  // Whoever takes hold of a machine may change what is translated.
-  const mayCache = options.cache !== false && attach === undefined;
+  const dumped = options.dumpRegion ?? [];
+  // Whoever takes hold of a machine may change what is translated; what is printed has to be compiled.
+  const mayCache = options.cache !== false && attach === undefined && dumped.length === 0;
   const machine = createMachine(
     file,
     args,
@@ -50,8 +54,10 @@ export async function run(
   const stopForwarding = forwardSignals(machine);
   try {
     const ended = await attach?.(machine);
+    const dump = dumped.length === 0 ? undefined : await dumpRegions(machine, dumped);
     const status = await machine.run();
     await ended?.(status);
+    dump?.finish();
     machine.saveTranslations();
     cache?.commit();
     if (statistics !== undefined) writeAll(2, formatStatistics(machine.statistics(), statistics));
@@ -61,6 +67,11 @@ export async function run(
     trace?.close();
     host.close();
   }
+}
+
+async function dumpRegions(machine: Machine, places: readonly string[]): Promise<RegionDump> {
+  const { RegionDump } = await import("./dump-region.ts");
+  return new RegionDump(machine, places, (text) => writeAll(2, text));
 }
 
 /** Where `--strace` goes: a file, or standard error. */

@@ -12,10 +12,8 @@ export function formatStatistics(statistics: Statistics, format: "text" | "json"
     ["instructions", statistics.instructions.toLocaleString("en")],
     ["time", `${statistics.seconds.toFixed(3)} s`],
     ["speed", `${mips.toFixed(1)} million instructions/s`],
-    [
-      "regions",
-      `${statistics.regions} of ${statistics.compiledInstructions} instructions, ${statistics.regionBytes} bytes, ${statistics.compileMilliseconds.toFixed(0)} ms`,
-    ],
+    ["tiers", tierShares(statistics)],
+    ["regions", regions(statistics)],
     ["decoded", `${statistics.decodedInstructions} instructions in ${statistics.blocks} blocks`],
     ["handlers", String(statistics.handlers)],
     ["system calls", String(statistics.syscalls)],
@@ -24,4 +22,20 @@ export function formatStatistics(statistics: Statistics, format: "text" | "json"
     ["guest memory", `${(statistics.peakGuestMemory / MEBI).toFixed(1)} MiB accessible at most`],
   ];
   return rows.map(([name, value]) => `goemu: ${name.padEnd(16)} ${value}\n`).join("");
+}
+
+const percent = (part: number, whole: number): string => `${(whole > 0 ? (part / whole) * 100 : 0).toFixed(1)} %`;
+
+/** Which tier ran how many of the instructions. */
+function tierShares({ instructions, interpretedInstructions }: Statistics): string {
+  const compiled = percent(instructions - interpretedInstructions, instructions);
+  return `${percent(interpretedInstructions, instructions)} of the instructions interpreted, ${compiled} compiled`;
+}
+
+/** What the second tier made, and what it took. */
+function regions(statistics: Statistics): string {
+  const { compiledInstructions, regionBytes, compileMilliseconds, seconds, restoredRegions } = statistics;
+  const time = `${compileMilliseconds.toFixed(0)} ms (${percent(compileMilliseconds / 1000, seconds)} of the time)`;
+  const made = `${statistics.regions} of ${compiledInstructions} instructions, ${regionBytes} bytes, ${time}`;
+  return restoredRegions === 0 ? made : `${made}; ${restoredRegions} from the cache`;
 }

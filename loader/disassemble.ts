@@ -27,6 +27,7 @@ export interface DisassembledInstruction {
 
 /** Bytes disassembled for a bare address that no function holds. */
 const DEFAULT_LENGTH = 64;
+const NUMBER = /^(?:0x[0-9a-f]+|\d+)$/i;
 
 /**
  * The range that a user's words ask for: `name` (the whole function), `address` (from there to its function's end) or
@@ -37,17 +38,34 @@ export function resolveRange(symbols: SymbolTable, text: string): CodeRange {
   // A generic function's name may hold commas itself: only a number after the last one is a length.
   const [, place, lengthText] = /^(.*?)(?:,((?:0x[0-9a-f]+)|\d+))?$/is.exec(text)!;
   const length = lengthText === undefined ? undefined : Number(lengthText);
-  if (/^(?:0x[0-9a-f]+|\d+)$/i.test(place)) {
+  if (NUMBER.test(place)) {
     const start = Number(place);
     const func = symbols.lookup(start);
     return { start, length: length ?? (func === undefined ? DEFAULT_LENGTH : func.address + func.size - start) };
   }
-  const func = symbols.byName(place);
-  if (func === undefined) {
-    const near = symbols.nearest(place);
-    throw new SymbolError(`no function ${place}${near.length > 0 ? `; did you mean ${near.join(", ")}?` : ""}`);
-  }
+  const func = functionNamed(symbols, place);
   return { start: func.address, length: length ?? func.size };
+}
+
+/**
+ * The address that a user's words name: a function, `name+offset` into it, or a number; numbers are decimal or
+ * 0x-hexadecimal.
+ * @throws SymbolError for a name that no function has, with suggestions
+ */
+export function resolveAddress(symbols: SymbolTable, text: string): number {
+  if (NUMBER.test(text)) return Number(text);
+  // A function's name may hold a plus sign itself.
+  const [, name, offset] = /^(.*)\+(0x[0-9a-f]+|\d+)$/is.exec(text) ?? [];
+  if (name !== undefined && symbols.byName(text) === undefined)
+    return functionNamed(symbols, name).address + Number(offset);
+  return functionNamed(symbols, text).address;
+}
+
+function functionNamed(symbols: SymbolTable, name: string): Func {
+  const func = symbols.byName(name);
+  if (func !== undefined) return func;
+  const near = symbols.nearest(name);
+  throw new SymbolError(`no function ${name}${near.length > 0 ? `; did you mean ${near.join(", ")}?` : ""}`);
 }
 
 /**
@@ -61,7 +79,15 @@ export function* disassemble(
   { start, length, syntax }: CodeRange & { syntax: Syntax },
 ): Generator<DisassembledInstruction> {
   const { reader, offset } = new ProgramImage(executable).place(start);
-  const code = reader.bytes.subarray(offset, offset + length);
+  yield* disassembleBytes(reader.bytes.subarray(offset, offset + length), start, { symbols, syntax });
+}
+
+/** Disassembles code that lies at the address `start`, as `disassemble` does. */
+export function* disassembleBytes(
+  code: Uint8Array,
+  start: number,
+  { symbols, syntax }: { symbols: SymbolTable; syntax: Syntax },
+): Generator<DisassembledInstruction> {
   const lookup = tolerant((address: number) => symbols.lookup(address));
   const anySymbol = tolerant((address: number) => symbols.lookup(address) ?? symbols.variableAt(address));
   const lineOf = tolerant((address: number) => symbols.lineOf(address));

@@ -79,11 +79,15 @@ export interface Statistics {
   readonly blocks: number;
   readonly decodedInstructions: number;
   readonly handlers: number;
+  /** Instructions that the interpreter ran, to within the rest of a block that was left in its middle. */
+  readonly interpretedInstructions: number;
   /** Regions that the second tier compiled: how many, their instructions, their size in bytes of WebAssembly, the time. */
   readonly regions: number;
   readonly compiledInstructions: number;
   readonly regionBytes: number;
   readonly compileMilliseconds: number;
+  /** Regions that were taken over from an earlier run. */
+  readonly restoredRegions: number;
   /** Most bytes that were mapped accessible at one time. */
   readonly peakGuestMemory: number;
 }
@@ -333,10 +337,13 @@ export class Machine {
       blocks: interpreter.code.blocks,
       decodedInstructions: interpreter.code.instructions,
       handlers: interpreter.handlers.count,
+      interpretedInstructions:
+        jit === undefined ? process.instructions : Math.min(interpreter.interpreted, process.instructions),
       regions: jit?.regions ?? 0,
       compiledInstructions: jit?.compiledInstructions ?? 0,
       regionBytes: jit?.bytes ?? 0,
       compileMilliseconds: jit?.milliseconds ?? 0,
+      restoredRegions: jit?.restored ?? 0,
       peakGuestMemory: this.memory.space.peakAccessibleBytes,
     };
   }

@@ -6,7 +6,6 @@ import { compactedBytes, EXTENDED_COMPONENTS, xcr0Of, xsaveBytes } from "./xsave
 const environment = (level: string): CpuEnvironment => ({
   features: new Set(LEVELS[level]),
   cpus: 1,
-  tsc: () => 0n,
   randomBytes: () => {},
 });
 

@@ -1,4 +1,5 @@
 import { STATE } from "../cpu/state.ts";
+import type { Instruction } from "../decode/instruction.ts";
 import { GO_ON_SIGNATURE, SLOW_SIGNATURE, TIMESTAMP_SIGNATURE } from "../interpreter/core-module.ts";
 import { helperSignature } from "../interpreter/helper-module.ts";
 import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
@@ -24,6 +25,14 @@ export interface CompileOptions {
   readonly helper: (name: string) => number;
   /** Address of the word that holds the table slot of the region at a guest address, or 0. */
   readonly callCell: (address: number) => number;
+  /** Receives where what begins in the code; locals are given names then, too. */
+  readonly marks?: RegionMark[];
+}
+
+/** What the code from an offset on is for, counted in bytes from the start of the function's body. */
+export interface RegionMark {
+  readonly offset: number;
+  readonly starts: RegionBlock | Instruction | "exits";
 }
 
 /** A region's function, and where it goes in the table. */
@@ -67,6 +76,7 @@ export function compileRegion(region: Region, id: number, options: CompileOption
   const kinds = first.translator.vectorUse.map(kindOf);
   const emitter = new RegionEmitter(region, options, flow, flow.used, kinds, uses);
   emitter.emit(id, new Map());
+  if (options.marks !== undefined) emitter.finishMarks(options.marks);
   return emitter.translator.body();
 }
 
@@ -90,6 +100,7 @@ class RegionEmitter {
   #uses = new Map<RegionBlock, BlockUse>();
   readonly #firstUses: ReadonlyMap<RegionBlock, BlockUse> | undefined;
   readonly #callCell: (address: number) => number;
+  readonly #marks: RegionMark[] | undefined;
   readonly #merges: Map<RegionBlock, RegionBlock[]>;
   readonly #incoming = new Map<RegionBlock, Incoming[]>();
   readonly #left: LocalRef<typeof I32>;
@@ -110,6 +121,7 @@ class RegionEmitter {
     this.#flow = flow;
     this.#firstUses = firstUses;
     this.#callCell = options.callCell;
+    if (options.marks !== undefined) this.#marks = [];
     this.translator = new RegionTranslator(
       {
         slow: SLOW,
@@ -144,7 +156,19 @@ class RegionEmitter {
     if (root === start) t.loadRegisters(this.#flow.liveIn(start), start.flagsIn !== 0);
     this.#tree(root, nothingKnown());
     t.unreachable();
+    this.#mark("exits");
     t.finishWays(id);
+  }
+
+  #mark(starts: RegionMark["starts"]): void {
+    this.#marks?.push({ offset: this.translator.code.length, starts });
+  }
+
+  /** Names the locals; `marks` takes what was noted. */
+  finishMarks(marks: RegionMark[]): void {
+    const t = this.translator;
+    t.localNames = new Map([...t.registerNames(), [this.#left.index, "left"], [this.#wanted.index, "wanted"]]);
+    for (const { offset, starts } of this.#marks ?? []) marks.push({ offset: t.codeStart() + offset, starts });
   }
 
   /** A block and all that it dominates. */
@@ -208,6 +232,7 @@ class RegionEmitter {
     const t = this.translator;
     t.begin(knowledge, this.#flow.dirtyIn(block));
     this.#uses.set(block, t.use);
+    this.#mark(block);
     if (block.end === "dispatch") {
       this.#dispatch(block);
       return;
@@ -226,6 +251,7 @@ class RegionEmitter {
       live = flagsBefore(block.instructions[i].instruction, live);
     }
     for (const [i, { instruction, row }] of block.instructions.entries()) {
+      this.#mark(instruction);
       t.translate(instruction, row.emit, liveAfter[i], count - i);
     }
     this.#end(block);

@@ -27,6 +27,8 @@ import { localsOf, PendingFlagTranslator } from "./pending-flags.ts";
 
 const WORD_NAMES: readonly FlagWord[] = ["result", "carry", "width"];
 
+const GPR_NAMES = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split(" ");
+
 const n = (value: number | bigint): I64Expr => i64.const(value);
 
 /** Registers as bits of a mask: general registers 0–15, XMM registers 16–31. */
@@ -120,6 +122,20 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     const local = this.local(type);
     this.#pooling = true;
     return local;
+  }
+
+  /** Names of the locals that hold registers and flags, for whoever reads the code. */
+  registerNames(): Map<number, string> {
+    const names = new Map([
+      [this.cpu.index, "cpu"],
+      [this.fuel.index, "fuel"],
+    ]);
+    for (const [i, local] of this.#gpr.entries()) if (local !== undefined) names.set(local.index, GPR_NAMES[i]);
+    for (const [i, local] of this.#vector.entries()) if (local !== undefined) names.set(local.index, `xmm${i}`);
+    for (const [i, low] of this.#low.entries())
+      if (low !== undefined) names.set(low.local.index, `xmm${i}.${low.kind}`);
+    for (const word of WORD_NAMES) names.set(this.#words[word].index, `flags.${word}`);
+    return names;
   }
 
   /** The value of a general register. */

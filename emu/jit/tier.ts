@@ -4,7 +4,7 @@ import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { ENTER_HANDLER } from "../interpreter/translated-module.ts";
 import { CALL_CELLS, CALL_CELLS_END, WINDOW_END } from "../layout.ts";
-import { compileRegion, regionModule } from "./compile.ts";
+import { compileRegion, type RegionMark, regionModule } from "./compile.ts";
 import { discoverRegion, type Region } from "./region.ts";
 import { packRegions, type StoredRegion, unpackRegions } from "./region-store.ts";
 
@@ -36,11 +36,26 @@ interface CompiledRegion extends StoredRegion {
   helpExits: number;
 }
 
+/** A region that was compiled. */
+export interface RegionReport {
+  readonly name: string;
+  readonly region: Region;
+  /** The module with the region's function. */
+  readonly module: Uint8Array;
+  /** Size of the function. */
+  readonly bytes: number;
+  readonly marks: readonly RegionMark[];
+  /** Accesses that the fast check refuses stay in the region. */
+  readonly patient: boolean;
+}
+
 export interface JitStatistics {
   readonly regions: number;
   readonly compiledInstructions: number;
   readonly bytes: number;
   readonly milliseconds: number;
+  /** Regions of an earlier run. */
+  readonly restored: number;
 }
 
 /** Tier 1: decides what is compiled, and keeps track of what was. */
@@ -66,6 +81,7 @@ export class Jit {
   readonly #written = new Set<number>();
   /** Instructions in regions of an earlier run. */
   #restored = 0;
+  #restoredRegions = 0;
   #nextSlot = FIRST_SLOT;
   #compiled = 0;
   #instructions = 0;
@@ -77,6 +93,8 @@ export class Jit {
   eager = false;
   /** Outside of the window the fast check never holds. */
   patientFromStart = false;
+  /** Is told about each region that is compiled, and where what is in its code. */
+  onCompile: ((report: RegionReport) => void) | undefined;
   /** A clock in ms, for statistics. */
   now: () => number = () => 0;
 
@@ -102,6 +120,7 @@ export class Jit {
       compiledInstructions: this.#instructions,
       bytes: this.#bytes,
       milliseconds: this.#milliseconds,
+      restored: this.#restoredRegions,
     };
   }
 
@@ -161,13 +180,18 @@ export class Jit {
     }
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
     if (slot >= ENTER_HANDLER) throw new Error("no table slot for a region");
+    const marks: RegionMark[] | undefined = this.onCompile === undefined ? undefined : [];
     const body = compileRegion(region, slot, {
+      marks,
       patient,
       helper: (name) => this.#helper(name),
       callCell: (address) => this.#callCell(address),
     });
     const code = { slot, name: `${range?.name ?? "region"}@${start.toString(16)}`, body };
-    this.#instantiate(regionModule([code], this.#helperNames));
+    const module = regionModule([code], this.#helperNames);
+    this.#instantiate(module);
+    if (marks !== undefined)
+      this.onCompile?.({ name: code.name, region, module, bytes: body.code.length, marks, patient });
     // Another region may have an entry there already.
     const inner = region.entries.map(({ address }) => address);
     this.#add({
@@ -241,6 +265,7 @@ export class Jit {
       this.#nextSlot = Math.max(this.#nextSlot, region.slot + 1);
       if (!region.pages.every((page) => now.get(page) !== undefined && now.get(page) === pages.get(page))) continue;
       this.#restored += region.instructions;
+      this.#restoredRegions++;
       this.#add({ ...region, helpExits: 0 });
     }
   }

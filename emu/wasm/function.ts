@@ -206,6 +206,14 @@ export class FunctionBuilder {
     return out.view();
   }
 
+  /** Where `code` will start in the body, once locals and prologue are complete. */
+  codeStart(): number {
+    return this.#head().length + this.prologue.length;
+  }
+
+  /** Names of parameters and locals, for whoever reads the code. */
+  localNames: ReadonlyMap<number, string> | undefined;
+
   /** The declaration of the locals. */
   #head(): Bytes {
     const runs: [ValType, number][] = [];
@@ -230,7 +238,7 @@ export class FunctionBuilder {
     out.bytes(this.prologue.view());
     out.bytes(this.code.view());
     out.byte(0x0b);
-    return { code: out.view(), hints: this.#hintList(start) };
+    return { code: out.view(), hints: this.#hintList(start), localNames: this.localNames };
   }
 }
 

@@ -13,6 +13,8 @@ export interface FunctionBody {
   readonly code: Uint8Array;
   /** Branch hints as FunctionBuilder.hints has them, or empty. */
   readonly hints: Uint8Array;
+  /** Names of parameters and locals, for whoever reads the code. */
+  readonly localNames?: ReadonlyMap<number, string>;
 }
 
 interface FunctionImport {
@@ -148,26 +150,41 @@ export class ModuleBuilder {
     out.bytes(body.view());
   }
 
-  /** The custom section "name" (core spec, 7.4.1), with function names alone. */
+  /** The custom section "name" (core spec, 7.4.1), with names of functions and of locals. */
   #nameSection(out: Bytes): void {
-    const named = [...this.#functions.entries()].filter(([, { name }]) => name !== undefined);
-    if (named.length === 0) return;
-    const names = new Bytes();
-    names.u32(named.length);
-    for (const [i, { name }] of named) {
-      const text = new TextEncoder().encode(name);
-      names.u32(this.#imports.length + i);
-      names.u32(text.length);
-      names.bytes(text);
+    const functions: [number, string][] = [];
+    const locals: [number, ReadonlyMap<number, string>][] = [];
+    for (const [i, { name, body }] of this.#functions.entries()) {
+      const index = this.#imports.length + i;
+      if (name !== undefined) functions.push([index, name]);
+      if (body.localNames?.size) locals.push([index, body.localNames]);
     }
-    const body = new Bytes();
-    body.name("name");
-    body.byte(1);
-    body.u32(names.length);
-    body.bytes(names.view());
+    if (functions.length + locals.length === 0) return;
+    const section = new Bytes();
+    section.name("name");
+    const part = (id: number, write: (to: Bytes) => void): void => {
+      const content = new Bytes();
+      write(content);
+      section.byte(id);
+      section.u32(content.length);
+      section.bytes(content.view());
+    };
+    if (functions.length > 0) part(1, (to) => writeNames(to, functions));
+    if (locals.length > 0)
+      part(2, (to) => {
+        to.u32(locals.length);
+        for (const [index, names] of locals) {
+          to.u32(index);
+          // In order of the indices.
+          writeNames(
+            to,
+            [...names].sort(([a], [b]) => a - b),
+          );
+        }
+      });
     out.byte(0);
-    out.u32(body.length);
-    out.bytes(body.view());
+    out.u32(section.length);
+    out.bytes(section.view());
   }
 
   #typeSection(): Bytes {
@@ -298,4 +315,14 @@ export function readBodies(module: Uint8Array): FunctionBody[] {
     at = end;
   }
   return [];
+}
+
+function writeNames(to: Bytes, names: readonly (readonly [number, string])[]): void {
+  to.u32(names.length);
+  for (const [index, name] of names) {
+    const text = new TextEncoder().encode(name);
+    to.u32(index);
+    to.u32(text.length);
+    to.bytes(text);
+  }
 }

@@ -1,0 +1,73 @@
+import { afterAll, describe, expect, it } from "vitest";
+import { fixturePath } from "../fixtures/programs.ts";
+import { formatStatistics } from "./statistics.ts";
+import { TestFolder } from "./testing/files.ts";
+import { goemu } from "./testing/goemu.ts";
+
+const folder = new TestFolder();
+afterAll(() => folder.remove());
+
+const STATISTICS = {
+  instructions: 4_000_000,
+  seconds: 2,
+  syscalls: 10,
+  threads: 1,
+  peakThreads: 1,
+  switches: 3,
+  blocks: 100,
+  decodedInstructions: 1000,
+  handlers: 50,
+  interpretedInstructions: 1_000_000,
+  regions: 5,
+  compiledInstructions: 400,
+  regionBytes: 20_000,
+  compileMilliseconds: 30,
+  restoredRegions: 0,
+  peakGuestMemory: 1 << 20,
+};
+const row = (statistics: typeof STATISTICS, name: string): string | undefined =>
+  formatStatistics(statistics, "text")
+    .split("\n")
+    .find((line) => line.startsWith(`goemu: ${name} `));
+
+describe("formatStatistics", () => {
+  it("gives the tiers' shares of the instructions, and the share of the time that compiling took", () => {
+    expect(row(STATISTICS, "tiers")).toMatch(/ 25\.0 % of the instructions interpreted, 75\.0 % compiled$/);
+    expect(row(STATISTICS, "regions")).toMatch(/ 5 of 400 instructions, 20000 bytes, 30 ms \(1\.5 % of the time\)$/);
+    const restored = { ...STATISTICS, restoredRegions: 7 };
+    expect(row(restored, "regions")).toMatch(/\(1\.5 % of the time\); 7 from the cache$/);
+  });
+
+  it("does without a run", () => {
+    const nothing = { ...STATISTICS, instructions: 0, interpretedInstructions: 0, seconds: 0 };
+    expect(row(nothing, "tiers")).toMatch(/ 0\.0 % of the instructions interpreted, 0\.0 % compiled$/);
+  });
+});
+
+describe("--stats", () => {
+  const shares = (tier: string): number[] => {
+    const { stderr } = goemu(["--stats", "--no-cache", "--tier", tier, fixturePath("bin/bench-fib"), "25"]);
+    const found = /^goemu: tiers +([\d.]+) % of the instructions interpreted, ([\d.]+) % compiled$/m.exec(stderr);
+    return [Number(found?.[1]), Number(found?.[2])];
+  };
+
+  it("tells what the tiers ran", () => {
+    expect(shares("interpreter")).toEqual([100, 0]);
+    const [interpreted, compiled] = shares("jit");
+    // fib(25) is 3.2 of 3.8 million instructions; a few samples go by before it is compiled.
+    expect(compiled).toBeGreaterThan(70);
+    expect(interpreted + compiled).toBeCloseTo(100);
+  });
+
+  it("tells compiled regions from those of an earlier run", () => {
+    const run = (): { regions: number; restoredRegions: number } => {
+      const args = ["--stats=json", "--tier", "jit", fixturePath("bin/bench-fib"), "25"];
+      const { stderr } = goemu(args, { env: { XDG_CACHE_HOME: folder.path } });
+      return JSON.parse(stderr.slice(stderr.indexOf('{"version"')));
+    };
+    const first = run();
+    expect(first.restoredRegions).toBe(0);
+    expect(first.regions).toBeGreaterThan(0);
+    expect(run().restoredRegions).toBeGreaterThan(0);
+  });
+});
