@@ -5,7 +5,8 @@
 // Packages are `go list` patterns; without any, those whose code leans most on the CPU. With packages named, the page is
 // left as it is. A run that takes longer than the timeout is cut off, and the tests that it did not get to run one by
 // one, each with the same timeout. With --state, packages whose results are in the file are not run again. Needs Go and
-// x86-64 Linux. Exits with 1 if a test came out otherwise than natively, unless it starts a process, which goemu has not.
+// x86-64 Linux. Exits with 1 if a test came out otherwise than natively, unless it asks for a process or a socket and is
+// told that there are none (ENOSYS): a test that came out otherwise is run again by itself, with --strace, to see.
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -71,16 +72,8 @@ function results(output) {
   return found;
 }
 
-/** Names of the tests in whose output it says that a process could not be started. */
-function processStarters(output) {
-  const names = new Set();
-  let name = "";
-  for (const line of output.split("\n")) {
-    name = /^=== (?:RUN|CONT|NAME) +(\S+)/.exec(line)?.[1] ?? name;
-    if (/fork\/exec .*: function not implemented/.test(line)) names.add(name);
-  }
-  return [...names];
-}
+/** The top-level tests of these names. */
+const topLevel = (names) => [...new Set(names.map((name) => name.replace(/\/.*/, "")))];
 
 const isWithin = (name, parent) => name === parent || name.startsWith(`${parent}/`);
 
@@ -108,6 +101,18 @@ async function emulate(binary, args, cwd, expected) {
   return { output, seconds, late, status: undefined };
 }
 
+/** What goemu has not got, and the system call that asks for it, by name or number. */
+const ABSENT = { processes: /^\d+ (v?fork|clone3?)\(.* ENOSYS/m, sockets: /^\d+ (socket|syscall_0x29)\(.* ENOSYS/m };
+
+/** Which of these a test, or the whole binary, was refused. */
+async function refused(binary, args, cwd) {
+  const trace = `${binary}.strace`;
+  await run(process.execPath, [goemu, "run", `--strace=${trace}`, "--tier", values.tier, binary, ...args], cwd);
+  const calls = readFileSync(trace, "utf8");
+  rmSync(trace);
+  return Object.keys(ABSENT).find((what) => ABSENT[what].test(calls));
+}
+
 async function test(name, directory, level) {
   if (rows.some((row) => row.name === name && row.level === level)) return;
   const binary = join(folder, `${name.replaceAll("/", "_")}.${level}.test`);
@@ -120,28 +125,39 @@ async function test(name, directory, level) {
   const native = await run(binary, args, directory);
   const expected = results(native.output);
   const emulated = await emulate(binary, args, directory, expected);
-  rmSync(binary);
   const actual = results(emulated.output);
   const keys = [...new Set([...expected.keys(), ...actual.keys()])];
-  const starters = processStarters(emulated.output);
+  const differ = keys.filter((key) => expected.get(key) !== actual.get(key));
   const differences = [];
-  const row = { name, level, tests: expected.size, passed: 0, differences, processes: [], missing: 0 };
+  const row = { name, level, tests: expected.size, passed: 0, differences, absent: {}, missing: 0 };
   row.passed = [...actual.values()].filter((result) => result === "PASS").length;
-  for (const key of keys) {
-    if (expected.get(key) === actual.get(key)) continue;
-    const difference = `${key}: natively ${expected.get(key) ?? "not run"}, goemu ${actual.get(key) ?? "not run"}`;
-    if (starters.some((starter) => isWithin(key, starter) || isWithin(starter, key))) row.processes.push(key);
-    else if (!actual.has(key) && emulated.late.some((late) => isWithin(key, late))) row.missing++;
-    else differences.push(difference);
+  // Without any result it was refused before the first test.
+  const all = actual.size === 0 ? await refused(binary, args, directory) : undefined;
+  for (const test of topLevel(differ)) {
+    const own = differ.filter((key) => isWithin(key, test));
+    if (emulated.late.includes(test)) {
+      row.missing += own.length;
+      continue;
+    }
+    const what = all ?? (await refused(binary, [...args, `-test.run=^${test}$`], directory));
+    if (what !== undefined) row.absent[what] = [...(row.absent[what] ?? []), ...own];
+    else {
+      const text = (result) => result ?? "not run";
+      differences.push(
+        ...own.map((key) => `${key}: natively ${text(expected.get(key))}, goemu ${text(actual.get(key))}`),
+      );
+    }
   }
+  rmSync(binary);
   const { status } = emulated;
-  if (status !== undefined && native.status !== status && row.processes.length === 0) {
+  const refusals = Object.values(row.absent).flat().length;
+  if (status !== undefined && native.status !== status && refusals === 0) {
     differences.push(`ended with ${native.status} natively, ${status} in goemu`);
   }
   row.seconds = [native.seconds, emulated.seconds];
   rows.push(row);
   if (values.state !== undefined) writeFileSync(values.state, JSON.stringify(rows));
-  const counts = `${differences.length} differ, ${row.processes.length} start processes, ${row.missing} not reached`;
+  const counts = `${differences.length} differ, ${refusals} need what is not there, ${row.missing} not reached`;
   const times = `${native.seconds.toFixed(1)} s native, ${emulated.seconds.toFixed(1)} s goemu`;
   console.log(`${name} ${level}: ${expected.size} tests, ${counts}; ${times}`);
   if (differences.length > 0) {
@@ -153,9 +169,6 @@ async function test(name, directory, level) {
 
 const total = (count) => rows.reduce((sum, row) => sum + count(row), 0);
 
-/** The top-level tests of these names. */
-const topLevel = (names) => [...new Set(names.map((name) => name.replace(/\/.*/, "")))];
-
 function page() {
   const version = execFileSync("go", ["env", "GOVERSION"], { encoding: "utf8" }).trim();
   const lines = [
@@ -166,14 +179,15 @@ function page() {
     `The tests of these standard packages of ${version}, compiled with \`go test -c\`${values.short ? ", run with `-test.short`" : ""},`,
     `natively and under goemu (\`--tier ${values.tier}\`), compared test by test and subtest by subtest.`,
     "",
-    `${total(({ tests }) => tests)} results, ${total(({ differences }) => differences.length)} of them other than natively. Counted apart: tests that start a process, which goemu`,
-    `has not (${total(({ processes }) => processes.length)}), and tests that took longer than ${timeout} s (${total(({ missing }) => missing)}).`,
+    `${total(({ tests }) => tests)} results, ${total(({ differences }) => differences.length)} of them other than natively. Counted apart: tests that ask for`,
+    `what goemu has not, processes (${total(({ absent }) => absent.processes?.length ?? 0)}) and sockets (${total(({ absent }) => absent.sockets?.length ?? 0)}), and tests that took longer than ${timeout} s (${total(({ missing }) => missing)}).`,
     "",
-    "| Package | GOAMD64 | Tests | Passed under goemu | Other than natively | Start processes | Not reached | Native, s | goemu, s |",
+    "| Package | GOAMD64 | Tests | Passed under goemu | Other than natively | Need what is not there | Not reached | Native, s | goemu, s |",
     "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ...rows.map(({ name, level, tests, passed, differences, processes, missing, seconds }) => {
+    ...rows.map(({ name, level, tests, passed, differences, absent, missing, seconds }) => {
+      const refusals = Object.values(absent).flat().length;
       const times = seconds.map((each) => each.toFixed(1));
-      return `| ${[name, level, tests, passed, differences.length, processes.length, missing, ...times].join(" | ")} |`;
+      return `| ${[name, level, tests, passed, differences.length, refusals, missing, ...times].join(" | ")} |`;
     }),
   ];
   const section = (title, entries) => {
@@ -185,12 +199,17 @@ function page() {
       differences.map((difference) => `${name} (${level}): ${difference}`),
     ),
   );
-  section(
-    "Tests that start processes",
-    rows
-      .filter(({ processes }) => processes.length > 0)
-      .map(({ name, level, processes }) => `${name} (${level}): ${topLevel(processes).join(", ")}`),
-  );
+  for (const what of Object.keys(ABSENT)) {
+    section(
+      `Tests that need ${what}`,
+      rows
+        .filter(({ absent }) => absent[what] !== undefined)
+        .map(({ name, level, absent }) => {
+          const tests = topLevel(absent[what]);
+          return `${name} (${level}): ${tests.length > 20 ? `${tests.length} tests` : tests.join(", ")}`;
+        }),
+    );
+  }
   return `${lines.join("\n")}\n`;
 }
 
