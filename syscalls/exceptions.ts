@@ -98,7 +98,7 @@ function pageFault(process: LinuxProcess, address: bigint, access: number): Omit
   if (BigInt.asUintN(64, BigInt.asIntN(48, address)) !== address) {
     return { signal: SIGNAL.SIGSEGV, code: SI_KERNEL, address: 0n, trap: VECTOR.GP };
   }
-  const mapped = address < 2n ** 47n && process.memory.space.vmas.at(Number(address)) !== undefined;
+  const mapped = address < 2n ** 47n && process.memory.space.guestMapping(Number(address)) !== undefined;
   let error: number = PF.user;
   if (mapped) error |= PF.present;
   if (access & PROT_WRITE) error |= PF.write;

@@ -77,6 +77,12 @@ export class GuestOperand {
     this.#guarded(PROT_WRITE, () => this.#memory.writeBytes(address, bytes));
   }
 
+  /** Faults as a write of `length` bytes would. @throws HelperFaultError */
+  requireWritable(length: number): void {
+    const address = this.#checked(length, 0, PROT_WRITE);
+    this.#guarded(PROT_WRITE, () => this.#memory.pieces(address, length, PROT_WRITE));
+  }
+
   /** #GP unless the address is a multiple of `bytes`. @throws HelperFaultError */
   requireAligned(bytes: bigint): void {
     if (this.address % bytes !== 0n) raiseVector(this.#instruction, VECTOR.GP);

@@ -42,6 +42,9 @@ export type Watch = (address: number, bytes: number, access: number) => boolean;
 /** Beside the access in STATE.exitDetail: it failed because of `watch`. */
 const WATCHED = 0x100;
 
+/** One past the highest canonical address of the lower half (SDM Vol. 1, 3.3.7.1). */
+const CANONICAL_END = 2 ** 47;
+
 interface CoreExports extends TranslatorExports {
   enter(cpu: number, record: number): number;
   slow: WebAssembly.ExportValue;
@@ -182,8 +185,10 @@ export class Interpreter {
       return BOUNCE;
     } catch (error) {
       if (!(error instanceof GuestFault)) throw error;
-      // Above 2^53 a number is not exact; such an access fails at its first byte.
-      const faultAddress = address < TASK_SIZE ? BigInt(error.address) : linear;
+      // Above 2^53 a number is not exact; such an access fails at its first byte. One that reaches behind the canonical
+      // addresses fails there, before any page is looked up.
+      const leaves = address < CANONICAL_END && address + bytes > CANONICAL_END;
+      const faultAddress = leaves ? BigInt(CANONICAL_END) : address < TASK_SIZE ? BigInt(error.address) : linear;
       this.#view.setBigUint64(cpu + STATE.faultAddress, faultAddress, true);
       this.#view.setUint32(cpu + STATE.exitDetail, need, true);
       return 0;

@@ -40,6 +40,15 @@ function faultOf(action: () => void): number {
   throw new Error("there was no fault");
 }
 
+it("keeps its own mappings from the guest", () => {
+  map(HIGH, 1);
+  guest.writeU64(HIGH, 1n);
+  const own = [...space.vmas].filter(({ start }) => start !== HIGH);
+  expect(own).toHaveLength(1);
+  expect(space.guestMapping(own[0].start)).toBeUndefined();
+  expect(space.guestMapping(HIGH)?.start).toBe(HIGH);
+});
+
 describe.each([
   ["in the window", AREA],
   ["above the window", HIGH],

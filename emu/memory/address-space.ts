@@ -35,6 +35,9 @@ export const COMPACT: Placement = { low: PERM_MAP_END, high: WINDOW_END - 0x100_
 /** mmap_base without randomisation, as under gdb: below the 8 MiB stack and its gap (arch/x86/mm/mmap.c). */
 export const LINUX: Placement = { low: PERM_MAP_END, high: 0x7fff_f7ff_f000, honourHighHints: true };
 
+/** The name of the emulator's own mappings, which the guest does not see. */
+export const FRAMES_NAME = "[goemu frames]";
+
 export interface MapRequest {
   /** Hint, or the exact address under `fixed`; 0 for anywhere. */
   address: number;
@@ -341,11 +344,17 @@ export class AddressSpace {
     return this.pages.outside(page);
   }
 
+  /** The guest's mapping that holds `address`. */
+  guestMapping(address: number): Vma | undefined {
+    const vma = this.vmas.at(address);
+    return vma?.name === FRAMES_NAME ? undefined : vma;
+  }
+
   #takeFrame(): number {
     if (this.#freeFrames.length === 0) {
       const start = this.vmas.findFree(FRAME_CHUNK, COMPACT.low, COMPACT.high);
       if (start === undefined) throw new MemoryError("ENOMEM");
-      const name = "[goemu frames]";
+      const name = FRAMES_NAME;
       this.vmas.insert({ start, end: start + FRAME_CHUNK, prot: 0, shared: true, backing: undefined, offset: 0, name });
       for (let at = start + FRAME_CHUNK - PAGE_SIZE; at >= start; at -= PAGE_SIZE) this.#freeFrames.push(at);
     }

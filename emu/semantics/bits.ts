@@ -18,7 +18,8 @@ function bitTest(e: Translator, change: ((value: I64Expr, mask: I64Expr) => I64E
   let set = (_value: I64Expr): void => {};
   if (reaches) {
     const units = i64.shrS(e.signExtend(offset, width), n(Math.log2(width)));
-    const address = i64.add(e.linearAddress(), i64.shl(units, n(Math.log2(width / 8))));
+    const moved = i64.add(e.addressOffset(), i64.shl(units, n(Math.log2(width / 8))));
+    const address = i64.add(e.segmentBase(), e.cut(moved, e.instruction.memory?.address32 ? 32 : 64));
     if (change === undefined) old = e.load(address, width);
     else ({ old, set } = e.updateMemory(address, width));
   } else if (change === undefined) old = e.read(0);

@@ -3,6 +3,7 @@ import { F32, type F32Expr, F64, type F64Expr, f32, f64, select, type V128Expr }
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
 import {
   type BinaryOperation,
+  finishExceptions,
   floatBinaryParts,
   floatUnaryParts,
   type Precision,
@@ -15,7 +16,16 @@ import {
 import { isFirstActive, isMasked } from "./opmask.ts";
 import { define } from "./table.ts";
 import type { Translator } from "./translator.ts";
-import { clearUpper, lanes, lastImmediate, shuffleLanes, sourcesOf, withVex } from "./vector-operands.ts";
+import {
+  clearUpper,
+  lanes,
+  lastImmediate,
+  readParts,
+  shuffleLanes,
+  sourcesOf,
+  withVex,
+  writeParts,
+} from "./vector-operands.ts";
 
 /** Add, subtract, multiply, divide, minimum, maximum and square root (SDM Vol. 1, 10.4.1.1, 11.4.1.1). */
 
@@ -120,24 +130,32 @@ function laneMask(width: Precision, bits: number): V128Expr {
 
 /**
  * DPPS, DPPD (SDM Vol. 2A): lanes chosen by the immediate's high half are multiplied, added pairwise, and stored where
- * its low half says. A lane that is not chosen takes part as +0.
+ * its low half says. A lane that is not chosen takes part as +0. Each step raises its own exceptions: an unmasked one
+ * leaves those of the steps before in MXCSR.
  */
 function dotProduct(e: Translator, width: Precision): void {
   const immediate = lastImmediate(e);
   const chosen = laneMask(width, immediate >> 4);
   const stored = laneMask(width, immediate);
-  floatBinaryParts(e, (a, b) => {
-    const masked = (x: V128Expr): V128Expr => e.let(v128.and(x, chosen));
-    const products = e.let(v128.and(packedBinary(e, "mul", width, masked(a), masked(b)), chosen));
+  const [first, second] = sourcesOf(e);
+  const masked = (x: V128Expr): V128Expr => e.let(v128.and(x, chosen));
+  const b = readParts(e, second).map(masked);
+  const a = readParts(e, first).map(masked);
+  const products = a.map((x, part) => e.let(v128.and(packedBinary(e, "mul", width, x, b[part]), chosen)));
+  finishExceptions(e);
+  const addPairs = (sums: readonly V128Expr[], even: readonly number[], odd: readonly number[]): V128Expr[] => {
     const pick = (x: V128Expr, picks: readonly number[]): V128Expr => e.let(shuffleLanes(width, x, x, picks));
-    let sum: V128Expr;
-    if (width === 64) sum = packedBinary(e, "add", 64, pick(products, [0, 0]), pick(products, [1, 1]));
-    else {
-      const pairs = packedBinary(e, "add", 32, pick(products, [0, 2, 0, 2]), pick(products, [1, 3, 1, 3]));
-      sum = packedBinary(e, "add", 32, pick(pairs, [0, 0, 0, 0]), pick(pairs, [1, 1, 1, 1]));
-    }
-    return v128.and(sum, stored);
-  });
+    const results = sums.map((x) => e.let(packedBinary(e, "add", width, pick(x, even), pick(x, odd))));
+    finishExceptions(e);
+    return results;
+  };
+  const pairs = width === 64 ? products : addPairs(products, [0, 2, 0, 2], [1, 3, 1, 3]);
+  const sums = width === 64 ? addPairs(pairs, [0, 0], [1, 1]) : addPairs(pairs, [0, 0, 0, 0], [1, 1, 1, 1]);
+  writeParts(
+    e,
+    0,
+    sums.map((sum) => v128.and(sum, stored)),
+  );
 }
 define(withVex("Dpps"), "Vol. 2A, DPPS", (e) => dotProduct(e, 32), { immediateInForm: true });
 define(withVex("Dppd"), "Vol. 2A, DPPD", (e) => dotProduct(e, 64), { immediateInForm: true });

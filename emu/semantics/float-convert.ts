@@ -40,7 +40,6 @@ import {
   isMmx,
   lastImmediate,
   partsOf,
-  raisePending,
   readPart,
   readParts,
   shuffleLanes,
@@ -259,10 +258,10 @@ const lowHalf = (a: V128Expr): V128Expr => shuffleLanes(64, a, a, [0, 0]);
 
 define("Cvtpi2ps", "Vol. 2A, CVTPI2PS", (e) => {
   const source = readPart(e, 1);
-  if (isMmx(e, 1)) raisePending(e);
+  // The memory form does not touch the x87 state; of the other, the change to MMX state comes before the exceptions.
+  if (isMmx(e, 1)) enterMmx(e);
   const result = dwordsToSingles(e, source, 2);
   finishExceptions(e);
-  if (isMmx(e, 1)) enterMmx(e);
   writeParts(e, 0, [shuffleLanes(64, result, e.readVectorPart(0, 0), [0, 3])]);
 });
 define("Cvtpi2pd", "Vol. 2A, CVTPI2PD", (e) => {

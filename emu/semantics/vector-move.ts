@@ -56,6 +56,8 @@ const isVector = (e: Translator, i: number): boolean => e.operand(i).registerCla
 define(withVex("Movd", "Movq"), "Vol. 2B, MOVD/MOVQ; MOVQ", (e) => {
   const fromVector = isVector(e, 1) || isMmx(e, 1);
   if (isVector(e, 0) || isMmx(e, 0)) {
+    // A pending x87 exception comes before the fault of a load.
+    if (usesMmx(e)) raisePending(e);
     const value = fromVector ? e.let(i64x2.extract(e.readVectorPart(1, 0), 0)) : e.read(1);
     enterMmx(e);
     writeParts(e, 0, [i64x2.replace(ZERO, 0, value)]);
@@ -155,23 +157,21 @@ define([...withVex("Maskmovdqu"), "Maskmovq"], "Vol. 2B, MASKMOVDQU", (e) => {
   const width: Width = e.instruction.stringAddress === 32 ? 32 : 64;
   const start = e.let(i64.add(e.segmentBase(), e.gpr(REG.RDI, width)));
   const count = isMmx(e, 1) ? 8 : 16;
-  if (isMmx(e, 1)) raisePending(e);
-  // All bytes are checked before the first is stored.
-  for (const stores of [false, true]) {
-    const index = e.local(I32);
-    e.set(index, i32.const(0));
-    e.loop((again) => {
-      e.if(i32.and(i32.shrU(selected, index), i32.const(1)), () => {
-        const host = e.access(i64.add(start, i64.extendI32U(index)), 1, PROT_WRITE);
-        if (!stores) return;
-        e.storeInt(8, host, i64.extendI32U(i8x16.extractU(i8x16.swizzle(values, i8x16.splat(index)), 0)));
-        e.commit(host);
-      });
-      e.set(index, i32.add(index, i32.const(1)));
-      e.branchIf(again, i32.ltU(index, i32.const(count)));
-    });
-  }
+  // As on AMD's processors, also if the store then faults.
   enterMmx(e);
+  // Faults as a store of all bytes, whichever are selected: the SDM leaves open what no selected byte at all does.
+  const host = e.access(start, count, PROT_WRITE);
+  const index = e.local(I32);
+  e.set(index, i32.const(0));
+  e.loop((again) => {
+    e.if(i32.and(i32.shrU(selected, index), i32.const(1)), () => {
+      const value = i8x16.extractU(i8x16.swizzle(values, i8x16.splat(index)), 0);
+      e.storeInt(8, i32.add(host, index), i64.extendI32U(value));
+    });
+    e.set(index, i32.add(index, i32.const(1)));
+    e.branchIf(again, i32.ltU(index, i32.const(count)));
+  });
+  e.commit(host);
 });
 
 /** Bits of MXCSR that exist (SDM Vol. 1, 10.2.3); setting another is #GP. */

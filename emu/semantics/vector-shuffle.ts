@@ -10,6 +10,7 @@ import {
   isMmx,
   lanes,
   lastImmediate,
+  raisePending,
   readPart,
   readParts,
   shuffleLanes,
@@ -197,6 +198,8 @@ for (const [letter, [bits]] of Object.entries(ELEMENTS)) {
     "Vol. 2B, PINSRB/PINSRD/PINSRQ; PINSRW",
     (e) => {
       const [first, second] = sourcesOf(e);
+      // A pending x87 exception comes before the fault of a load.
+      if (isMmx(e, 0)) raisePending(e);
       const value = e.read(second);
       const vector = readPart(e, first);
       const lane = laneOf(e, 0, bits);

@@ -1,15 +1,13 @@
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from "../../emu/layout.ts";
+import { FRAMES_NAME } from "../../emu/memory/address-space.ts";
 import type { Vma } from "../../emu/memory/vma.ts";
 import { major, minor } from "../abi/stat.ts";
 import { textToPath } from "../files/path.ts";
 import { FileBacking } from "../memory/file-backing.ts";
 import type { Process } from "../process.ts";
 
-/** The emulator's own mapping, which the guest does not see. */
-const HIDDEN = "[goemu frames]";
-
 function* visible(process: Process): Iterable<Vma> {
-  for (const vma of process.memory.space.vmas) if (vma.name !== HIDDEN) yield vma;
+  for (const vma of process.memory.space.vmas) if (vma.name !== FRAMES_NAME) yield vma;
 }
 
 const hex = (value: number, width: number): string => value.toString(16).padStart(width, "0");

@@ -177,6 +177,12 @@ describe("a general protection fault", () => {
   );
 
   faultTest(
+    "for an access that begins at a canonical address and ends at one that is not",
+    (a) => a.mov("rbx", 0x7fff_ffff_fffdn).label("fault").load("rcx", { base: "rbx" }),
+    ({ fault }) => ({ signal: 11n, code: 0x80n, address: 0n, trap: TRAP.GP, error: 0n, rip: fault }),
+  );
+
+  faultTest(
     "for a privileged instruction (HLT)",
     (a) => a.label("fault").bytes(0xf4),
     ({ fault }) => ({ signal: 11n, code: 0x80n, address: 0n, trap: TRAP.GP, error: 0n, rip: fault }),

@@ -133,8 +133,9 @@ export function remainder(op: Operation, a: Float80, b: Float80, nearest: boolea
   const whole = (value: Float80): Remainder => ({ value, quotient: 0, complete: true });
   const none = (value: Float80): Remainder => ({ value, quotient: undefined, complete: true });
   const [classA, classB] = [classify(a), classify(b)];
-  // By zero: #I comes before #D.
+  // By zero, or of an infinity: #I comes before #D.
   if (classA === "denormal" && classB === "zero") return none(op.invalid());
+  if (classA === "infinity" && classB === "denormal") return none(op.invalid());
   const nan = op.checkOperands(a, b);
   if (nan !== undefined) return none(nan);
   if (classA === "infinity" || classB === "zero") return none(op.invalid());

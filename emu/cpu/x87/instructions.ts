@@ -430,6 +430,8 @@ function storing(convert: (op: Operation, value: Float80, bits: number) => Uint8
   return (step) => {
     const { registers } = step;
     const op = new Operation(registers.control);
+    // A page fault comes before an exception that keeps anything from being stored.
+    step.memory!.requireWritable(width(step) / 8);
     if (registers.isEmpty(0)) {
       if (registers.stackFault(false) === undefined) return;
       // The indefinite of every format: of a NaN the conversion makes the same.

@@ -114,12 +114,16 @@ describe("arithmetic", () => {
 
   it("refuses what has no answer", () => {
     const infinity = number(Infinity);
+    const DENORMAL: Float80 = { sign: 0, exponent: 0, significand: 1n };
     for (const compute of [
       (op: Operation) => arithmetic.subtract(op, infinity, infinity),
       (op: Operation) => arithmetic.multiply(op, infinity, number(0)),
       (op: Operation) => arithmetic.divide(op, number(0), number(0)),
       (op: Operation) => arithmetic.squareRoot(op, number(-1)),
       (op: Operation) => arithmetic.add(op, { sign: 0, exponent: 5, significand: 1n }, ONE),
+      // Without #D, though there is a denormal.
+      (op: Operation) => arithmetic.remainder(op, infinity, DENORMAL, false).value,
+      (op: Operation) => arithmetic.remainder(op, DENORMAL, number(0), true).value,
     ]) {
       const op = operation();
       expect(compute(op)).toEqual(INDEFINITE);
