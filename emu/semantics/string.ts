@@ -25,17 +25,13 @@ function advance(e: Translator, register: number, form: StringForm): void {
   e.setGpr(register, e.cut(i64.add(e.gpr(register, form.address), step), form.address), form.address);
 }
 
-function repeats(e: Translator): boolean {
-  return (e.instruction.prefixes & (PREFIX.rep | PREFIX.repne)) !== 0;
-}
-
 /**
  * Runs one element, or as many as RCX says under REP. Registers are up to date after each element, so that a fault or
  * the end of the time slice leaves a state from which the instruction goes on (SDM Vol. 2B, REP).
  * @param again for REPE and REPNE: whether the comparison allows another element
  */
 function repeat(e: Translator, form: StringForm, element: () => void, again?: () => I32Expr): void {
-  if (!repeats(e)) {
+  if ((e.instruction.prefixes & (PREFIX.rep | PREFIX.repne)) === 0) {
     element();
     return;
   }
@@ -111,11 +107,8 @@ for (const [suffix, width] of Object.entries(WIDTHS)) {
       e,
       form,
       () => {
-        // Which operand is read first shows when both fault; the SDM does not say. AMD's processors read [RDI] first,
-        // but for bytes under REPE.
-        const first = width === 8 && repeats(e) && whileEqual ? undefined : loadElement(e, destination(e, form), width);
         const a = loadElement(e, source(e, form), width);
-        const b = first ?? loadElement(e, destination(e, form), width);
+        const b = loadElement(e, destination(e, form), width);
         advance(e, REG.RSI, form);
         advance(e, REG.RDI, form);
         e.flagsSub(width, a, b, e.let(e.cut(i64.sub(a, b), width)));
