@@ -136,7 +136,7 @@ export class Machine {
     if (options.handlerPack !== undefined)
       this.interpreter.code.loadPack(options.handlerPack, options.cpu !== undefined);
     const { host } = options;
-    if (options.tier === "jit") this.#enableJit(layout, host);
+    if (options.tier !== "interpreter") this.#enableJit(layout, host);
     const ids = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };
     const argv = (options.args ?? [options.path]).map(bytesOf);
     const envp = (options.env ?? []).map(bytesOf);

@@ -1,5 +1,5 @@
 import { Mnemonic } from "iced-x86";
-import { EXIT } from "../cpu/exits.ts";
+import { EXIT, FIRST_ADDRESS } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import type { Instruction } from "../decode/instruction.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PERM_MAP, PERM_READ_SPAN, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE } from "../layout.ts";
@@ -222,9 +222,13 @@ export class RegionTranslator extends RegisterTranslator {
     this.sideExit();
   }
 
-  /** Addresses above 4 GiB are the interpreter's: what regions return is 32 bits. */
+  /**
+   * What regions return is 32 bits, and below FIRST_ADDRESS an exit code: addresses that do not fit are the
+   * interpreter's.
+   */
   override requireCanonical(address: I64Expr): void {
-    super.if(i64.ne(i64.shrU(address, n(32)), n(0)), () => this.sideExit(), undefined, false);
+    const above = i64.sub(address, n(FIRST_ADDRESS));
+    super.if(i64.geU(above, n(2 ** 32 - FIRST_ADDRESS)), () => this.sideExit(), undefined, false);
   }
 
   /** Leaves before the current instruction: the interpreter repeats it, and finds what is wrong. */
