@@ -28,8 +28,8 @@ import type { SyscallTracer } from "./tracer.ts";
 export type AddressSpaceLayout = "compact" | "linux";
 
 /**
- * How code is run: `interpreter` alone; `jit` compiles hot code to regions as well. `auto` is what is best on the whole:
- * for now the interpreter, until the second tier has been through as many tests (docs/performance.md).
+ * How code is run: `interpreter` alone; `jit` compiles hot code to regions as well. `auto` is what is best on the whole,
+ * now `jit`.
  */
 export type Tier = "auto" | "interpreter" | "jit";
 
