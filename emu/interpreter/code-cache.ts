@@ -233,6 +233,7 @@ export class CodeCache {
    * valid until the next call.
    */
   single(address: number): number | TranslateFailure {
+    if (this.#handlers.isFull(1)) this.#forgetForms();
     const block = this.#decode(address, SINGLE, 1);
     if ("kind" in block) return block;
     if (!block.ends) this.#writeNext(SINGLE + RECORD_SIZE, block.end, 1);
@@ -244,6 +245,8 @@ export class CodeCache {
     const view = this.#view;
     const isFull = view.getUint32(SHARED.nextRecord, true) + (MAX_BLOCK + 1) * RECORD_SIZE > RECORDS_END;
     if (isFull || view.getUint32(SHARED.indexed, true) >= MAX_INDEXED) this.flush();
+    // A program may have more forms than there are slots: some have an immediate in them.
+    if (this.#handlers.isFull(MAX_BLOCK)) this.#forgetForms();
     const first = view.getUint32(SHARED.nextRecord, true);
     const block = this.#decode(address, first);
     if ("kind" in block) return block;
@@ -418,6 +421,14 @@ export class CodeCache {
     this.onInvalidate(page);
     this.#wasm.dropPage(BigInt(page * PAGE_SIZE));
     this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
+  }
+
+  /** Drops handlers, and everything that names them. Only between two entries into guest code. */
+  #forgetForms(): void {
+    this.flush();
+    this.templates.forget();
+    this.#handlers.forget();
+    this.#recordWriter = undefined;
   }
 
   /** Drops everything: the records are full. Only between two entries into guest code. */

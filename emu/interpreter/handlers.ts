@@ -2,6 +2,7 @@ import type { Instruction } from "../decode/instruction.ts";
 import type { InstructionRow } from "../semantics/index.ts";
 import { buildFormModule } from "./form-module.ts";
 import { HelperLibrary } from "./helper-library.ts";
+import { FIRST_REGION } from "./slots.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
 export const STALE_HANDLER = 0;
@@ -54,6 +55,8 @@ export class Handlers {
   #next = FIRST_FORM;
   /** First slot behind the pack. */
   #packed = FIRST_FORM;
+  /** Most handlers at a time: slots from here on are regions'. */
+  limit = FIRST_REGION;
   /** Were handlers made since the start? */
   changed = false;
 
@@ -99,6 +102,21 @@ export class Handlers {
   /** Number of forms so far. */
   get count(): number {
     return this.#next - FIRST_FORM;
+  }
+
+  /** May a block of `forms` instructions need more slots than there are left? */
+  isFull(forms: number): boolean {
+    return this.#next + forms + 1 > this.limit;
+  }
+
+  /** Forgets all handlers but the pack's: records and templates that name others must be gone. */
+  forget(): void {
+    for (const [key, index] of this.#indices) if (index >= this.#packed) this.#indices.delete(key);
+    this.#wanted = [];
+    this.#forms.clear();
+    this.#modules.length = 0;
+    this.#next = this.#packed;
+    this.changed = true;
   }
 
   /** Table index of the handler for an instruction; it exists after the next `make`. */

@@ -1,5 +1,5 @@
 import { BlockDecoder } from "../decode/decoder.ts";
-import { TEMPLATES, TEMPLATES_END } from "../layout.ts";
+import { TEMPLATE_INDEX, TEMPLATE_INDEX_BITS, TEMPLATES, TEMPLATES_END } from "../layout.ts";
 import type { InstructionRow } from "../semantics/index.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import type { RecordWriter } from "./record-writer.ts";
@@ -411,6 +411,14 @@ export class Templates {
     if (saved.length % TEMPLATE_SIZE !== 0 || this.count + saved.length / TEMPLATE_SIZE > MAX_TEMPLATES) return false;
     this.load(saved);
     return true;
+  }
+
+  /** Forgets all that did not come with the pack. */
+  forget(): void {
+    this.#u8.fill(0, TEMPLATE_INDEX, TEMPLATE_INDEX + (4 << TEMPLATE_INDEX_BITS));
+    this.#view.setUint32(SHARED.templates, this.#packed, true);
+    this.#wasm.indexTemplates(0, this.#packed);
+    this.changed = true;
   }
 
   /** What is there now came with the pack. */

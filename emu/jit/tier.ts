@@ -2,14 +2,12 @@ import { Checksum } from "../cache/checksum.ts";
 import type { TranslationCache } from "../cache/translation-cache.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
-import { ENTER_HANDLER } from "../interpreter/translated-module.ts";
+import { ENTER_HANDLER, FIRST_REGION } from "../interpreter/slots.ts";
 import { CALL_CELLS, CALL_CELLS_END, WINDOW_END } from "../layout.ts";
 import { compileRegion, type RegionMark, regionModule } from "./compile.ts";
 import { discoverRegion, type Region } from "./region.ts";
 import { packRegions, type StoredRegion, unpackRegions } from "./region-store.ts";
 
-/** First table slot of regions; below are the interpreter's handlers. */
-const FIRST_SLOT = 16384;
 /** Samples of a function before it is compiled, and bytes of code (as a power of 2) for one more. */
 const HOT_SAMPLES = 4;
 const BYTES_PER_SAMPLE = 5;
@@ -82,7 +80,7 @@ export class Jit {
   /** Instructions in regions of an earlier run. */
   #restored = 0;
   #restoredRegions = 0;
-  #nextSlot = FIRST_SLOT;
+  #nextSlot = FIRST_REGION;
   #compiled = 0;
   #instructions = 0;
   #bytes = 0;
