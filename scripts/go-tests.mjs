@@ -170,6 +170,7 @@ async function test(name, directory, level) {
 const total = (count) => rows.reduce((sum, row) => sum + count(row), 0);
 
 function page() {
+  rows.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.level < b.level ? -1 : 1));
   const version = execFileSync("go", ["env", "GOVERSION"], { encoding: "utf8" }).trim();
   const lines = [
     "# Go's own tests",
