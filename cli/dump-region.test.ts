@@ -63,6 +63,12 @@ describe("--dump-region", () => {
     expect(fib.module.slice(at, next)).toEqual(expect.arrayContaining(["local.get $rsp", "local.get $r14"]));
   });
 
+  it("needs no --tier", () => {
+    const [fib] = dumpsIn(goemu(["--dump-region", "main.fib", FIB, "25"]).stderr);
+    expect(fib.name).toMatch(/^main\.fib@/);
+    expect(fib.instructions).toBe(dumpsIn(dump("main.fib"))[0].instructions);
+  });
+
   it("takes addresses and offsets, several of them, and prints each region once", () => {
     const [fib] = dumpsIn(dump("main.fib"));
     const address = Number(/^;; block (0x[0-9a-f]+) main\.fib:/m.exec(fib.listing.join("\n"))?.[1]);
@@ -84,7 +90,7 @@ describe("--dump-region", () => {
   it("says what was not compiled", () => {
     expect(dump("os.Exit")).toMatch(/^goemu: --dump-region: no code at os\.Exit \(0x[0-9a-f]+\) was compiled\n$/);
     const { stderr, status } = goemu(["--tier", "interpreter", "--dump-region", "0x10", FIB, "5"]);
-    expect(stderr).toBe("goemu: --dump-region: no code at 0x10 was compiled (--tier jit compiles)\n");
+    expect(stderr).toBe("goemu: --dump-region: no code at 0x10 was compiled (--tier interpreter compiles nothing)\n");
     expect(status).toBe(0);
   });
 

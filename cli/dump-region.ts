@@ -36,7 +36,7 @@ export class RegionDump {
     for (const [address, { text, isFound }] of this.#places) {
       if (isFound) continue;
       const where = printable(text === hex(address) ? text : `${text} (${hex(address)})`);
-      const why = this.#machine.interpreter.jit === undefined ? " (--tier jit compiles)" : "";
+      const why = this.#machine.interpreter.jit === undefined ? " (--tier interpreter compiles nothing)" : "";
       this.#write(`goemu: --dump-region: no code at ${where} was compiled${why}\n`);
     }
   }
