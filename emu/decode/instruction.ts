@@ -73,3 +73,25 @@ export interface Instruction {
   /** Segment override of a string source or of XLAT, as MemoryOperand.segment. */
   readonly segment: number;
 }
+
+/** An instruction of no bytes, without operands or prefixes: what others are variations of. */
+export const NO_INSTRUCTION: Instruction = {
+  address: 0,
+  length: 0,
+  code: 0,
+  mnemonic: 0,
+  operands: [],
+  memory: undefined,
+  prefixes: 0,
+  vex: false,
+  evex: false,
+  opmask: 0,
+  zeroing: false,
+  broadcast: 0,
+  rounding: 0,
+  suppressExceptions: false,
+  flagsRead: 0,
+  flagsWritten: 0,
+  stringAddress: 0,
+  segment: 0,
+};

@@ -1,5 +1,5 @@
 import { Code, Mnemonic } from "iced-x86";
-import type { Instruction } from "./instruction.ts";
+import { type Instruction, NO_INSTRUCTION } from "./instruction.ts";
 
 /**
  * Instructions without operands and prefixes, by their bytes: two or three that say everything. They are what programs
@@ -19,24 +19,6 @@ const PLAIN = [
 export function plainInstruction(bytes: Uint8Array, address: number): Instruction | undefined {
   const found = PLAIN.find((plain) => plain.bytes.every((byte, i) => bytes[i] === byte));
   if (found === undefined) return undefined;
-  return {
-    address,
-    length: found.bytes.length,
-    code: found.code,
-    mnemonic: found.mnemonic,
-    operands: [],
-    memory: undefined,
-    prefixes: 0,
-    vex: false,
-    evex: false,
-    opmask: 0,
-    zeroing: false,
-    broadcast: 0,
-    rounding: 0,
-    suppressExceptions: false,
-    flagsRead: 0,
-    flagsWritten: 0,
-    stringAddress: 0,
-    segment: 0,
-  };
+  const { bytes: own, code, mnemonic } = found;
+  return { ...NO_INSTRUCTION, address, length: own.length, code, mnemonic };
 }

@@ -1,4 +1,4 @@
-import type { Instruction } from "../decode/instruction.ts";
+import { NO_INSTRUCTION } from "../decode/instruction.ts";
 import { I32 } from "../wasm/expr.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { COMMIT_SIGNATURE, SLOW_SIGNATURE, TIMESTAMP_SIGNATURE } from "./core-module.ts";
@@ -39,24 +39,3 @@ export function buildFormModule(
   );
   return module.finish();
 }
-
-const NO_INSTRUCTION: Instruction = {
-  address: 0,
-  length: 0,
-  code: 0,
-  mnemonic: 0,
-  operands: [],
-  memory: undefined,
-  prefixes: 0,
-  vex: false,
-  evex: false,
-  opmask: 0,
-  zeroing: false,
-  broadcast: 0,
-  rounding: 0,
-  suppressExceptions: false,
-  flagsRead: 0,
-  flagsWritten: 0,
-  stringAddress: 0,
-  segment: 0,
-};

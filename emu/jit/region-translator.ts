@@ -44,7 +44,8 @@ export interface RegionImports {
 /** A way out of the region: registers to store, then an address to go on at, or an exit code. */
 interface Way {
   readonly stops: boolean;
-  readonly dirty: RegisterMask;
+  /** Of a way out of a loop it is known when the loop is written. */
+  dirty: RegisterMask;
   readonly flags: boolean;
   readonly label: Label;
 }
@@ -73,6 +74,9 @@ export class RegionTranslator extends RegisterTranslator {
   readonly #status: LocalRef<typeof I32> = this.local(I32);
   readonly #imports: RegionImports;
   readonly #ways = new Map<string, Way>();
+  /** Ways out of the loop under construction (REP), and how many loops had such. */
+  #loopWays: Way[] | undefined;
+  #loops = 0;
   /** Instructions of the block that have not run when the current one starts. */
   #unspent = 0;
 
@@ -255,12 +259,14 @@ export class RegionTranslator extends RegisterTranslator {
 
   /** The way out that stores what is newer than the CPU state here; each is written once (`finishWays`). */
   #way(stops: boolean, flags: boolean): Way {
-    const key = `${stops} ${this.dirty} ${flags}`;
+    const place = this.#loopWays === undefined ? `${this.dirty}` : `loop ${this.#loops}`;
+    const key = `${stops} ${place} ${flags}`;
     let way = this.#ways.get(key);
     if (way === undefined) {
       // Blocks around everything else: the first is the innermost.
       way = { stops, dirty: this.dirty, flags, label: { depth: -this.#ways.size } };
       this.#ways.set(key, way);
+      this.#loopWays?.push(way);
     }
     return way;
   }
@@ -306,8 +312,17 @@ export class RegionTranslator extends RegisterTranslator {
   override loop(body: (again: Label) => void): void {
     // Registers that are written inside are no longer a known distance from others.
     this.knowledge.origins.clear();
+    const isOuter = this.#loopWays === undefined;
+    if (isOuter) {
+      this.#loopWays = [];
+      this.#loops++;
+    }
     this.#nested(() => super.loop(body));
     this.knowledge.origins.clear();
+    if (!isOuter) return;
+    // A turn may leave after what an earlier one has changed, wherever in the loop that stands.
+    for (const way of this.#loopWays ?? []) way.dirty = this.dirty;
+    this.#loopWays = undefined;
   }
 
   #nested(emit: () => void): void {
