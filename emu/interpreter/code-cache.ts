@@ -8,6 +8,7 @@ import {
   LOOKUP_TABLE,
   PAGE_SIZE,
   PROT_EXEC,
+  PROT_READ,
   RECORDS,
   RECORDS_END,
   WINDOW_END,
@@ -167,6 +168,12 @@ export class CodeCache {
     decoder.seek(address);
     if (decoder.step() !== undefined || !this.allows(decoder.raw.code)) return undefined;
     return decoder.current();
+  }
+
+  /** The 8 bytes at an address, if they can be read. */
+  wordAt(address: number): bigint | undefined {
+    if (this.#memory.accessible(address, 8, PROT_READ) < 8) return undefined;
+    return this.#memory.readU64(address);
   }
 
   /**

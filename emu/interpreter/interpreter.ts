@@ -277,11 +277,12 @@ export class Interpreter {
         if (cpu.fuel < 0) return stops?.has(cpu.rip) ? STOP : FUEL;
         if (linkField !== 0) linkRecord = at;
         else this.#learn(cpu);
-        if (jit !== undefined && view.getInt32(STATE.heat, true) < 0) {
+        // Regions do not heat anything: the block that has ended here is the interpreter's.
+        if (jit !== undefined && exit === EXIT.branch && view.getInt32(STATE.heat, true) < 0) {
           this.#spend(cpu);
           this.#heat = HEAT;
           view.setInt32(STATE.heat, HEAT, true);
-          if (cpu.rip < TASK_SIZE) jit.sampled(cpu.rip);
+          jit.sampled(Number(this.#view.getBigUint64(at + RECORD.address, true)), cpu.rip);
         }
         continue;
       }

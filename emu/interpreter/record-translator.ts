@@ -329,7 +329,9 @@ export class RecordTranslator extends FlagTranslator {
     const noFuel = this.#payBlock();
     if (this.#returns) {
       const expected = i64.load32u(this.#cpu, STATE.expected);
-      this.if(i64.eq(address, expected), () => this.return(i32.wrap(address)));
+      // What is hot is told here, not by whoever waits.
+      const isExpected = i32.and(i64.eq(address, expected), i32.eqz(noFuel));
+      this.if(isExpected, () => this.return(i32.wrap(address)));
     }
     const slot = this.let(i32.shl(i32.and(i32.wrap(address), i32.const((1 << LOOKUP_BITS) - 1)), i32.const(4)));
     const record = this.local(I32);

@@ -106,6 +106,8 @@ class RegionEmitter {
   readonly #left: LocalRef<typeof I32>;
   /** The entry that is wanted, until it is reached; 0 then. */
   readonly #wanted: LocalRef<typeof I32>;
+  /** Where a computed jump goes. */
+  readonly #target: LocalRef<typeof I32>;
   #scopes: Scope[] = [];
 
   /** @param firstUses what an earlier pass has found out */
@@ -135,6 +137,7 @@ class RegionEmitter {
     );
     this.#left = this.translator.param(1, I32);
     this.#wanted = this.translator.fixedLocal(I32);
+    this.#target = this.translator.fixedLocal(I32);
     this.#merges = new Map();
     for (const block of region.blocks) {
       if (!block.isMerge || block === region.root) continue;
@@ -167,7 +170,12 @@ class RegionEmitter {
   /** Names the locals; `marks` takes what was noted. */
   finishMarks(marks: RegionMark[]): void {
     const t = this.translator;
-    t.localNames = new Map([...t.registerNames(), [this.#left.index, "left"], [this.#wanted.index, "wanted"]]);
+    t.localNames = new Map([
+      ...t.registerNames(),
+      [this.#left.index, "left"],
+      [this.#wanted.index, "wanted"],
+      [this.#target.index, "target"],
+    ]);
     for (const { offset, starts } of this.#marks ?? []) marks.push({ offset: t.codeStart() + offset, starts });
   }
 
@@ -337,10 +345,7 @@ class RegionEmitter {
       case "indirect":
         if (block.end === "call") this.#call(block, terminator.target);
         else if (isReturn(block)) this.#return(terminator.target);
-        else {
-          t.settleFlags();
-          t.goOutside(i32.wrap(terminator.target), true);
-        }
+        else this.#jump(block, terminator.target);
         return;
       case "leave": {
         t.settleFlags();
@@ -348,6 +353,40 @@ class RegionEmitter {
         t.stop(i32.wrap(at), terminator.exit, true);
       }
     }
+  }
+
+  /** To a computed address: a block that the jump's table names, or out of the region. */
+  #jump(block: RegionBlock, address: I64Expr): void {
+    const t = this.translator;
+    const target = this.#target;
+    t.set(target, i32.wrap(address));
+    const { knowledge, dirty } = t;
+    const { index, targets } = block.table ?? { index: 0, targets: [] };
+    const inside = block.successors;
+    if (inside.length > 0) {
+      t.plainBlock((out) => {
+        const labels: Label[] = [];
+        const place = (i: number): void => {
+          if (i === inside.length) {
+            const places = targets.map((address) => labels[inside.findIndex((to) => to.address === address)] ?? out);
+            t.branchTable([...places, out], i32.wrap(t.gpr(index)));
+            return;
+          }
+          t.plainBlock((label) => {
+            labels[i] = label;
+            place(i + 1);
+          });
+          // The index has only picked what to compare with.
+          t.restore(copyOf(knowledge), dirty);
+          t.branchIf(out, i32.ne(target, i32.const(inside[i].address)), false);
+          this.#goTo(block, inside[i]);
+        };
+        place(0);
+      });
+      t.restore(copyOf(knowledge), dirty);
+    }
+    t.settleFlags();
+    t.goOutside(target, true);
   }
 
   /** To whoever waits: that one looks whether it is for this address. */

@@ -2,14 +2,15 @@ import { Mnemonic } from "iced-x86";
 import { ALL_FLAGS, type Instruction } from "../decode/instruction.ts";
 import { type InstructionRow, rowOf } from "../semantics/index.ts";
 import { addEntries } from "./entries.ts";
+import { findJumpTable, type JumpTable, type TableSource } from "./jump-table.ts";
 import { loopsOf } from "./loops.ts";
 
 /** Bounds on a region: V8 optimizes very large functions poorly, and a compilation must not stall the guest. */
 const MAX_BLOCKS = 160;
 const MAX_INSTRUCTIONS = 900;
 
-/** How a block ends; `dispatch` goes on at one of several entries (entries.ts). */
-export type BlockEnd = "next" | "jump" | "branch" | "call" | "leave" | "dispatch";
+/** How a block ends; `switch` is a jump through a table, `dispatch` goes on at one of several entries (entries.ts). */
+export type BlockEnd = "next" | "jump" | "branch" | "switch" | "call" | "leave" | "dispatch";
 
 /** A straight run of instructions that is entered only at its first. */
 export interface RegionBlock {
@@ -18,6 +19,8 @@ export interface RegionBlock {
   readonly end: BlockEnd;
   /** Branch target, if the end is a direct jump or branch. */
   readonly target: number | undefined;
+  /** Where it may jump, if the end is a switch. */
+  readonly table: JumpTable | undefined;
   /** Where it goes on: behind the last instruction (after a call, a branch not taken, or simply next). */
   readonly next: number | undefined;
   /** Place in reverse postorder, set by `order`. */
@@ -29,7 +32,7 @@ export interface RegionBlock {
   dominator: RegionBlock;
   /** A later block jumps back to it. */
   isLoopHeader: boolean;
-  /** Two or more forward edges come in, or a dispatch. */
+  /** Two or more forward edges come in, or one of a table or dispatch. */
   isMerge: boolean;
   /** The thread's time is looked at before it runs. */
   checksFuel: boolean;
@@ -55,11 +58,9 @@ export interface Region {
 }
 
 /** What discovery asks about the code. */
-export interface CodeSource {
+export interface CodeSource extends TableSource {
   /** The instruction at an address; undefined if there is none that can be translated. */
   instructionAt(address: number): Instruction | undefined;
-  /** May the region hold this address (same function, no probe there)? */
-  contains(address: number): boolean;
   /**
    * Are the status flags scratch at calls and returns? So it is in Go (Go internal ABI specification, "Flags"), whose
    * functions the symbol table knows; of other code nothing is assumed.
@@ -72,10 +73,12 @@ const CALLS = new Set<Mnemonic>([Mnemonic.Call]);
 /** Finds the blocks reachable from an entry without leaving its function, in an order that structured code can take. */
 export function discoverRegion(entry: number, source: CodeSource): Region | undefined {
   const instructions = new Map<number, { instruction: Instruction; row: InstructionRow }>();
+  const tables = new Map<number, JumpTable>();
   const leaders = new Set<number>([entry]);
   const work = [entry];
   let blockBudget = MAX_BLOCKS;
   while (work.length > 0 && blockBudget-- > 0) {
+    const before: Instruction[] = [];
     for (let at = work.shift() as number; !instructions.has(at); ) {
       if (instructions.size >= MAX_INSTRUCTIONS) break;
       const instruction = source.instructionAt(at);
@@ -90,6 +93,11 @@ export function discoverRegion(entry: number, source: CodeSource): Region | unde
         const targets: number[] = [];
         if (target !== undefined && end !== "call") targets.push(target);
         if (end === "branch" || end === "call") targets.push(next);
+        if (end === "leave" && instruction.mnemonic === Mnemonic.Jmp) {
+          const table = findJumpTable(before, instruction, source);
+          if (table !== undefined) tables.set(at, table);
+          targets.push(...(table?.targets ?? []));
+        }
         for (const address of targets) {
           if (!source.contains(address) || leaders.has(address)) continue;
           leaders.add(address);
@@ -98,13 +106,14 @@ export function discoverRegion(entry: number, source: CodeSource): Region | unde
         break;
       }
       if (!source.contains(next)) break;
+      before.push(instruction);
       at = next;
     }
   }
   if (!instructions.has(entry)) return undefined;
   const blocks = new Map<number, RegionBlock>();
   for (const address of leaders)
-    if (instructions.has(address)) blocks.set(address, makeBlock(address, instructions, leaders));
+    if (instructions.has(address)) blocks.set(address, makeBlock(address, instructions, leaders, tables));
   const start = blocks.get(entry) as RegionBlock;
   const first = connect(start, blocks);
   for (const block of first) block.checksFuel = block.isLoopHeader || block === start;
@@ -132,6 +141,7 @@ function makeBlock(
   address: number,
   all: ReadonlyMap<number, { instruction: Instruction; row: InstructionRow }>,
   leaders: ReadonlySet<number>,
+  tables: ReadonlyMap<number, JumpTable>,
 ): RegionBlock {
   const list: { instruction: Instruction; row: InstructionRow }[] = [];
   let at = address;
@@ -143,14 +153,16 @@ function makeBlock(
     if (item.row.ends) break;
   }
   const last = list[list.length - 1];
-  const end = last.row.ends ? endOf(last.instruction) : "next";
+  const table = tables.get(last.instruction.address);
+  const end = !last.row.ends ? "next" : table !== undefined ? "switch" : endOf(last.instruction);
   const [operand] = last.instruction.operands;
   return {
     ...emptyBlock(address),
     instructions: list,
     end,
     target: last.row.ends && operand?.kind === "branch" ? Number(operand.value) : undefined,
-    next: end === "jump" || end === "leave" ? undefined : at,
+    table,
+    next: end === "jump" || end === "leave" || end === "switch" ? undefined : at,
   };
 }
 
@@ -161,6 +173,7 @@ export function emptyBlock(address: number): RegionBlock {
     instructions: [],
     end: "dispatch",
     target: undefined,
+    table: undefined,
     next: undefined,
     index: -1,
     successors: [],
@@ -175,11 +188,16 @@ export function emptyBlock(address: number): RegionBlock {
   };
 }
 
+/** Where a block's last instruction leads, beside what is behind it. */
+function goesTo({ end, target, table }: RegionBlock): readonly (number | undefined)[] {
+  return end === "switch" ? (table?.targets ?? []) : [end === "jump" || end === "branch" ? target : undefined];
+}
+
 /** Finds what follows what; the blocks in reverse postorder. */
 function connect(start: RegionBlock, blocks: ReadonlyMap<number, RegionBlock>): RegionBlock[] {
   const reached = new Map<RegionBlock, number>();
   for (const block of blocks.values()) {
-    const to = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];
+    const to = [...goesTo(block), block.next];
     const found = to.flatMap((address) => (address === undefined ? [] : (blocks.get(address) ?? [])));
     block.successors = [...new Set(found)];
     for (const successor of block.successors) reached.set(successor, (reached.get(successor) ?? 0) + 1);
@@ -248,7 +266,9 @@ function order(root: RegionBlock): RegionBlock[] {
   for (const block of ordered) {
     block.isLoopHeader = block.predecessors.some((other) => other.index >= block.index);
     const forward = block.predecessors.filter((other) => other.index < block.index);
-    const isChosen = forward.some(({ ways }) => [...ways].some(([entry, to]) => entry !== 0 && to === block));
+    const isChosen = forward.some(
+      ({ end, ways }) => end === "switch" || [...ways].some(([entry, to]) => entry !== 0 && to === block),
+    );
     block.isMerge = forward.length > 1 || isChosen;
   }
   return ordered;
@@ -293,9 +313,12 @@ export function flagsOut(block: RegionBlock, dieAtCalls: boolean): number {
   if (block.end === "dispatch") return block.successors.reduce((mask, successor) => mask | successor.flagsIn, 0);
   if (dieAtCalls && (block.end === "call" || block.instructions[block.instructions.length - 1].row.returns)) return 0;
   const inside = new Set(block.successors.map(({ address }) => address));
-  const places = [block.end === "jump" || block.end === "branch" ? block.target : undefined, block.next];
+  const places = [...goesTo(block), block.next];
   const leaves =
-    block.end === "leave" || block.end === "call" || places.some((at) => at !== undefined && !inside.has(at));
+    block.end === "leave" ||
+    block.end === "switch" ||
+    block.end === "call" ||
+    places.some((at) => at !== undefined && !inside.has(at));
   return leaves ? ALL_FLAGS : block.successors.reduce((mask, successor) => mask | successor.flagsIn, 0);
 }
 

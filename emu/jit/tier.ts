@@ -133,22 +133,24 @@ export class Jit {
   }
 
   /**
-   * The interpreter has spent a while, and is at `address` now. A function is compiled when the interpreter has spent
-   * about as long in it as compiling it takes: then neither was much in vain, whatever comes.
+   * The interpreter has spent a while. A function is compiled when the interpreter has spent about as long in it as
+   * compiling it takes: then neither was much in vain, whatever comes.
+   * @param last the last instruction of the block that it has run
+   * @param next where it goes on
    */
-  sampled(address: number): void {
-    const range = this.functionRange(address);
+  sampled(last: number, next: number): void {
+    const range = this.functionRange(last);
     if (range === undefined) {
-      if (count(this.#samples, address) >= HOT_SAMPLES) this.#compile(address);
+      if (count(this.#samples, next) >= HOT_SAMPLES) this.#compile(next);
       return;
     }
     const needed = HOT_SAMPLES + (Math.min(range.end - range.start, MAX_BYTES) >>> BYTES_PER_SAMPLE);
     if (!this.#starts.has(range.start)) {
       if (count(this.#samples, range.start) >= needed) this.#compile(range.start);
-    } else if (count(this.#inner, range.start) >= needed) {
+    } else if (count(this.#inner, range.start) >= needed && next >= range.start && next < range.end) {
       // It has been compiled, and the interpreter is in it all the same: it is entered in the middle.
       this.#inner.delete(range.start);
-      this.#compile(address);
+      this.#compile(next);
     }
   }
 
@@ -168,6 +170,7 @@ export class Jit {
     const range = this.functionRange(start);
     const region = discoverRegion(start, {
       instructionAt: (address) => this.#code.instructionAt(address),
+      wordAt: (address) => this.#code.wordAt(address),
       contains: (address) =>
         !stops.has(address) && (range === undefined || (address >= range.start && address < range.end)),
       flagsDieAtCalls: range?.goAbi ?? false,
