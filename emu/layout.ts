@@ -68,3 +68,5 @@ export const PERM_WRITE_SPAN = 32;
  * never a plain one, so that memory that is mapped but never written costs nothing, neither now nor when it goes away.
  */
 export const PERM_DIRTY = 64;
+/** Bits that tell what an access needs (PROT_*); above them a region tells the permission byte that refused it. */
+export const NEED_BITS = 8;

@@ -3,6 +3,7 @@ import { REG, STATE } from "../cpu/state.ts";
 import {
   LOOKUP_BITS,
   LOOKUP_TABLE,
+  NEED_BITS,
   PAGE_SHIFT,
   PAGE_SIZE,
   PAGE_TABLES,
@@ -154,7 +155,7 @@ function buildSlow(access: number): FunctionBuilder {
   const cpu = f.param(0, I32);
   const address = f.param(1, I64);
   const bytes = f.param(2, I32);
-  const need = f.param(3, I32);
+  const need = f.let(i32.and(f.param(3, I32), i32.const((1 << NEED_BITS) - 1)));
   const offset = f.let(i32.and(i32.wrap(address), i32.const(PAGE_SIZE - 1)));
   f.if(i32.leU(i32.add(offset, bytes), i32.const(PAGE_SIZE)), () => {
     const isWrite = i32.and(need, i32.const(PROT_WRITE));

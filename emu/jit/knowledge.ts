@@ -7,9 +7,11 @@ export interface Origin {
   readonly offset: bigint;
 }
 
-/** Accesses at root + [low, low + page) are known to be allowed; root + low is at `host` in wasm memory. */
+/** Accesses at root + [low, low + reach) are known to be allowed; root + low is at `host` in wasm memory. */
 export interface Checked {
-  readonly low: bigint;
+  low: bigint;
+  /** In bytes; grows with what relies on it. */
+  reach: number;
   readonly need: number;
   readonly host: LocalRef<typeof I32>;
 }

@@ -2,7 +2,16 @@ import { Mnemonic } from "iced-x86";
 import { EXIT, FIRST_ADDRESS } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import type { Instruction } from "../decode/instruction.ts";
-import { PAGE_SHIFT, PAGE_SIZE, PERM_MAP, PERM_READ_SPAN, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE } from "../layout.ts";
+import {
+  NEED_BITS,
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  PERM_MAP,
+  PERM_READ_SPAN,
+  PERM_WRITE_SPAN,
+  PROT_READ,
+  PROT_WRITE,
+} from "../layout.ts";
 import type { Width } from "../semantics/translator.ts";
 import {
   call,
@@ -10,9 +19,11 @@ import {
   F64,
   I32,
   type I32Expr,
+  I64,
   type I64Expr,
   i32,
   i64,
+  LateConst,
   type LocalRef,
   Place,
   type ValType,
@@ -52,6 +63,8 @@ interface Way {
 
 /** How far below a stack access the check reaches. */
 const STACK_BIAS = 512n;
+/** How far above where a pointer points an access may be to be checked from there. */
+const STRUCT_REACH = 2048n;
 
 /** The place of an access at a known distance from one that was checked. */
 const placeAt = ({ host, low }: Checked, { offset }: Origin): Place => new Place(host, Number(offset - low));
@@ -74,6 +87,8 @@ export class RegionTranslator extends RegisterTranslator {
   readonly #status: LocalRef<typeof I32> = this.local(I32);
   readonly #imports: RegionImports;
   readonly #ways = new Map<string, Way>();
+  /** Constants that wait for how far a check has to reach. */
+  readonly #reaches: { readonly known: Checked; readonly reach: LateConst }[] = [];
   /** Ways out of the loop under construction (REP), and how many loops had such. */
   #loopWays: Way[] | undefined;
   #loops = 0;
@@ -122,9 +137,13 @@ export class RegionTranslator extends RegisterTranslator {
     if (known === undefined) {
       // Stacks are written to and grow down: what is below, down to where a frame usually ends, is checked along.
       const isStack = this.isStackAddress(origin);
-      const below = isStack ? STACK_BIAS : 0n;
-      known = this.#checkPage(i64.sub(address, n(below)), isStack ? need | PROT_WRITE : need);
-      this.learn(origin.root, { ...known, low: origin.offset - below });
+      const { offset } = origin;
+      // Other fields of the same struct lie before this one, up to where the pointer points.
+      const isField = offset > 0n && offset + BigInt(bytes) <= STRUCT_REACH;
+      const below = isStack ? STACK_BIAS : isField ? offset : 0n;
+      known = this.#checkReach(i64.sub(address, n(below)), isStack ? need | PROT_WRITE : need);
+      known.low = offset - below;
+      this.learn(origin.root, known);
       known = this.#known(origin, bytes, need) as Checked;
     }
     return placeAt(known, origin);
@@ -133,25 +152,57 @@ export class RegionTranslator extends RegisterTranslator {
   /** Checks one access; nothing is known afterwards. */
   #checkOnce(address: I64Expr, bytes: number, need: number): I32Expr {
     const linear = this.let(address);
-    const host = this.local(I32);
-    this.set(host, i32.wrap(linear));
+    // 64 bits wide, since V8 extends a 32-bit value that comes from two places once more.
+    const host = this.local(I64);
+    this.set(host, linear);
     const mask = need & PROT_WRITE ? PERM_WRITE_SPAN : bytes === 1 ? PROT_READ : PERM_READ_SPAN;
-    this.#ifDenied(linear, host, mask, (allowed) => {
-      this.set(host, call(I32, this.#imports.slow, [this.cpu, linear, i32.const(bytes), i32.const(need)]));
-      this.branchIf(allowed, host, true);
+    this.#ifDenied(linear, i32.wrap(linear), mask, (allowed, permission) => {
+      const slow = call(I32, this.#imports.slow, [
+        this.cpu,
+        linear,
+        i32.const(bytes),
+        this.#needWith(need, permission),
+      ]);
+      this.set(host, i64.extendI32U(slow));
+      this.branchIf(allowed, i64.ne(host, n(0)), true);
       this.sideExit();
     });
-    return host;
+    return i32.wrap(host);
   }
 
-  /** Checks the page from an address on: what holds for the access holds for all of it. */
-  #checkPage(address: I64Expr, need: number): Checked {
+  /**
+   * Checks what lies from an address on. The permission byte that allows it speaks for a whole page from there; where that
+   * says no, at the end of a mapping, the slow path looks no further than is relied on.
+   */
+  #checkReach(address: I64Expr, need: number): Checked {
     const linear = this.let(address);
     const host = this.let(i32.wrap(linear)) as LocalRef<typeof I32>;
-    const mask = need & PROT_WRITE ? PERM_WRITE_SPAN : PERM_READ_SPAN;
-    this.#ifDenied(linear, host, mask, () => this.sideExit());
     // The interpreter gives every writable page the right to be read.
-    return { low: 0n, need: need & PROT_WRITE ? need | PROT_READ : need, host };
+    const known = { low: 0n, reach: 0, need: need & PROT_WRITE ? need | PROT_READ : need, host };
+    this.#ifUnreachable(linear, known, () => this.sideExit());
+    return known;
+  }
+
+  /** Code for where [linear, linear + known.reach) does not allow accesses at the same place in wasm memory. */
+  #ifUnreachable(linear: I64Expr, known: Checked, leave: () => void): void {
+    const writes = (known.need & PROT_WRITE) !== 0;
+    this.#ifDenied(linear, known.host, writes ? PERM_WRITE_SPAN : PERM_READ_SPAN, (allowed, permission) => {
+      const reach = new LateConst();
+      this.#reaches.push({ known, reach });
+      const need = this.#needWith(writes ? PROT_WRITE : PROT_READ, permission);
+      const slow = call(I32, this.#imports.slow, [this.cpu, linear, reach, need]);
+      const found = this.let(i64.extendI32U(slow));
+      this.branchIf(allowed, i32.and(i64.eq(found, linear), i64.ne(found, n(0))), true);
+      leave();
+    });
+  }
+
+  /**
+   * What an access needs, with the permission byte that refused it (NEED_BITS): used once more, it is kept in a register
+   * by V8, which otherwise loads it twice, for nothing and for the test.
+   */
+  #needWith(need: number, permission: I32Expr): I32Expr {
+    return i32.or(i32.shl(permission, i32.const(NEED_BITS)), i32.const(need));
   }
 
   /**
@@ -170,10 +221,10 @@ export class RegionTranslator extends RegisterTranslator {
         continue;
       }
       bases.set(root, { number, offset });
-      for (const { host, low, need } of known.checked.get(root) ?? []) {
-        const linear = this.let(i64.add(this.register(number), n(low - offset)));
-        this.set(host, i32.wrap(linear));
-        this.#ifDenied(linear, host, need & PROT_WRITE ? PERM_WRITE_SPAN : PERM_READ_SPAN, leave);
+      for (const checked of known.checked.get(root) ?? []) {
+        const linear = this.let(i64.add(this.register(number), n(checked.low - offset)));
+        this.set(checked.host, i32.wrap(linear));
+        this.#ifUnreachable(linear, checked, leave);
       }
     }
     for (const mode of known.modes) {
@@ -183,23 +234,25 @@ export class RegionTranslator extends RegisterTranslator {
   }
 
   /** Code for an access that is not plain; it branches to `allowed`, or leaves. */
-  #ifDenied(linear: I64Expr, host: LocalRef<typeof I32>, mask: number, slow: (allowed: Label) => void): void {
-    const permission = i32.load8u(i32.shrU(host, i32.const(PAGE_SHIFT)), PERM_MAP);
+  #ifDenied(linear: I64Expr, host: I32Expr, mask: number, slow: (allowed: Label, permission: I32Expr) => void): void {
     super.block((allowed) => {
+      const permission = this.local(I32);
       super.block((denied) => {
+        this.set(permission, i32.load8u(i32.shrU(host, i32.const(PAGE_SHIFT)), PERM_MAP));
         this.branchIf(denied, i64.ne(i64.extendI32U(host), linear), false);
         this.branchIf(allowed, i32.and(permission, i32.const(mask)), true);
       });
-      slow(allowed);
+      slow(allowed, permission);
     });
   }
 
+  /** A check that an access may rely on, which is then made to reach as far. */
   #known({ root, offset }: Origin, bytes: number, need: number): Checked | undefined {
     const list = this.knowledge.checked.get(root) ?? [];
-    return list.find(
-      (known) =>
-        (known.need & need) === need && offset >= known.low && offset + BigInt(bytes) <= known.low + BigInt(PAGE_SIZE),
-    );
+    const end = (known: Checked): number => Number(offset - known.low) + bytes;
+    const found = list.find((known) => (known.need & need) === need && offset >= known.low && end(known) <= PAGE_SIZE);
+    if (found !== undefined) found.reach = Math.max(found.reach, end(found));
+    return found;
   }
 
   /** A region stores only where a plain store will do: there is nothing to finish. */
@@ -276,6 +329,7 @@ export class RegionTranslator extends RegisterTranslator {
    * @param id what tells the dispatcher who stopped
    */
   finishWays(id: number): void {
+    for (const { known, reach } of this.#reaches) reach.settle(known.reach);
     for (let i = 0; i < this.#ways.size; i++) for (const byte of [0x02, 0x40]) this.prologue.byte(byte);
     for (const { stops, dirty, flags } of this.#ways.values()) {
       this.code.byte(0x0b);

@@ -21,6 +21,11 @@ export class Bytes {
     this.#buffer[this.length++] = value;
   }
 
+  /** Writes over bytes that are there. */
+  patch(at: number, bytes: readonly number[]): void {
+    this.#buffer.set(bytes, at);
+  }
+
   /** Unsigned LEB128, up to 32 bits. */
   u32(value: number): void {
     let rest = value >>> 0;

@@ -134,6 +134,26 @@ class I32Const implements I32Expr {
   }
 }
 
+/** A small constant that is known only when more of the function has been written: two bytes wait for it. */
+export class LateConst implements I32Expr {
+  readonly type = I32;
+  readonly value = undefined;
+  readonly #places: { out: Bytes; at: number }[] = [];
+
+  write(out: Bytes): void {
+    out.byte(0x41);
+    this.#places.push({ out, at: out.length });
+    out.byte(0x80);
+    out.byte(0);
+  }
+
+  /** @param value from 0 to 8191 */
+  settle(value: number): void {
+    if (!(value >= 0 && value < 8192)) throw new RangeError(`${value} does not fit a late constant`);
+    for (const { out, at } of this.#places) out.patch(at, [(value & 0x7f) | 0x80, value >> 7]);
+  }
+}
+
 class I64Const implements I64Expr {
   readonly type = I64;
   readonly value: bigint;
