@@ -156,7 +156,10 @@ class RegionEmitter {
       const entered = i32.ltS(this.#left, i32.const(0));
       t.plainIf(entered, () => t.set(this.#left, i32.load(t.stateAddress(), STATE.depth)));
     }
-    if (root === start) t.loadRegisters(this.#flow.liveIn(start), start.flagsIn !== 0);
+    if (root === start) {
+      t.loadFuel(start.flagsIn !== 0);
+      t.loadRegisters(this.#flow.validIn(start));
+    }
     this.#tree(root, nothingKnown());
     t.unreachable();
     this.#mark("exits");
@@ -230,7 +233,7 @@ class RegionEmitter {
     if (usual.length === incoming.length || usual.length === 0) return meet(incoming.map(({ knowledge }) => knowledge));
     // Nothing of this is kept through a loop that calls.
     const known = block.isLoopHeader ? this.#throughLoop(block, meet(usual)) : meet(usual);
-    const kept = checkable(known, this.#flow.liveIn(block));
+    const kept = checkable(known, this.#flow.validIn(block));
     const check = (): void => t.checkAgain(kept, block.address, this.#flow.dirtyIn(block), block.flagsIn !== 0);
     t.holding(kept, () => t.plainIf(this.#wanted, check, undefined, false));
     return kept;
@@ -258,10 +261,13 @@ class RegionEmitter {
       liveAfter[i] = live;
       live = flagsBefore(block.instructions[i].instruction, live);
     }
+    t.loadRegisters(this.#flow.readIn(block) & ~this.#flow.validIn(block));
     for (const [i, { instruction, row }] of block.instructions.entries()) {
       this.#mark(instruction);
       t.translate(instruction, row.emit, liveAfter[i], count - i);
     }
+    const unseen = t.use.reads & ~(this.#flow.readIn(block) | this.#flow.validIn(block));
+    if (this.#firstUses !== undefined && unseen !== 0) throw new Error(`registers ${unseen} are read unseen`);
     this.#end(block);
   }
 
@@ -277,7 +283,7 @@ class RegionEmitter {
       t.plainIf(
         i32.eqz(this.#wanted),
         () => {
-          t.loadRegisters(this.#flow.liveIn(next), start.flagsIn !== 0);
+          t.loadFuel(start.flagsIn !== 0);
           t.restore(copyOf(knowledge), dirty);
           this.#goTo(block, next);
         },
@@ -285,10 +291,8 @@ class RegionEmitter {
         true,
       );
       t.storeI32(cpu, i32.const(0), STATE.entry);
-      t.loadRegisters(
-        this.#flow.liveIn(root),
-        entries.some(({ flagsIn }) => flagsIn !== 0),
-      );
+      t.loadFuel(entries.some(({ flagsIn }) => flagsIn !== 0));
+      t.loadRegisters(this.#flow.liveIn(root));
       this.#choose(block, copyOf(knowledge));
       return;
     }
@@ -430,6 +434,7 @@ class RegionEmitter {
   #goTo(from: RegionBlock, to: RegionBlock): void {
     const t = this.translator;
     const goesBack = to.index <= from.index;
+    t.loadRegisters(this.#flow.validIn(to) & ~this.#flow.validOut(from));
     if (goesBack || to.isMerge) {
       if (to.flagsIn !== 0) t.settleFlags();
       if (!goesBack) this.#note(to, { knowledge: copyOf(t.knowledge), dispatched: false });
@@ -484,7 +489,7 @@ class RegionEmitter {
       false,
     );
     const next = block.successors.find(({ address }) => address === block.next);
-    t.loadRegisters(next === undefined ? 0 : this.#flow.liveIn(next), next === undefined || next.flagsIn !== 0);
+    t.loadFuel(next === undefined || next.flagsIn !== 0);
     t.dirty = 0;
     t.knowledge = nothingKnown();
     this.#go(block, block.next);

@@ -364,13 +364,17 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   }
 
   /** Loads registers from the CPU state. @param flags whether somebody reads the flags there */
-  loadRegisters(mask: RegisterMask, flags: boolean): void {
+  loadRegisters(mask: RegisterMask): void {
     for (let i = 0; i < 16; i++) {
       if (mask & gprBit(i)) this.set(this.#gpr[i], i64.load(this.cpu, STATE.gpr + i * 8));
       if (!(mask & vectorBit(i))) continue;
       this.set(this.#vector[i], v128.load(this.cpu, STATE.vector + i * VECTOR_STRIDE));
       this.#splitLow(i);
     }
+  }
+
+  /** Loads the thread's fuel, and the flag words if somebody may read them. */
+  loadFuel(flags: boolean): void {
     for (const word of flags ? WORD_NAMES : [])
       this.set(this.#words[word], i64.load(this.cpu, FLAG_WORD_OFFSETS[word]));
     this.set(this.fuel, i64.load(this.cpu, STATE.fuel));
