@@ -1,4 +1,4 @@
-import type { I32, LocalRef } from "../wasm/expr.ts";
+import { type I32Expr, LocalRef } from "../wasm/expr.ts";
 import { localsOf, type Pending, WORDS } from "./pending-flags.ts";
 
 /** A value known as another plus a constant: accesses off one base share their checks. */
@@ -13,8 +13,11 @@ export interface Checked {
   /** In bytes; grows with what relies on it. */
   reach: number;
   readonly need: number;
-  readonly host: LocalRef<typeof I32>;
+  readonly host: I32Expr;
 }
+
+/** Root of what is constant: addresses are their own offsets. */
+export const CONSTANTS = {};
 
 /**
  * What is known at a point of a region's code, about values and about the machine. It holds as long as no other code
@@ -78,7 +81,7 @@ export function throughLoop(knowledge: Knowledge, written: number): Knowledge {
 export function checkable(knowledge: Knowledge, live: number): Knowledge {
   const result = copyOf(knowledge);
   for (const register of result.origins.keys()) if (!(live & (1 << register))) result.origins.delete(register);
-  const roots = new Set([...result.origins.values()].map(({ root }) => root));
+  const roots = new Set<object>([CONSTANTS, ...[...result.origins.values()].map(({ root }) => root)]);
   for (const [root, list] of result.checked) if (!roots.has(root) || list.length === 0) result.checked.delete(root);
   return result;
 }
@@ -86,6 +89,7 @@ export function checkable(knowledge: Knowledge, live: number): Knowledge {
 /** Locals that the knowledge is about: they must keep their values as long as it is to hold. */
 export function localsIn(knowledge: Knowledge): Set<number> {
   const locals = localsOf(knowledge.pending);
-  for (const list of knowledge.checked.values()) for (const { host } of list) locals.add(host.index);
+  for (const list of knowledge.checked.values())
+    for (const { host } of list) if (host instanceof LocalRef) locals.add(host.index);
   return locals;
 }

@@ -29,7 +29,7 @@ import {
   type ValType,
 } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
-import type { Checked, Knowledge, Origin } from "./knowledge.ts";
+import { type Checked, CONSTANTS, type Knowledge, type Origin } from "./knowledge.ts";
 import { flagsBefore } from "./region.ts";
 import { type RegisterMask, RegisterTranslator, type VectorKind } from "./register-translator.ts";
 
@@ -65,6 +65,15 @@ interface Way {
 const STACK_BIAS = 512n;
 /** How far above where a pointer points an access may be to be checked from there. */
 const STRUCT_REACH = 2048n;
+
+/** How far below an access its check begins, so that it serves what lies there too. */
+function checkedBelow({ root, offset }: Origin, bytes: number): bigint {
+  // Variables on the same page.
+  const inPage = BigInt.asUintN(PAGE_SHIFT, offset);
+  if (root === CONSTANTS) return inPage + BigInt(bytes) <= PAGE_SIZE ? inPage : 0n;
+  // Other fields of the same struct lie before this one, up to where the pointer points.
+  return offset > 0n && offset + BigInt(bytes) <= STRUCT_REACH ? offset : 0n;
+}
 
 /** The place of an access at a known distance from one that was checked. */
 const placeAt = ({ host, low }: Checked, { offset }: Origin): Place => new Place(host, Number(offset - low));
@@ -138,9 +147,7 @@ export class RegionTranslator extends RegisterTranslator {
       // Stacks are written to and grow down: what is below, down to where a frame usually ends, is checked along.
       const isStack = this.isStackAddress(origin);
       const { offset } = origin;
-      // Other fields of the same struct lie before this one, up to where the pointer points.
-      const isField = offset > 0n && offset + BigInt(bytes) <= STRUCT_REACH;
-      const below = isStack ? STACK_BIAS : isField ? offset : 0n;
+      const below = isStack ? STACK_BIAS : checkedBelow(origin, bytes);
       known = this.#checkReach(i64.sub(address, n(below)), isStack ? need | PROT_WRITE : need);
       known.low = offset - below;
       this.learn(origin.root, known);
@@ -176,7 +183,7 @@ export class RegionTranslator extends RegisterTranslator {
    */
   #checkReach(address: I64Expr, need: number): Checked {
     const linear = this.let(address);
-    const host = this.let(i32.wrap(linear)) as LocalRef<typeof I32>;
+    const host = this.let(i32.wrap(linear));
     // The interpreter gives every writable page the right to be read.
     const known = { low: 0n, reach: 0, need: need & PROT_WRITE ? need | PROT_READ : need, host };
     this.#ifUnreachable(linear, known, () => this.sideExit());
@@ -223,10 +230,11 @@ export class RegionTranslator extends RegisterTranslator {
       bases.set(root, { number, offset });
       for (const checked of known.checked.get(root) ?? []) {
         const linear = this.let(i64.add(this.register(number), n(checked.low - offset)));
-        this.set(checked.host, i32.wrap(linear));
+        this.set(checked.host as LocalRef<typeof I32>, i32.wrap(linear));
         this.#ifUnreachable(linear, checked, leave);
       }
     }
+    for (const checked of known.checked.get(CONSTANTS) ?? []) this.#ifUnreachable(n(checked.low), checked, leave);
     for (const mode of known.modes) {
       const [mask, value] = mode.split("=").map(Number);
       super.if(i32.eqz(super.mxcsrIs(mask, value)), leave, undefined, false);

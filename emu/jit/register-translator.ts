@@ -14,14 +14,14 @@ import {
   I64,
   type I64Expr,
   i64,
-  type LocalRef,
+  LocalRef,
   Sum,
   V128,
   type V128Expr,
   type ValType,
 } from "../wasm/expr.ts";
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
-import { type Checked, type Knowledge, localsIn, nothingKnown, type Origin } from "./knowledge.ts";
+import { type Checked, CONSTANTS, type Knowledge, localsIn, nothingKnown, type Origin } from "./knowledge.ts";
 import { LocalPool } from "./local-pool.ts";
 import { localsOf, PendingFlagTranslator } from "./pending-flags.ts";
 
@@ -164,7 +164,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   /** Accesses off `root` are checked, from now on. */
   protected learn(root: object, known: Checked): void {
     this.knowledge.checked.set(root, [...(this.knowledge.checked.get(root) ?? []), known]);
-    this.#learnt.add(known.host.index);
+    if (known.host instanceof LocalRef) this.#learnt.add(known.host.index);
   }
 
   /** Writes code in which what is known here may be relied on throughout. */
@@ -468,6 +468,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
 
   /** What a value is known to be a constant away from. */
   protected originOf(value: I64Expr): Origin | undefined {
+    if (value.value !== undefined) return { root: CONSTANTS, offset: BigInt.asUintN(64, BigInt(value.value)) };
     if (value instanceof Sum) {
       const base = this.originOf(value.base);
       return base && { root: base.root, offset: BigInt.asIntN(64, base.offset + value.offset) };
