@@ -73,7 +73,11 @@ function buildProgram(about: { file?: string }, memory: WebAssembly.Memory | und
     .option("--cpu <MODEL>", "x86-64-v1 to v4, or features to drop, like -sse4_2 (default: x86-64-v3)")
     .option("--memory <SIZE>", "guest memory limit, like 512M or 2G")
     .option("--address-space <LAYOUT>", "compact, or linux: the addresses that Linux would give; slower", "compact")
-    .option("--tier <TIER>", "auto, jit (hot code is compiled), or interpreter", "auto")
+    .option(
+      "--tier <TIER>",
+      "auto (hot code is compiled), jit (all code, at first sight: for tests), or interpreter",
+      "auto",
+    )
     .option("--no-cache", "neither use nor keep translations of earlier runs")
     .option("--strace [FILE]", "print each system call on stderr, or to --strace=FILE")
     .option("--stats [FORMAT]", "print figures at exit on stderr; --stats=json for programs")

@@ -42,7 +42,8 @@ export async function run(
   };
   const dumped = options.dumpRegion ?? [];
   // Whoever takes hold of a machine may change what is translated; what is printed has to be compiled.
-  const mayCache = options.cache !== false && attach === undefined && dumped.length === 0;
+  // What is to be compiled at first sight can't have been compiled, or translated, before.
+  const mayCache = options.cache !== false && options.tier !== "jit" && attach === undefined && dumped.length === 0;
   const machine = createMachine(
     file,
     args,

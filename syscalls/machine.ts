@@ -28,8 +28,8 @@ import type { SyscallTracer } from "./tracer.ts";
 export type AddressSpaceLayout = "compact" | "linux";
 
 /**
- * How code is run: `interpreter` alone; `jit` compiles hot code to regions as well. `auto` is what is best on the whole,
- * now `jit`.
+ * How code is run: by the `interpreter` alone; with hot code compiled to regions, which is best on the whole (`auto`);
+ * with all code compiled when it is first executed (`jit`), so that tests of a few instructions run in the second tier.
  */
 export type Tier = "auto" | "interpreter" | "jit";
 
@@ -136,7 +136,7 @@ export class Machine {
     if (options.handlerPack !== undefined)
       this.interpreter.code.loadPack(options.handlerPack, options.cpu !== undefined);
     const { host } = options;
-    if (options.tier !== "interpreter") this.#enableJit(layout, host);
+    if (options.tier !== "interpreter") this.#enableJit(options.tier === "jit", layout, host);
     const ids = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };
     const argv = (options.args ?? [options.path]).map(bytesOf);
     const envp = (options.env ?? []).map(bytesOf);
@@ -165,8 +165,9 @@ export class Machine {
     this.process.startThread(this.mainThread);
   }
 
-  #enableJit(layout: AddressSpaceLayout, host: Host): void {
+  #enableJit(eager: boolean, layout: AddressSpaceLayout, host: Host): void {
     const jit = this.interpreter.enableJit();
+    jit.eager = eager;
     jit.now = () => host.monotonicNs() / 1e6;
     jit.patientFromStart = layout === "linux";
     jit.functionRange = (address) => {
