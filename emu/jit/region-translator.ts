@@ -389,8 +389,10 @@ export class RegionTranslator extends RegisterTranslator {
 
   #nested(emit: () => void): void {
     if (this.nesting === 0) {
-      const { flagsRead, flagsWritten } = this.instruction;
-      if ((this.liveAfter | flagsRead) !== 0 && (flagsWritten | flagsRead) !== 0) this.settleFlags();
+      const { flagsRead, flagsWritten, stringAddress } = this.instruction;
+      // REPE and REPNE go by the flags of their own comparisons, whoever reads them afterwards.
+      const areRead = (this.liveAfter | flagsRead) !== 0 || stringAddress !== 0;
+      if (areRead && (flagsWritten | flagsRead) !== 0) this.settleFlags();
     }
     this.nesting++;
     emit();
