@@ -324,9 +324,20 @@ export function flagsOut(block: RegionBlock, dieAtCalls: boolean): number {
 
 /** Alive before an instruction, given what is alive behind it. What it may leave unwritten stays alive. */
 export function flagsBefore(instruction: Instruction, after: number): number {
-  const certain = mayKeepFlags(instruction) ? 0 : instruction.flagsWritten;
+  const certain = mayKeepFlags(instruction) ? 0 : (ONLY_CERTAIN.get(instruction.mnemonic) ?? instruction.flagsWritten);
   return (after & ~certain) | instruction.flagsRead;
 }
+
+/** CF and ZF in masks of flags (iced's RflagsBits). */
+const [CF, ZF] = [16, 4];
+/**
+ * Instructions that leave alone what the SDM calls undefined behind them (Vol. 2A, BSF, BT): as processors do, and the
+ * interpreter. Of other flags that are undefined each has a value of its own.
+ */
+const ONLY_CERTAIN: ReadonlyMap<Mnemonic, number> = new Map([
+  ...[Mnemonic.Bt, Mnemonic.Bts, Mnemonic.Btr, Mnemonic.Btc].map((mnemonic) => [mnemonic, CF] as const),
+  ...[Mnemonic.Bsf, Mnemonic.Bsr].map((mnemonic) => [mnemonic, ZF] as const),
+]);
 
 /** Shifts by a count of zero and repeated compares of no elements leave the flags alone. */
 function mayKeepFlags(instruction: Instruction): boolean {
