@@ -1,13 +1,17 @@
 import { constants } from "node:os";
+import process from "node:process";
 import { compareRun } from "../../fixtures/compare.ts";
 import type { Fixture, RunResult } from "../../fixtures/programs.ts";
 import { COMMAND, goemu, type Outcome, startGoemu } from "./goemu.ts";
 
 export { COMMAND, goemu };
 
-/** Options that a fixture needs: a CPU with more than the default features. */
+/** GOEMU_TIER: the tier that fixtures run in, as `--tier` takes it. */
+const TIER = process.env.GOEMU_TIER;
+
+/** Options that a fixture needs: a CPU with more than the default features. The tier, if one is asked for. */
 export function fixtureOptions(fixture: Fixture): string[] {
-  return fixture.cpu.length > 0 ? ["--cpu", "x86-64-v3"] : [];
+  return [...(fixture.cpu.length > 0 ? ["--cpu", "x86-64-v3"] : []), ...(TIER === undefined ? [] : ["--tier", TIER])];
 }
 
 const SIGNAL_LINE = /^goemu: .* \(killed by signal (\d+)\)\n/m;

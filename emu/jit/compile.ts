@@ -234,9 +234,22 @@ class RegionEmitter {
     // Nothing of this is kept through a loop that calls.
     const known = block.isLoopHeader ? this.#throughLoop(block, meet(usual)) : meet(usual);
     const kept = checkable(known, this.#flow.validIn(block));
-    const check = (): void => t.checkAgain(kept, block.address, this.#flow.dirtyIn(block), block.flagsIn !== 0);
+    const check = (): void =>
+      t.checkAgain(kept, this.#wantedAddress(block), this.#flow.dirtyIn(block), block.flagsIn !== 0);
     t.holding(kept, () => t.plainIf(this.#wanted, check, undefined, false));
     return kept;
+  }
+
+  /** The address that was to be entered, of whoever comes from a dispatch: perhaps inside of the loop that starts here. */
+  #wantedAddress(block: RegionBlock): I32Expr {
+    const address = this.translator.local(I32);
+    this.translator.set(address, i32.const(block.address));
+    for (const entry of this.#region.entries) {
+      if (!block.ways.has(entry.entry)) continue;
+      const isWanted = i32.eq(this.#wanted, i32.const(entry.entry));
+      this.translator.set(address, select(isWanted, i32.const(entry.address), address));
+    }
+    return address;
   }
 
   #block(block: RegionBlock, knowledge: Knowledge): void {

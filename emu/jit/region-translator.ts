@@ -216,9 +216,9 @@ export class RegionTranslator extends RegisterTranslator {
    * Checks what is known elsewhere about general registers and MXCSR, so that it may be taken for known here too: the
    * region is left for the interpreter at `address` where it does not hold.
    */
-  checkAgain(known: Knowledge, address: number, dirty: RegisterMask, flags: boolean): void {
+  checkAgain(known: Knowledge, address: I32Expr, dirty: RegisterMask, flags: boolean): void {
     this.dirty = dirty;
-    const leave = (): void => this.stop(i32.const(address), EXIT.resume, flags);
+    const leave = (): void => this.stop(address, EXIT.resume, flags);
     const bases = new Map<object, { number: number; offset: bigint }>();
     for (const [number, { root, offset }] of known.origins) {
       const base = bases.get(root);
