@@ -231,7 +231,10 @@ function buildReduce(at: Format): Build {
     const own = f.let(mxcsrOf(f));
     const noted = f.let(i32.load(cpu, STATE.scratch));
     const mode = i32.shl(modeOf(f, control), i32.const(MXCSR.roundShift));
-    f.storeI32(cpu, i32.or(i32.and(own, i32.const(~MXCSR.RC)), mode), STATE.mxcsr);
+    // No underflow is raised: where it is not masked, the result is still written, and not flushed (as FTZ needs UM).
+    const unmasked = i32.or(i32.and(own, i32.const(~MXCSR.FTZ)), i32.const(MXCSR.UM));
+    const base = select(i32.and(own, i32.const(MXCSR.UM)), own, unmasked);
+    f.storeI32(cpu, i32.or(i32.and(base, i32.const(~MXCSR.RC)), mode), STATE.mxcsr);
     f.storeI32(cpu, i32.const(0), STATE.scratch);
     const result = f.let(call(`sub${at.width}`, I64, [cpu, x, fromF64(at, rounded)]));
     const reported = select(reportsInexact(control), i32.const(MXCSR.IE | MXCSR.PE), i32.const(MXCSR.IE));
