@@ -1,7 +1,8 @@
 // Every fixture, run by the command that is shipped, does what it did on hardware. GOEMU_MATRIX=N runs
-// each N times with GOMAXPROCS unset, 1, 2 and 8 (npm run test:matrix: ten times).
+// each N times with GOMAXPROCS unset, 1, 2 and 8 (npm run test:matrix: ten times). GOEMU_TIER names a tier for them.
 import { describe, expect, it } from "vitest";
 import { loadFixtures } from "../fixtures/programs.ts";
+import { TEST_TIER } from "../syscalls/testing/tier.ts";
 import { differences } from "./testing/fixture.ts";
 
 const matrix = process.env.GOEMU_MATRIX !== undefined;
@@ -13,7 +14,7 @@ describe.concurrent("a fixture", () => {
     for (const processors of settings) {
       const env: Record<string, string> = processors === undefined ? {} : { GOMAXPROCS: processors };
       const name = fixture.name + (processors === undefined ? "" : ` GOMAXPROCS=${processors}`);
-      it(name, { timeout: repetitions * 130_000 }, async () => {
+      it.skipIf(fixture.paced && TEST_TIER === "jit")(name, { timeout: repetitions * 130_000 }, async () => {
         for (let i = 1; i <= repetitions; i++) expect(await differences(fixture, env), `run ${i}`).toEqual([]);
       });
     }

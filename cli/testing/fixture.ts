@@ -1,17 +1,17 @@
 import { constants } from "node:os";
-import process from "node:process";
 import { compareRun } from "../../fixtures/compare.ts";
 import type { Fixture, RunResult } from "../../fixtures/programs.ts";
+import { TEST_TIER } from "../../syscalls/testing/tier.ts";
 import { COMMAND, goemu, type Outcome, startGoemu } from "./goemu.ts";
 
 export { COMMAND, goemu };
 
-/** GOEMU_TIER: the tier that fixtures run in, as `--tier` takes it. */
-const TIER = process.env.GOEMU_TIER;
-
 /** Options that a fixture needs: a CPU with more than the default features. The tier, if one is asked for. */
 export function fixtureOptions(fixture: Fixture): string[] {
-  return [...(fixture.cpu.length > 0 ? ["--cpu", "x86-64-v3"] : []), ...(TIER === undefined ? [] : ["--tier", TIER])];
+  return [
+    ...(fixture.cpu.length > 0 ? ["--cpu", "x86-64-v3"] : []),
+    ...(TEST_TIER === undefined ? [] : ["--tier", TEST_TIER]),
+  ];
 }
 
 const SIGNAL_LINE = /^goemu: .* \(killed by signal (\d+)\)\n/m;

@@ -331,12 +331,13 @@ export function flagsBefore(instruction: Instruction, after: number): number {
 /** CF and ZF in masks of flags (iced's RflagsBits). */
 const [CF, ZF] = [16, 4];
 /**
- * Instructions that leave alone what the SDM calls undefined behind them (Vol. 2A, BSF, BT, DIV): as processors do, and the
+ * Instructions that leave alone what the SDM calls undefined behind them (Vol. 2A, BSF, BT, DIV, LZCNT): as processors do, and the
  * interpreter. Of other flags that are undefined each has a value of its own.
  */
 const ONLY_CERTAIN: ReadonlyMap<Mnemonic, number> = new Map([
   ...[Mnemonic.Bt, Mnemonic.Bts, Mnemonic.Btr, Mnemonic.Btc].map((mnemonic) => [mnemonic, CF] as const),
   ...[Mnemonic.Bsf, Mnemonic.Bsr].map((mnemonic) => [mnemonic, ZF] as const),
+  ...[Mnemonic.Lzcnt, Mnemonic.Tzcnt].map((mnemonic) => [mnemonic, CF | ZF] as const),
   ...[Mnemonic.Div, Mnemonic.Idiv].map((mnemonic) => [mnemonic, 0] as const),
 ]);
 
