@@ -21,6 +21,7 @@ import { storeShared } from "./memory/file-backing.ts";
 import { Limits } from "./process/limits.ts";
 import type { Process } from "./process.ts";
 import { Signals } from "./signals/state.ts";
+import { restoreMask } from "./signals/user-mask.ts";
 import { SYSCALLS } from "./syscalls.ts";
 import { FutexTable } from "./threads/futex.ts";
 import { IntervalTimers } from "./time/interval-timers.ts";
@@ -343,6 +344,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** Stores a system call's result. */
   finishSyscall(thread: LinuxThread, result: number | bigint): void {
     if (thread.state === "exited" || this.finished) return;
+    restoreMask(thread);
     if (typeof result === "number") thread.cpu.setGprNumber(REG.RAX, result);
     else thread.cpu.gpr[REG.RAX] = BigInt.asUintN(64, result);
     this.strace?.leave(this, thread, result);

@@ -32,9 +32,7 @@ export class LinuxThread implements Thread, GuestThread {
   instructions = 0;
   passedStop: number | undefined;
   name: string;
-  /** Blocked signals: bit N-1 is signal N. */
   signalMask = 0n;
-  /** Mask to go back to once the signal that ended a sigsuspend, ppoll, … has been dealt with. */
   savedMask: bigint | undefined;
   /** Signals sent to this thread that wait for delivery. */
   readonly pending = new SignalQueue();

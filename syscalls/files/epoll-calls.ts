@@ -1,11 +1,12 @@
 import { TASK_SIZE } from "../../emu/layout.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
-import { errno, SyscallError } from "../abi/errno.ts";
+import { errno } from "../abi/errno.ts";
 import { O_CLOEXEC, O_NONBLOCK, O_PATH } from "../abi/fcntl.ts";
 import * as abi from "../abi/poll.ts";
 import type { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import type { Process } from "../process.ts";
+import { setUserMask } from "../signals/user-mask.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import { readTimespec } from "../time/timespec.ts";
 import { Epoll } from "./epoll.ts";
@@ -83,24 +84,17 @@ function wait(process: Process, args: Args, timeoutNs: number): SyscallResult {
 
 const milliseconds = (timeout: number): number => (timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1e6);
 
-/** The signal mask argument of epoll_pwait, ppoll and pselect6 is checked; see the note of their rows. */
-export function checkSignalMask(process: Process, address: number, size: bigint): void {
-  if (address === 0) return;
-  if (size !== 8n) throw new SyscallError("EINVAL");
-  process.memory.readU64(address);
-}
-
 const epollWait: Handler = (process, _thread, args) => wait(process, args, milliseconds(args.i32(3)));
 
-const epollPwait: Handler = (process, _thread, args) => {
-  checkSignalMask(process, args.address(4), args.u64(5));
+const epollPwait: Handler = (process, thread, args) => {
+  setUserMask(process, thread, args.address(4), args.u64(5));
   return wait(process, args, milliseconds(args.i32(3)));
 };
 
-const epollPwait2: Handler = (process, _thread, args) => {
+const epollPwait2: Handler = (process, thread, args) => {
   const address = args.address(3);
   const timeout = address === 0 ? Number.POSITIVE_INFINITY : readTimespec(process.memory, address);
-  checkSignalMask(process, args.address(4), args.u64(5));
+  setUserMask(process, thread, args.address(4), args.u64(5));
   return wait(process, args, timeout);
 };
 
@@ -113,15 +107,13 @@ function makeEventFd(process: Process, initial: number, flags: number): number {
 const eventfd: Handler = (process, _thread, args) => makeEventFd(process, args.u32(0), 0);
 const eventfd2: Handler = (process, _thread, args) => makeEventFd(process, args.u32(0), args.u32(1));
 
-export const MASK_NOTE = "the signal mask is checked, not set";
-
 export const EPOLL_SYSCALLS: readonly SyscallRow[] = [
   row(213, "epoll_create", ["int"], epollCreate),
   row(232, "epoll_wait", ["fd", "epollEventsOut", "int", "int"], epollWait),
   row(233, "epoll_ctl", ["fd", "epollOp", "fd", "epollEvent"], epollCtl, "EPOLLEXCLUSIVE wakes all"),
-  row(281, "epoll_pwait", ["fd", "epollEventsOut", "int", "int", "sigset", "size"], epollPwait, MASK_NOTE),
+  row(281, "epoll_pwait", ["fd", "epollEventsOut", "int", "int", "sigset", "size"], epollPwait),
   row(284, "eventfd", ["uint"], eventfd),
   row(290, "eventfd2", ["uint", "eventfdFlags"], eventfd2),
   row(291, "epoll_create1", ["openFlags"], epollCreate1),
-  row(441, "epoll_pwait2", ["fd", "epollEventsOut", "int", "timespec", "sigset", "size"], epollPwait2, MASK_NOTE),
+  row(441, "epoll_pwait2", ["fd", "epollEventsOut", "int", "timespec", "sigset", "size"], epollPwait2),
 ];

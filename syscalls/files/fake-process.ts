@@ -34,7 +34,7 @@ export class FakeProcess implements Process {
   readonly auxv = new Uint8Array(16);
   readonly cpus = 2;
   readonly cpuDescription = { vendor: "GenuineIntel", brand: "Test CPU", flags: ["fpu", "sse2"] };
-  readonly thread: Thread = { tid: 4242, name: "guest" };
+  readonly thread: Thread = { tid: 4242, name: "guest", signalMask: 0n, savedMask: undefined };
   readonly threads: Thread[] = [this.thread];
   readonly clock: { monotonicNs(): number; realtimeNs(): bigint };
   readonly signals: number[] = [];

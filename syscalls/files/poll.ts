@@ -3,10 +3,11 @@ import { errno, SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/poll.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import type { Process } from "../process.ts";
+import { setUserMask } from "../signals/user-mask.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
+import type { Thread } from "../thread.ts";
 import { NS_PER_SECOND, readTimespec } from "../time/timespec.ts";
 import type { FileDescription } from "./description.ts";
-import { checkSignalMask, MASK_NOTE } from "./epoll-calls.ts";
 
 const FOREVER = Number.POSITIVE_INFINITY;
 
@@ -17,6 +18,7 @@ const FOREVER = Number.POSITIVE_INFINITY;
  */
 function waitFor(
   process: Process,
+  thread: Thread,
   descriptions: readonly FileDescription[],
   timeoutNs: number,
   scan: () => number,
@@ -24,7 +26,9 @@ function waitFor(
   interrupted?: () => void,
 ): SyscallResult {
   const count = scan();
-  if (count > 0 || timeoutNs === 0) return finish(count);
+  // Where nothing is ready a signal goes before the timeout, even one of 0 (do_poll, do_select): it can be pending if
+  // the call let it through.
+  if (count > 0 || (timeoutNs === 0 && thread.savedMask === undefined)) return finish(count);
   const queues = new Set<WaitQueue>();
   for (const description of descriptions) queues.add(description.acquire().queue);
   return new Block({
@@ -46,6 +50,7 @@ function waitFor(
 /** poll(2); Linux: fs/select.c, do_sys_poll. */
 function pollFds(
   process: Process,
+  thread: Thread,
   address: number,
   count: number,
   timeoutNs: number,
@@ -80,12 +85,12 @@ function pollFds(
     return ready;
   };
   const descriptions = watched.filter((description) => description !== undefined);
-  return waitFor(process, descriptions, timeoutNs, scan, finish, over);
+  return waitFor(process, thread, descriptions, timeoutNs, scan, finish, over);
 }
 
-const poll: Handler = (process, _thread, args) => {
+const poll: Handler = (process, thread, args) => {
   const timeout = args.i32(2);
-  return pollFds(process, args.address(0), args.u32(1), timeout < 0 ? FOREVER : timeout * 1e6);
+  return pollFds(process, thread, args.address(0), args.u32(1), timeout < 0 ? FOREVER : timeout * 1e6);
 };
 
 /** Stores the time left where the timeout was, quietly (fs/select.c, poll_select_finish). */
@@ -106,12 +111,12 @@ function storeRemaining(process: Process, address: number, timeoutNs: number, un
   };
 }
 
-const ppoll: Handler = (process, _thread, args) => {
+const ppoll: Handler = (process, thread, args) => {
   const address = args.address(2);
   const timeout = address === 0 ? FOREVER : readTimespec(process.memory, address);
-  checkSignalMask(process, args.address(3), args.u64(4));
+  setUserMask(process, thread, args.address(3), args.u64(4));
   const over = storeRemaining(process, address, timeout, 1);
-  return pollFds(process, args.address(0), args.u32(1), timeout, over);
+  return pollFds(process, thread, args.address(0), args.u32(1), timeout, over);
 };
 
 const READ_SET = abi.POLLRDNORM | abi.POLLRDBAND | abi.POLLIN | abi.POLLHUP | abi.POLLERR;
@@ -123,6 +128,7 @@ const MAX_SET = 0x2_0000;
 /** select(2); Linux: fs/select.c, core_sys_select and do_select. */
 function selectFds(
   process: Process,
+  thread: Thread,
   limit: number,
   addresses: readonly number[],
   timeoutNs: number,
@@ -164,7 +170,7 @@ function selectFds(
     return ready;
   };
   const descriptions = watched.map(({ description }) => description);
-  return waitFor(process, descriptions, timeoutNs, scan, finish, over);
+  return waitFor(process, thread, descriptions, timeoutNs, scan, finish, over);
 }
 
 /** The timeval of select may have more than a second of microseconds (fs/select.c, kern_select). */
@@ -176,26 +182,25 @@ function readTimeout(process: Process, address: number): number {
   return seconds * NS_PER_SECOND + microseconds * 1000;
 }
 
-const select: Handler = (process, _thread, args) => {
+const select: Handler = (process, thread, args) => {
   const timeout = readTimeout(process, args.address(4));
   const over = storeRemaining(process, args.address(4), timeout, 1000);
-  return selectFds(process, args.i32(0), [args.address(1), args.address(2), args.address(3)], timeout, over);
+  return selectFds(process, thread, args.i32(0), [args.address(1), args.address(2), args.address(3)], timeout, over);
 };
 
-const pselect6: Handler = (process, _thread, args) => {
+const pselect6: Handler = (process, thread, args) => {
   const address = args.address(4);
   const mask = args.address(5);
-  if (mask !== 0) {
-    checkSignalMask(process, process.memory.readPointer(mask), process.memory.readU64(mask + 8));
-  }
+  const [set, size] = mask === 0 ? [0, 0n] : [process.memory.readPointer(mask), process.memory.readU64(mask + 8)];
   const timeout = address === 0 ? FOREVER : readTimespec(process.memory, address);
+  setUserMask(process, thread, set, size);
   const over = storeRemaining(process, address, timeout, 1);
-  return selectFds(process, args.i32(0), [args.address(1), args.address(2), args.address(3)], timeout, over);
+  return selectFds(process, thread, args.i32(0), [args.address(1), args.address(2), args.address(3)], timeout, over);
 };
 
 export const POLL_SYSCALLS: readonly SyscallRow[] = [
   row(7, "poll", ["pollfds", "uint", "int"], poll),
   row(23, "select", ["int", "fdset", "fdset", "fdset", "timeval"], select),
-  row(270, "pselect6", ["int", "fdset", "fdset", "fdset", "timespec", "address"], pselect6, MASK_NOTE),
-  row(271, "ppoll", ["pollfds", "uint", "timespec", "sigset", "size"], ppoll, MASK_NOTE),
+  row(270, "pselect6", ["int", "fdset", "fdset", "fdset", "timespec", "address"], pselect6),
+  row(271, "ppoll", ["pollfds", "uint", "timespec", "sigset", "size"], ppoll),
 ];

@@ -20,6 +20,7 @@ import { RLIMIT } from "../process/limits.ts";
 import { enterHandler, UNBLOCKABLE } from "./frame.ts";
 import type { SignalInfo } from "./info.ts";
 import { bitOf, SignalQueue } from "./queue.ts";
+import { restoreMask } from "./user-mask.ts";
 
 /** What sigaction(2) sets. Handler and restorer are addresses; SIG_DFL is 0, SIG_IGN 1. */
 export interface SignalAction {
@@ -153,10 +154,7 @@ export class Signals {
     }
     if (thread.state !== "runnable") return;
     this.#settleInterrupted(thread, true, true);
-    if (thread.savedMask !== undefined) {
-      thread.signalMask = thread.savedMask;
-      thread.savedMask = undefined;
-    }
+    restoreMask(thread);
   }
 
   #enter(thread: LinuxThread, info: SignalInfo, action: SignalAction): void {

@@ -1,4 +1,5 @@
 import { REG } from "../../emu/cpu/state.ts";
+import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import {
   MINSIGSTKSZ,
@@ -20,13 +21,7 @@ import { deadlineAt, readTimespec } from "../time/timespec.ts";
 import { onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
 import { SIGINFO_SIZE, writeSigInfo } from "./info.ts";
 import { bitOf } from "./queue.ts";
-
-/** sigset_t has 64 bits for the kernel; another size is EINVAL. */
-const SIGSET_SIZE = 8;
-
-function checkSetSize(size: number): void {
-  if (size !== SIGSET_SIZE) throw new SyscallError("EINVAL");
-}
+import { checkSetSize, SIGSET_SIZE, setUserMask } from "./user-mask.ts";
 
 /** struct kernel_sigaction: handler, flags, restorer, mask; 8 bytes each. */
 function rtSigaction(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
@@ -158,9 +153,9 @@ function rtSigpending(process: LinuxProcess, thread: LinuxThread, args: Args): S
 
 function rtSigsuspend(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
   checkSetSize(args.address(1));
-  const mask = process.memory.readU64(args.address(0)) & ~UNBLOCKABLE;
-  thread.savedMask = thread.signalMask;
-  thread.signalMask = mask;
+  const address = args.address(0);
+  if (address === 0) throw new GuestFault(address);
+  setUserMask(process, thread, address, args.address(1));
   return new Block({ retry: () => null, onSignal: "eintr" });
 }
 

@@ -91,7 +91,7 @@ describe("lines", () => {
   });
 
   it("split when another thread comes between", () => {
-    const other = { tid: 4243, name: "b" };
+    const other = { tid: 4243, name: "b", signalMask: 0n, savedMask: undefined };
     const at = p.put("data");
     const read = { name: "read", args: rows.get("read")?.args ?? [] };
     const close = { name: "close", args: rows.get("close")?.args ?? [] };
