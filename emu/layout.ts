@@ -18,11 +18,19 @@ export const WINDOW_END = 0xf000_0000;
 export const TASK_SIZE = 0x7fff_ffff_f000;
 
 /**
- * One byte a 4 KiB page of the wasm memory, bits below. It lies inside the window, where nothing can be mapped instead:
- * below 2 GiB its address is part of a host instruction, and this is where programs lie least.
+ * One byte a 4 KiB page of the wasm memory, bits below. It lies inside the window: below 2 GiB its address is part of a
+ * host instruction, and this is where programs lie least. Guest pages of the same addresses live out of line.
  */
 export const PERM_MAP = 0x10_0000;
 export const PERM_MAP_END = 0x20_0000;
+
+/**
+ * Do guest addresses like this one lie in the window, at the same place in wasm memory? Pages that do not, below 4 GiB,
+ * have permission byte 0: a fast check of an access lets none through.
+ */
+export function inWindow(address: number): boolean {
+  return address < WINDOW_END && (address >= PERM_MAP_END || address < PERM_MAP);
+}
 /** CPU states, one page each. */
 export const CPU_STATES = 0xf020_0000;
 export const CPU_STATE_SIZE = 0x1000;

@@ -4,6 +4,7 @@ import type { Instruction } from "../decode/instruction.ts";
 import {
   BLOCK_INDEX,
   BLOCK_INDEX_BITS,
+  inWindow,
   LOOKUP_BITS,
   LOOKUP_TABLE,
   PAGE_SIZE,
@@ -11,7 +12,6 @@ import {
   PROT_READ,
   RECORDS,
   RECORDS_END,
-  WINDOW_END,
 } from "../layout.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { InstructionRow } from "../semantics/index.ts";
@@ -142,7 +142,7 @@ export class CodeCache {
     const isFresh = this.#view.getUint32(SHARED.nextRecord, true) === FIRST_RECORD;
     if (!isFresh || snapshot?.first !== FIRST_RECORD) return false;
     if (FIRST_RECORD + snapshot.records.length > RECORDS_END) return false;
-    if (!snapshot.pages.every((page) => page < WINDOW_END / PAGE_SIZE && pages.window(page) & PROT_EXEC)) return false;
+    if (!snapshot.pages.every((page) => inWindow(page * PAGE_SIZE) && pages.window(page) & PROT_EXEC)) return false;
     this.#memory.u8.set(snapshot.records, FIRST_RECORD);
     const end = FIRST_RECORD + snapshot.records.length;
     this.#wasm.restore(FIRST_RECORD, end);
@@ -205,7 +205,7 @@ export class CodeCache {
   /** A page of code; undefined if it can't be executed, or lies outside the window. */
   pageBytes(page: number): Uint8Array | undefined {
     const start = page * PAGE_SIZE;
-    if (start >= WINDOW_END || !(this.#memory.space.pages.window(page) & PROT_EXEC)) return undefined;
+    if (!inWindow(start) || !(this.#memory.space.pages.window(page) & PROT_EXEC)) return undefined;
     return this.#memory.u8.subarray(start, start + PAGE_SIZE);
   }
 
@@ -303,7 +303,8 @@ export class CodeCache {
       }
       const { length } = decoder.raw;
       this.#writer.write(record + count * RECORD_SIZE, decoder, row, at, ++count);
-      if (at + length <= WINDOW_END) this.templates.learn(this.#memory.u8.slice(at, at + length), decoder, row);
+      const isPlain = inWindow(at) && inWindow(at + length - 1);
+      if (isPlain) this.templates.learn(this.#memory.u8.slice(at, at + length), decoder, row);
       at += length;
       if (row.ends || count === most || this.stops.has(at)) return { count, end: at, ends: row.ends };
     }
@@ -340,7 +341,7 @@ export class CodeCache {
     const { pages } = this.#memory.space;
     const page = Math.floor(at / PAGE_SIZE);
     const pageEnd = (page + 1) * PAGE_SIZE;
-    if (pageEnd >= WINDOW_END || !(pages.window(page) & PROT_EXEC)) return undefined;
+    if (!inWindow(at) || !inWindow(pageEnd) || !(pages.window(page) & PROT_EXEC)) return undefined;
     pages.markCodeAt(page * PAGE_SIZE, true);
     let limit = pageEnd;
     if (pages.window(page + 1) & PROT_EXEC) {

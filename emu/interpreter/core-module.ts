@@ -10,12 +10,13 @@ import {
   PERM_CODE,
   PERM_DIRTY,
   PERM_MAP,
+  PERM_MAP_END,
   PROT_WRITE,
   TASK_SIZE,
   WINDOW_END,
 } from "../layout.ts";
 import { MIDDLE_SHIFT, TABLE_ENTRIES, TOP_SHIFT } from "../memory/pages.ts";
-import { call, callIndirect, F64, I32, type I32Expr, I64, i32, i64, select } from "../wasm/expr.ts";
+import { call, callIndirect, F64, I32, type I32Expr, I64, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
@@ -145,6 +146,12 @@ function buildStale(): FunctionBuilder {
   return f;
 }
 
+/** inWindow (layout.ts). */
+function isInWindow(address: I64Expr): I32Expr {
+  const above = i64.ltU(i64.sub(address, i64.const(PERM_MAP_END)), i64.const(WINDOW_END - PERM_MAP_END));
+  return i32.or(above, i64.ltU(address, i64.const(PERM_MAP)));
+}
+
 /**
  * slow(cpu, address, bytes, need): the place in wasm memory of an access that the fast check let go: at the end of a
  * mapping, outside the window, across pages, to a page with translated code, or not allowed at all (0).
@@ -169,7 +176,7 @@ function buildSlow(access: number): FunctionBuilder {
       return i32.eqz(i32.or(missing, code));
     };
     f.if(
-      i64.ltU(address, i64.const(WINDOW_END)),
+      isInWindow(address),
       () => {
         const host = f.let(i32.wrap(address));
         const permission = f.let(i32.load8u(i32.shrU(host, i32.const(PAGE_SHIFT)), PERM_MAP));

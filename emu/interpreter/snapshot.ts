@@ -1,4 +1,4 @@
-import { PAGE_SIZE, WINDOW_END } from "../layout.ts";
+import { inWindow, PAGE_SIZE } from "../layout.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import { ENTER_HANDLER } from "./slots.ts";
 
@@ -57,7 +57,7 @@ export function takeSnapshot(
       next <= length &&
       // A record that only leads to a region means nothing without it.
       view.getUint32(at + RECORD.handler, true) !== ENTER_HANDLER &&
-      start < WINDOW_END &&
+      inWindow(start) &&
       isUsable(Math.floor(start / PAGE_SIZE)) &&
       isUsable(Math.floor((readAddress(view, next - RECORD_SIZE + RECORD.next) - 1) / PAGE_SIZE));
     if (isKept) last.push(next - RECORD_SIZE);

@@ -3,7 +3,7 @@ import type { TranslationCache } from "../cache/translation-cache.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { ENTER_HANDLER, FIRST_REGION } from "../interpreter/slots.ts";
-import { CALL_CELLS, CALL_CELLS_END, WINDOW_END } from "../layout.ts";
+import { CALL_CELLS, CALL_CELLS_END, inWindow } from "../layout.ts";
 import { compileRegion, type RegionMark, regionModule } from "./compile.ts";
 import { discoverRegion, type Region } from "./region.ts";
 import { packRegions, type StoredRegion, unpackRegions } from "./region-store.ts";
@@ -164,7 +164,7 @@ export class Jit {
 
   #compile(start: number, patient = this.patientFromStart): void {
     const { stops } = this.#code;
-    if (start >= WINDOW_END || this.#starts.has(start) || this.#refused.has(start)) return;
+    if (!inWindow(start) || this.#starts.has(start) || this.#refused.has(start)) return;
     if (this.#starts.size >= MAX_REGIONS) this.#dropAll();
     const before = this.now();
     const range = this.functionRange(start);
@@ -172,7 +172,9 @@ export class Jit {
       instructionAt: (address) => this.#code.instructionAt(address),
       wordAt: (address) => this.#code.wordAt(address),
       contains: (address) =>
-        !stops.has(address) && (range === undefined || (address >= range.start && address < range.end)),
+        inWindow(address) &&
+        !stops.has(address) &&
+        (range === undefined || (address >= range.start && address < range.end)),
       flagsDieAtCalls: range?.goAbi ?? false,
     });
     if (region === undefined || stops.has(start)) {

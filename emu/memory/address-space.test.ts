@@ -3,6 +3,8 @@ import {
   PAGE_SIZE,
   PERM_CODE,
   PERM_DIRTY,
+  PERM_MAP,
+  PERM_MAP_END,
   PERM_WRITE_SPAN,
   PROT_READ,
   PROT_WRITE,
@@ -10,7 +12,7 @@ import {
   WASM_PAGES,
   WINDOW_END,
 } from "../layout.ts";
-import { AddressSpace, COMPACT, LINUX, MemoryError } from "./address-space.ts";
+import { AddressSpace, COMPACT, FRAMES_NAME, LINUX, MemoryError } from "./address-space.ts";
 import { GuestFault, GuestMemory } from "./guest-memory.ts";
 
 const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
@@ -191,7 +193,7 @@ describe("mappings", () => {
     expect([13, 14, 15].map(spans)).toEqual([0, 0, PERM_WRITE_SPAN]);
   });
 
-  it("below the window, across its end, above user space or without length are refused", () => {
+  it("below the window, above user space or without length are refused", () => {
     const fixed =
       (address: number, length: number): (() => void) =>
       () =>
@@ -199,8 +201,6 @@ describe("mappings", () => {
     for (const [address, length] of [
       [0, PAGE_SIZE],
       [0x8000, PAGE_SIZE],
-      [WINDOW_END - PAGE_SIZE, 2 * PAGE_SIZE],
-      [WINDOW_END, PAGE_SIZE],
       [TASK_SIZE, PAGE_SIZE],
       [AREA + 1, PAGE_SIZE],
       [AREA, 0],
@@ -209,5 +209,42 @@ describe("mappings", () => {
       expect(fixed(address, length), `${address.toString(16)}, ${length}`).toThrow(MemoryError);
     }
     expect(space.vmas.length).toBe(0);
+  });
+
+  it("reach from the window into what is out of line, and leave the permission map alone", () => {
+    const fresh = new AddressSpace(new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES }));
+    const bytes = new GuestMemory(fresh);
+    const [from, to] = [PERM_MAP - PAGE_SIZE, PERM_MAP_END + PAGE_SIZE];
+    fresh.map({ address: from, length: to - from, prot: RW, fixed: true });
+    for (const border of [PERM_MAP, PERM_MAP_END]) {
+      bytes.writeU64(border - 4, 0x1122_3344_5566_7788n);
+      expect(bytes.readU64(border - 4)).toBe(0x1122_3344_5566_7788n);
+      expect(bytes.readU32(border)).toBe(0x1122_3344);
+    }
+    // A store to the permission map's own address reaches no permission.
+    bytes.poke(PERM_MAP + AREA / PAGE_SIZE, Uint8Array.of(0xff));
+    expect(fresh.pages.window(AREA / PAGE_SIZE)).toBe(0);
+    fresh.protect(from, to - from, PROT_READ);
+    expect(faultOf(() => bytes.writeU8(PERM_MAP + 5, 1))).toBe(PERM_MAP + 5);
+    fresh.unmap(from, to - from);
+    expect(faultOf(() => bytes.readU8(PERM_MAP))).toBe(PERM_MAP);
+    expect(faultOf(() => bytes.readU8(PERM_MAP_END))).toBe(PERM_MAP_END);
+    fresh.map({ address: from, length: to - from, prot: RW, fixed: true });
+    expect(bytes.readU64(PERM_MAP - 4)).toBe(0n);
+  });
+
+  it("never replace, change or free what pages out of line are kept in", () => {
+    const fresh = new AddressSpace(new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES }));
+    const bytes = new GuestMemory(fresh);
+    fresh.map({ address: HIGH, length: PAGE_SIZE, prot: RW, fixed: true });
+    bytes.writeU32(HIGH, 42);
+    const frames = [...fresh.vmas].find(({ name }) => name === FRAMES_NAME);
+    if (frames === undefined) throw new Error("there are no frames");
+    const { start, end } = frames;
+    expect(() => fresh.map({ address: start, length: PAGE_SIZE, prot: RW, fixed: true })).toThrow(MemoryError);
+    expect(() => fresh.protect(start, end - start, RW)).toThrow(MemoryError);
+    expect(() => fresh.remap(start, PAGE_SIZE, 2 * PAGE_SIZE, true)).toThrow(MemoryError);
+    fresh.unmap(start - PAGE_SIZE, end - start + PAGE_SIZE);
+    expect(bytes.readU32(HIGH)).toBe(42);
   });
 });

@@ -1,4 +1,5 @@
 import {
+  inWindow,
   PAGE_SHIFT,
   PAGE_SIZE,
   PERM_MAP,
@@ -55,11 +56,24 @@ export interface MapRequest {
 /** Most mappings that a process may have (Linux: vm.max_map_count). */
 const MAX_MAPPINGS = 65_530;
 
-/** Can [start, end) be mapped at all, or is some of it the emulator's own or beyond the end? */
+/** Can [start, end) be mapped at all, or is some of it below vm.mmap_min_addr or beyond the end? */
 export function isInReach(start: number, end: number): boolean {
-  if (start < WINDOW_START || end > TASK_SIZE) return false;
-  if (start < PERM_MAP_END && end > PERM_MAP) return false;
-  return end <= WINDOW_END || start >= WINDOW_END + 0x1000_0000;
+  return start >= WINDOW_START && end <= TASK_SIZE;
+}
+
+/** Where inWindow changes from one page to the next. */
+const BORDERS = [PERM_MAP, PERM_MAP_END, WINDOW_END, Number.POSITIVE_INFINITY];
+
+/** Cuts [start, end) into pieces that lie as a whole in the window, or out of line. */
+function* parts(start: number, end: number): Iterable<{ start: number; end: number; isWindow: boolean }> {
+  let at = start;
+  for (const border of BORDERS) {
+    if (at >= end) return;
+    if (at >= border) continue;
+    const until = Math.min(end, border);
+    yield { start: at, end: until, isWindow: inWindow(at) };
+    at = until;
+  }
 }
 
 const alignUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_SIZE;
@@ -123,11 +137,12 @@ export class AddressSpace {
     if (request.fixed) {
       if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
       if (!inReach(address)) throw new MemoryError("ENOMEM");
+      if (this.#holdsFrames(address, address + length)) throw new MemoryError("ENOMEM");
       if (request.noReplace && !this.vmas.isFree(address, address + length)) throw new MemoryError("EEXIST");
       return address;
     }
     const hint = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
-    const wanted = hint !== 0 && (hint < WINDOW_END || this.placement.honourHighHints);
+    const wanted = hint !== 0 && (hint + length <= WINDOW_END || this.placement.honourHighHints);
     if (wanted && inReach(hint) && this.vmas.isFree(hint, hint + length)) return hint;
     const found =
       this.placement.high > WINDOW_END
@@ -135,6 +150,11 @@ export class AddressSpace {
         : this.vmas.findFree(length, this.placement.low, this.placement.high);
     if (found === undefined) throw new MemoryError("ENOMEM");
     return found;
+  }
+
+  /** Is some of [start, end) the emulator's own? The guest can neither have nor change it. */
+  #holdsFrames(start: number, end: number): boolean {
+    return this.vmas.overlapping(start, end).some(({ name }) => name === FRAMES_NAME);
   }
 
   #account(prot: number, bytes: number): void {
@@ -158,6 +178,12 @@ export class AddressSpace {
 
   /** Takes mappings, frames and bytes of [start, end) away. Afterwards the pages are inaccessible and zero. */
   #release(start: number, end: number): void {
+    for (const guest of this.vmas.overlapping(start, end)) {
+      if (guest.name !== FRAMES_NAME) this.#releasePart(Math.max(start, guest.start), Math.min(end, guest.end));
+    }
+  }
+
+  #releasePart(start: number, end: number): void {
     for (const vma of this.vmas.remove(start, end)) {
       this.#account(vma.prot, vma.start - vma.end);
       this.#dropCode(vma.start, vma.end);
@@ -183,25 +209,27 @@ export class AddressSpace {
   }
 
   #protectPages(start: number, end: number, prot: number): void {
-    if (start < WINDOW_END) {
-      this.pages.protectWindow(start >>> PAGE_SHIFT, Math.min(end, WINDOW_END) / PAGE_SIZE, effective(prot));
-    }
-    if (end > WINDOW_END) {
-      this.pages.forEachOutside(Math.max(start, WINDOW_END), end, (address, entry) => {
-        this.pages.setOutside(address, frameOf(entry), effective(prot));
-      });
+    for (const part of parts(start, end)) {
+      if (part.isWindow) this.pages.protectWindow(part.start / PAGE_SIZE, part.end / PAGE_SIZE, effective(prot));
+      else {
+        this.pages.forEachOutside(part.start, part.end, (address, entry) => {
+          this.pages.setOutside(address, frameOf(entry), effective(prot));
+        });
+      }
     }
   }
 
   #clear(start: number, end: number): void {
-    if (start < WINDOW_END) this.pages.clearWindow(start >>> PAGE_SHIFT, Math.min(end, WINDOW_END) / PAGE_SIZE);
-    if (end > WINDOW_END) {
-      this.pages.forEachOutside(Math.max(start, WINDOW_END), end, (address, entry) => {
-        const frame = frameOf(entry);
-        this.#u8.fill(0, frame, frame + PAGE_SIZE);
-        this.#freeFrames.push(frame);
-        this.pages.clearOutside(address);
-      });
+    for (const part of parts(start, end)) {
+      if (part.isWindow) this.pages.clearWindow(part.start / PAGE_SIZE, part.end / PAGE_SIZE);
+      else {
+        this.pages.forEachOutside(part.start, part.end, (address, entry) => {
+          const frame = frameOf(entry);
+          this.#u8.fill(0, frame, frame + PAGE_SIZE);
+          this.#freeFrames.push(frame);
+          this.pages.clearOutside(address);
+        });
+      }
     }
   }
 
@@ -211,6 +239,7 @@ export class AddressSpace {
     if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
     if (end === address) return;
     if (end > TASK_SIZE || !this.vmas.covers(address, end)) throw new MemoryError("ENOMEM");
+    if (this.#holdsFrames(address, end)) throw new MemoryError("ENOMEM");
     this.#checkCount();
     if (prot !== 0 && this.accessibleBytes + this.#inaccessible(address, end) > this.limit)
       throw new MemoryError("ENOMEM");
@@ -254,7 +283,7 @@ export class AddressSpace {
     const from = alignUp(oldLength);
     const to = alignUp(newLength);
     if (old % PAGE_SIZE !== 0 || to === 0) throw new MemoryError("EINVAL");
-    const vma = this.vmas.at(old);
+    const vma = this.guestMapping(old);
     if (vma === undefined || old + from > vma.end) throw new MemoryError("EFAULT");
     if (target === undefined) {
       if (to <= from) {
@@ -262,7 +291,7 @@ export class AddressSpace {
         return old;
       }
       const grown = { ...mapRequestOf(vma), address: old + from, length: to - from, fixed: true, noReplace: true };
-      if (old + from === vma.end && this.vmas.isFree(old + from, old + to) && old + to <= this.#ceiling(old)) {
+      if (old + from === vma.end && this.vmas.isFree(old + from, old + to) && old + to <= TASK_SIZE) {
         this.map({ ...grown, offset: vma.offset + (old + from - vma.start) });
         return old;
       }
@@ -275,11 +304,6 @@ export class AddressSpace {
     return address;
   }
 
-  #ceiling(address: number): number {
-    if (address < PERM_MAP) return PERM_MAP;
-    return address < WINDOW_END ? WINDOW_END : TASK_SIZE;
-  }
-
   /**
    * Makes accesses to the page of `address` take the slow path, where Interpreter.watch sees them: writes, or reads and
    * writes. Changes of protection and code on the page undo it, so it is to be repeated before guest code runs.
@@ -287,7 +311,7 @@ export class AddressSpace {
   guard(address: number, reads: boolean): void {
     const page = Math.floor(address / PAGE_SIZE);
     if (this.vmas.at(address) === undefined) return;
-    if (address >= WINDOW_END) this.pageIn(address);
+    if (!inWindow(address)) this.pageIn(address);
     // Stores to a page with translated code are never plain.
     this.pages.markCodeAt(page * PAGE_SIZE, true);
     if (!reads) return;
@@ -318,12 +342,12 @@ export class AddressSpace {
       if (source === 0) continue;
       const destination = this.#physical(to + done, true);
       this.#u8.copyWithin(destination, source, source + PAGE_SIZE);
-      if (to + done < WINDOW_END) this.pages.markDirty((to + done) >>> PAGE_SHIFT, ((to + done) >>> PAGE_SHIFT) + 1);
+      if (inWindow(to + done)) this.pages.markDirty((to + done) >>> PAGE_SHIFT, ((to + done) >>> PAGE_SHIFT) + 1);
     }
   }
 
   #physical(address: number, create: boolean): number {
-    if (address < WINDOW_END) return address;
+    if (inWindow(address)) return address;
     const entry = this.pages.outside(address);
     return entry !== 0 || !create ? frameOf(entry) : frameOf(this.pageIn(address));
   }
@@ -331,7 +355,7 @@ export class AddressSpace {
   /** Gives a mapped page outside the window its frame; returns the entry, 0 if the page is not mapped. */
   pageIn(address: number): number {
     const vma = this.vmas.at(address);
-    if (vma === undefined || address < WINDOW_END) return 0;
+    if (vma === undefined || inWindow(address)) return 0;
     const page = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
     const present = this.pages.outside(page);
     if (present !== 0) return present;

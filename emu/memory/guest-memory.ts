@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PERM_CODE, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE, TASK_SIZE, WINDOW_END } from "../layout.ts";
+import { inWindow, PAGE_SIZE, PERM_CODE, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import type { AddressSpace } from "./address-space.ts";
 
 const TWO_32 = 2 ** 32;
@@ -37,7 +37,8 @@ export class GuestMemory {
     if (!(address >= 0 && address < TASK_SIZE)) throw new GuestFault(address);
     let perm: number;
     let at = address;
-    if (address < WINDOW_END) perm = this.space.pages.window(Math.floor(address / PAGE_SIZE));
+    const isWindow = inWindow(address);
+    if (isWindow) perm = this.space.pages.window(Math.floor(address / PAGE_SIZE));
     else {
       perm = this.space.pages.outside(address) || this.space.pageIn(address);
       at = Math.floor(perm / PAGE_SIZE) * PAGE_SIZE + (address % PAGE_SIZE);
@@ -46,7 +47,7 @@ export class GuestMemory {
     if (need & PROT_WRITE) {
       const page = Math.floor(address / PAGE_SIZE);
       if (perm & PERM_CODE) this.space.onCodeChange(page);
-      if (!(perm & PERM_WRITE_SPAN) && address < WINDOW_END) this.space.pages.touch(page);
+      if (!(perm & PERM_WRITE_SPAN) && isWindow) this.space.pages.touch(page);
     }
     return at;
   }
@@ -215,8 +216,8 @@ export class GuestMemory {
       const count = Math.min(bytes.length - done, PAGE_SIZE - (at % PAGE_SIZE));
       if (this.space.vmas.at(at) === undefined) throw new GuestFault(at);
       if (this.space.pages.permissions(at) & PERM_CODE) this.space.onCodeChange(Math.floor(at / PAGE_SIZE));
-      const host = at < WINDOW_END ? at : this.physical(at, 0);
-      if (at < WINDOW_END) {
+      const host = inWindow(at) ? at : this.physical(at, 0);
+      if (inWindow(at)) {
         const page = Math.floor(at / PAGE_SIZE);
         this.space.pages.markDirty(page, page + 1);
       }

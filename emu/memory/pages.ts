@@ -1,4 +1,5 @@
 import {
+  inWindow,
   PAGE_SHIFT,
   PAGE_SIZE,
   PAGE_TABLES,
@@ -104,7 +105,7 @@ export class PageMap {
     if (this.codePages.has(address / PAGE_SIZE) === holdsCode) return;
     if (holdsCode) this.codePages.add(address / PAGE_SIZE);
     else this.codePages.delete(address / PAGE_SIZE);
-    if (address < PAGES_IN_WINDOW * PAGE_SIZE) {
+    if (inWindow(address)) {
       this.#markWindowCode(address / PAGE_SIZE, holdsCode);
       return;
     }
@@ -119,7 +120,7 @@ export class PageMap {
 
   /** Takes PROT_READ from the page at `address`, so that reads take the slow path. */
   hideReads(address: number): void {
-    if (address >= PAGES_IN_WINDOW * PAGE_SIZE) {
+    if (!inWindow(address)) {
       const entry = this.outside(address);
       if (entry !== 0)
         this.setOutside(
@@ -210,9 +211,10 @@ export class PageMap {
   forEachOutside(start: number, end: number, visit: (address: number, entry: number) => void): void {
     let address = start;
     while (address < end) {
-      const step = 2 ** MIDDLE_SHIFT;
+      const isBare = this.#u32[(PAGE_TABLES >>> 2) + Math.floor(address / 2 ** TOP_SHIFT)] === 0;
+      const step = 2 ** (isBare ? TOP_SHIFT : MIDDLE_SHIFT);
       const until = Math.min(end, (Math.floor(address / step) + 1) * step);
-      let entry = this.#entryAddress(address, false);
+      let entry = isBare ? 0 : this.#entryAddress(address, false);
       if (entry !== 0) {
         for (; address < until; address += PAGE_SIZE, entry += 4) {
           const value = this.#u32[entry >>> 2];
@@ -230,8 +232,7 @@ export class PageMap {
 
   /** Permissions (PROT_*, PERM_CODE) of the page that holds `address`; for pages outside only those with a frame. */
   permissions(address: number): number {
-    if (address < PAGES_IN_WINDOW * PAGE_SIZE)
-      return this.window(Math.floor(address / PAGE_SIZE)) & (PROT_MASK | PERM_CODE);
+    if (inWindow(address)) return this.window(Math.floor(address / PAGE_SIZE)) & (PROT_MASK | PERM_CODE);
     return this.outside(address) & (PROT_MASK | PERM_CODE);
   }
 }

@@ -214,3 +214,13 @@ test("a thread that is not to run stands still while the machine waits", async (
   expect(await session.go()).toMatchObject({ kind: "interrupt" });
   expect(await session.go()).toMatchObject({ kind: "exited" });
 });
+
+test("peek reads pages in and out of the window alike, whatever their protection", () => {
+  const { memory } = machineOf(buildGuest(() => {})).machine;
+  const address = 0x10_0000 - 4096;
+  memory.space.map({ address, length: 3 * 4096, prot: 0, fixed: true });
+  memory.poke(0x10_0000 - 2, Uint8Array.of(1, 2, 3, 4));
+  expect([...peek(memory, 0x10_0000 - 3, 6)]).toEqual([0, 1, 2, 3, 4, 0]);
+  // The second page out of line was never touched; behind it nothing is mapped.
+  expect(peek(memory, 0x10_0ff8, 8192)).toEqual(new Uint8Array(4104));
+});

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, TASK_SIZE, WINDOW_END } from "../../emu/layout.ts";
+import { inWindow, PAGE_SIZE, TASK_SIZE } from "../../emu/layout.ts";
 import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
 
 /**
@@ -13,7 +13,7 @@ export function peek(memory: GuestMemory, address: number, length: number): Uint
   while (at < end) {
     if (!(at >= 0) || space.vmas.at(at) === undefined) break;
     const next = Math.min(end, Math.floor(at / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE);
-    const host = at < WINDOW_END ? at : frameOf(memory, at);
+    const host = inWindow(at) ? at : frameOf(memory, at);
     // A page outside the window that was never touched reads as zero.
     if (host !== undefined) out.set(memory.u8.subarray(host, host + next - at), at - address);
     at = next;

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PERM_DIRTY, TASK_SIZE, WINDOW_END } from "../../emu/layout.ts";
+import { inWindow, PAGE_SIZE, PERM_DIRTY, TASK_SIZE } from "../../emu/layout.ts";
 import { isInReach, type MapRequest } from "../../emu/memory/address-space.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import type { Args } from "../args.ts";
@@ -149,7 +149,7 @@ function mincore(process: LinuxProcess, _thread: LinuxThread, args: Args): Sysca
   const end = address + alignUp(length);
   if (end > TASK_SIZE || !space.vmas.covers(address, end)) throw new SyscallError("ENOMEM");
   for (let at = address; at < end; at += PAGE_SIZE) {
-    const present = at < WINDOW_END ? space.pages.window(at / PAGE_SIZE) & PERM_DIRTY : space.pages.outside(at);
+    const present = inWindow(at) ? space.pages.window(at / PAGE_SIZE) & PERM_DIRTY : space.pages.outside(at);
     process.memory.writeU8(vector + (at - address) / PAGE_SIZE, present ? 1 : 0);
   }
   return 0;
