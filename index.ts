@@ -3,6 +3,7 @@ export { CpuModelError, LEVELS, parseCpuModel } from "./emu/cpu/features.ts";
 export { CpuState, REG, REGISTER_NAMES } from "./emu/cpu/state.ts";
 export { GuestFault, GuestMemory } from "./emu/memory/guest-memory.ts";
 export type { EventLoop } from "./emu/threads/scheduler.ts";
+export type { FileSource } from "./loader/bytes.ts";
 export { type Executable, LoadError, readExecutable } from "./loader/elf.ts";
 export { SymbolTable } from "./loader/symbols/table.ts";
 export { GoRuntimeError } from "./observe/go/layout.ts";

@@ -58,7 +58,7 @@ export function createMachine(
   const program = openProgram(file);
   const pack = readHandlerPack();
   const machine = new Machine({
-    program: program.bytes,
+    program,
     path: file,
     exePath: realpathSync(file),
     args: rawArguments([file, ...args]),

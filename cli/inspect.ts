@@ -6,7 +6,7 @@ import { SymbolTable } from "../loader/symbols/table.ts";
 import { SYSCALLS } from "../syscalls/syscalls.ts";
 import { parseChoice } from "./arguments.ts";
 import { CliError } from "./failure.ts";
-import { readProgram } from "./program-file.ts";
+import { openProgram } from "./program-file.ts";
 
 /** Takes output line by line. */
 export type Print = (line: string) => void;
@@ -16,7 +16,7 @@ const json = (value: unknown): string =>
 
 /** `goemu info FILE`. */
 export function info(file: string, options: { json?: boolean }, print: Print): void {
-  const { executable, problem } = inspectExecutable(readProgram(file), file);
+  const { executable, problem } = inspectExecutable(openProgram(file), file);
   const description = describe(executable, problem);
   print(options.json ? json({ version: 1, ...description }) : formatInfo(description).trimEnd());
 }
@@ -29,7 +29,7 @@ export function disasm(
   print: Print,
 ): void {
   const syntax: Syntax = parseChoice("--syntax", options.syntax, SYNTAXES);
-  const { executable } = inspectExecutable(readProgram(file), file);
+  const { executable } = inspectExecutable(openProgram(file), file);
   const symbols = new SymbolTable(executable);
   const range = resolveRange(symbols, place ?? `0x${executable.entry.toString(16)}`);
   const instructions = disassemble(executable, symbols, { ...range, syntax });
@@ -51,7 +51,7 @@ export function symbols(file: string, pattern: string | undefined, options: { js
   } catch (error) {
     throw new CliError(`symbols: "${pattern}" is no regular expression: ${(error as Error).message}`);
   }
-  const { executable } = inspectExecutable(readProgram(file), file);
+  const { executable } = inspectExecutable(openProgram(file), file);
   for (const symbol of listSymbols(new SymbolTable(executable), regex))
     print(options.json ? json(symbol) : formatSymbol(symbol));
 }

@@ -1,22 +1,44 @@
-import { type BigIntStats, closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { type BigIntStats, closeSync, fstatSync, openSync, readSync } from "node:fs";
+import type { FileSource } from "../loader/bytes.ts";
 import { CliError, STATUS } from "./failure.ts";
 
 /** Largest file that is read as a program; the guest's address space would not hold more. */
 const MAX_PROGRAM = 2 ** 31 - 1;
 
-export interface ProgramFile {
-  readonly bytes: Uint8Array;
-  /** What fstat(2) said before the bytes were read. */
+/** A program file: what is used of it is read when it is used, so that a large one starts no later than a small one. */
+export class ProgramFile implements FileSource {
+  readonly #fd: number;
+  /** What fstat(2) said when it was opened. */
   readonly stat: BigIntStats;
-}
 
-/** A program file's bytes. @throws as openProgram does */
-export function readProgram(path: string): Uint8Array {
-  return openProgram(path).bytes;
+  constructor(fd: number, stat: BigIntStats) {
+    this.#fd = fd;
+    this.stat = stat;
+  }
+
+  get size(): number {
+    return Number(this.stat.size);
+  }
+
+  /** What can't be read is as if it were behind the file's end: the program gets SIGBUS, as on Linux. */
+  read(into: Uint8Array, offset: number): number {
+    try {
+      return readSync(this.#fd, into, 0, into.length, offset);
+    } catch {
+      return 0;
+    }
+  }
+
+  /** Has nobody written to the file since it was opened? */
+  isUnchanged(): boolean {
+    const now = fstatSync(this.#fd, { bigint: true });
+    const { size, mtimeNs, ctimeNs } = this.stat;
+    return now.size === size && now.mtimeNs === mtimeNs && now.ctimeNs === ctimeNs;
+  }
 }
 
 /**
- * Reads a program file.
+ * Opens a program file, which stays open until goemu ends.
  * @throws CliError 127 if there is none, 126 if it is no regular file or can't be read
  */
 export function openProgram(path: string): ProgramFile {
@@ -40,8 +62,9 @@ export function openProgram(path: string): ProgramFile {
     if (stat.size > MAX_PROGRAM) {
       throw new CliError(`${path}: has ${stat.size} bytes, more than can be run (at most 2 GiB)`, STATUS.cannotExecute);
     }
-    return { bytes: readFileSync(fd), stat };
-  } finally {
+    return new ProgramFile(fd, stat);
+  } catch (error) {
     closeSync(fd);
+    throw error;
   }
 }

@@ -8,6 +8,7 @@ import { parseChoice } from "./arguments.ts";
 import type { RegionDump } from "./dump-region.ts";
 import { CliError } from "./failure.ts";
 import { type CacheOpener, createMachine, forwardSignals, type GuestOptions, shellStatus, writeAll } from "./guest.ts";
+import type { ProgramFile } from "./program-file.ts";
 import { formatStatistics } from "./statistics.ts";
 import { openTranslationCache } from "./translation-cache.ts";
 
@@ -36,7 +37,9 @@ export async function run(
   const trace = options.strace === undefined ? undefined : openTrace(options.strace);
   const host = new NodeHost();
   let cache: NodeTranslationCache | undefined;
+  let executable: ProgramFile | undefined;
   const open: CacheOpener = (program, build) => {
+    executable = program;
     cache = openTranslationCache(program, build, options);
     return cache;
   };
@@ -59,8 +62,11 @@ export async function run(
     const status = await machine.run();
     await ended?.(status);
     dump?.finish();
-    machine.saveTranslations();
-    cache?.commit();
+    // What was read of a file that changed meanwhile is not what its hash stands for.
+    if (executable?.isUnchanged()) {
+      machine.saveTranslations();
+      cache?.commit();
+    }
     if (statistics !== undefined) writeAll(2, formatStatistics(machine.statistics(), statistics));
     return shellStatus(file, status);
   } finally {

@@ -18,7 +18,7 @@ export function openTranslationCache(
   const directory = defaultCacheDirectory(process.env);
   if (directory === undefined) return undefined;
   const identity = {
-    content: contentHash(directory, program.bytes, program.stat),
+    content: contentHash(directory, program, program.stat),
     build: `${VERSION} ${build}`,
     options: [...parseCpuModel(options.cpu)].sort().concat(options.addressSpace),
   };

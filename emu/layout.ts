@@ -78,3 +78,8 @@ export const PERM_WRITE_SPAN = 32;
 export const PERM_DIRTY = 64;
 /** Bits that tell what an access needs (PROT_*); above them a region tells the permission byte that refused it. */
 export const NEED_BITS = 8;
+/**
+ * The page's contents are still in the file behind its mapping: the first access brings them in (AddressSpace.pageIn).
+ * Until then the page has no right, whatever its mapping says; PERM_CODE may be there, from code of an earlier run.
+ */
+export const PERM_ABSENT = 128;

@@ -79,7 +79,7 @@ export function* disassemble(
   { start, length, syntax }: CodeRange & { syntax: Syntax },
 ): Generator<DisassembledInstruction> {
   const { reader, offset } = new ProgramImage(executable).place(start);
-  yield* disassembleBytes(reader.bytes.subarray(offset, offset + length), start, { symbols, syntax });
+  yield* disassembleBytes(reader.slice(offset, Math.min(length, reader.length - offset)), start, { symbols, syntax });
 }
 
 /** Disassembles code that lies at the address `start`, as `disassemble` does. */

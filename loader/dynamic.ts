@@ -1,4 +1,4 @@
-import { ByteReader, hex, upperBound } from "./bytes.ts";
+import { ByteReader, type Bytes, hex, upperBound } from "./bytes.ts";
 import {
   DF_1_PIE,
   DT_FLAGS_1,
@@ -48,7 +48,7 @@ function malformed(message: string): LoadError {
 }
 
 /** Reads PT_DYNAMIC; undefined when there is none. The segment's bytes must lie inside the file. */
-export function readDynamic(bytes: Uint8Array, headers: readonly ProgramHeader[]): DynamicInfo | undefined {
+export function readDynamic(bytes: Bytes, headers: readonly ProgramHeader[]): DynamicInfo | undefined {
   const segment = headers.find((header) => header.type === PT_DYNAMIC);
   if (segment === undefined) {
     return undefined;
@@ -81,7 +81,7 @@ export function readDynamic(bytes: Uint8Array, headers: readonly ProgramHeader[]
 
 /** Bytes of the file behind `size` bytes at the linked address `address`, which one PT_LOAD must hold whole. */
 function tableBytes(
-  bytes: Uint8Array,
+  bytes: Bytes,
   headers: readonly ProgramHeader[],
   address: number,
   size: number,
@@ -102,7 +102,7 @@ function tableBytes(
  * each relocation that is not one, and decides whether that is an error.
  */
 export function readRelocations(
-  bytes: Uint8Array,
+  bytes: Bytes,
   headers: readonly ProgramHeader[],
   dynamic: DynamicInfo,
   onOther: (type: number) => void,

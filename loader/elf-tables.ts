@@ -1,5 +1,5 @@
 import elfy from "elfy";
-import { ByteReader } from "./bytes.ts";
+import { ByteReader, type Bytes, type FileBytes } from "./bytes.ts";
 import {
   ELF_HEADER_SIZE,
   PROGRAM_HEADER_SIZE,
@@ -69,11 +69,11 @@ function truncated(message: string): LoadError {
 }
 
 /** Reads the ELF header. `bytes` must start with a whole 64-bit little-endian ELF identification. */
-export function readHeader(bytes: Uint8Array): ElfHeader {
+export function readHeader(bytes: Bytes): ElfHeader {
   if (bytes.length < ELF_HEADER_SIZE) {
     throw truncated(`ELF header is truncated: ${bytes.length} of ${ELF_HEADER_SIZE} bytes`);
   }
-  const reader = new ByteReader(bytes, "ELF header", truncated);
+  const reader = new ByteReader(bytes.subarray(0, ELF_HEADER_SIZE), "ELF header", truncated);
   return {
     type: reader.u16(16),
     machine: reader.u16(18),
@@ -92,7 +92,7 @@ export function readHeader(bytes: Uint8Array): ElfHeader {
  * The program headers, read by our own code: Linux needs only them (fs/binfmt_elf.c load_elf_phdrs), and elfy cannot
  * give the type of those it has no name for.
  */
-export function readProgramHeaders(bytes: Uint8Array, header: ElfHeader): ProgramHeader[] {
+export function readProgramHeaders(bytes: Bytes, header: ElfHeader): ProgramHeader[] {
   const { programOffset, programEntrySize, programCount } = header;
   if (programCount === 0 || programOffset === 0) {
     throw malformed("ELF file has no program headers");
@@ -109,9 +109,9 @@ export function readProgramHeaders(bytes: Uint8Array, header: ElfHeader): Progra
       `segment table is truncated: it ends at byte ${programOffset + size} of a file of ${bytes.length} bytes`,
     );
   }
-  const reader = new ByteReader(bytes, "segment table", truncated);
+  const reader = new ByteReader(bytes.subarray(programOffset, programOffset + size), "segment table", truncated);
   return Array.from({ length: programCount }, (_, index) => {
-    const at = programOffset + index * PROGRAM_HEADER_SIZE;
+    const at = index * PROGRAM_HEADER_SIZE;
     return {
       type: reader.u32(at),
       flags: reader.u32(at + 4),
@@ -131,7 +131,7 @@ interface SectionTable {
 }
 
 /** Where the section table is, resolving the extension for 65,280 sections and more (gABI chapter 4, e_shnum). */
-function locateSectionTable(bytes: Uint8Array, header: ElfHeader): SectionTable | undefined {
+function locateSectionTable(bytes: Bytes, header: ElfHeader): SectionTable | undefined {
   const offset = header.sectionOffset;
   if (offset === 0) {
     return undefined;
@@ -142,8 +142,8 @@ function locateSectionTable(bytes: Uint8Array, header: ElfHeader): SectionTable 
   if (offset + SECTION_HEADER_SIZE > bytes.length) {
     throw truncated(`section table is truncated: it starts at byte ${offset} of a file of ${bytes.length} bytes`);
   }
-  const reader = new ByteReader(bytes, "section table", truncated);
-  const count = header.sectionCount === 0 ? reader.u64(offset + 32) : header.sectionCount;
+  const first = new ByteReader(bytes.subarray(offset, offset + SECTION_HEADER_SIZE), "section table", truncated);
+  const count = header.sectionCount === 0 ? first.u64(32) : header.sectionCount;
   const end = offset + count * SECTION_HEADER_SIZE;
   if (end > bytes.length) {
     throw truncated(`section table is truncated: it ends at byte ${end} of a file of ${bytes.length} bytes`);
@@ -151,7 +151,7 @@ function locateSectionTable(bytes: Uint8Array, header: ElfHeader): SectionTable 
   if (count > SECTION_COUNT_LIMIT) {
     throw malformed(`${count} sections are more than an executable has`);
   }
-  const namesIndex = header.sectionNamesIndex === SHN_XINDEX ? reader.u32(offset + 40) : header.sectionNamesIndex;
+  const namesIndex = header.sectionNamesIndex === SHN_XINDEX ? first.u32(40) : header.sectionNamesIndex;
   if (namesIndex !== SHN_UNDEF && namesIndex >= count) {
     throw malformed(`section names are said to be in section ${namesIndex} of ${count}`);
   }
@@ -162,7 +162,7 @@ function locateSectionTable(bytes: Uint8Array, header: ElfHeader): SectionTable 
  * The sections with their names; none when the file has no section table. elfy reads them, when our checks say that
  * it can without harm; otherwise (no names, extended numbering, names without bound) our own code does.
  */
-export function readSections(bytes: Uint8Array, header: ElfHeader): Section[] {
+export function readSections(bytes: FileBytes, header: ElfHeader): Section[] {
   const table = locateSectionTable(bytes, header);
   if (table === undefined || table.count === 0) {
     return [];
@@ -170,11 +170,11 @@ export function readSections(bytes: Uint8Array, header: ElfHeader): Section[] {
   return elfyCanRead(bytes, header, table) ? readSectionsWithElfy(bytes, table) : readSectionsDirectly(bytes, table);
 }
 
-function elfyCanRead(bytes: Uint8Array, header: ElfHeader, table: SectionTable): boolean {
+function elfyCanRead(bytes: FileBytes, header: ElfHeader, table: SectionTable): boolean {
   if (header.sectionCount !== table.count || header.sectionNamesIndex !== table.namesIndex || table.namesIndex === 0) {
     return false;
   }
-  const names = rawSection(new ByteReader(bytes, "section table", truncated), table, table.namesIndex);
+  const names = rawSection(tableReader(bytes, table), table.namesIndex);
   return names.type === SHT_STRTAB && names.size * table.count <= ELFY_NAME_WORK_LIMIT;
 }
 
@@ -182,8 +182,13 @@ interface RawSection extends Omit<Section, "name"> {
   readonly nameOffset: number;
 }
 
-function rawSection(reader: ByteReader, table: SectionTable, index: number): RawSection {
-  const at = table.offset + index * SECTION_HEADER_SIZE;
+function tableReader(bytes: Bytes, { offset, count }: SectionTable): ByteReader {
+  const table = bytes.subarray(offset, offset + count * SECTION_HEADER_SIZE);
+  return new ByteReader(table, "section table", truncated);
+}
+
+function rawSection(reader: ByteReader, index: number): RawSection {
+  const at = index * SECTION_HEADER_SIZE;
   return {
     nameOffset: reader.u32(at),
     type: reader.u32(at + 4),
@@ -197,29 +202,39 @@ function rawSection(reader: ByteReader, table: SectionTable, index: number): Raw
 }
 
 /** elfy's view of the sections, with the numeric types and flags (which elfy turns into names) put back. */
-export function readSectionsWithElfy(bytes: Uint8Array, table: SectionTable): Section[] {
-  const reader = new ByteReader(bytes, "section table", truncated);
+export function readSectionsWithElfy(bytes: FileBytes, table: SectionTable): Section[] {
+  const reader = tableReader(bytes, table);
+  const names = rawSection(reader, table.namesIndex);
+  // What elfy looks at: headers, section table, names. The rest of what it gets may not have been read.
+  const { programOffset, programCount } = readHeader(bytes);
+  bytes.load(programOffset, programOffset + programCount * PROGRAM_HEADER_SIZE);
+  bytes.load(names.offset, names.offset + names.size);
+  const { sparse } = bytes;
   let sections: ReturnType<typeof elfy.parse>["body"]["sections"];
   try {
-    sections = elfy.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).body.sections;
+    sections = elfy.parse(Buffer.from(sparse.buffer, sparse.byteOffset, sparse.byteLength)).body.sections;
   } catch (error) {
     throw malformed(`section table cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
   return sections.map((section, index) => {
-    const { type, flags } = rawSection(reader, table, index);
+    const { type, flags } = rawSection(reader, index);
     const { name, addr, off, size, link, info } = section;
     return { name, type, flags, address: addr, offset: off, size, link, info };
   });
 }
 
 /** The sections read without elfy; a name that is not there is empty. */
-export function readSectionsDirectly(bytes: Uint8Array, table: SectionTable): Section[] {
-  const reader = new ByteReader(bytes, "section table", truncated);
-  const raw = Array.from({ length: table.count }, (_, index) => rawSection(reader, table, index));
+export function readSectionsDirectly(bytes: Bytes, table: SectionTable): Section[] {
+  const reader = tableReader(bytes, table);
+  const raw = Array.from({ length: table.count }, (_, index) => rawSection(reader, index));
   const namesSection = table.namesIndex === SHN_UNDEF ? undefined : raw[table.namesIndex];
   const names =
     namesSection?.type === SHT_STRTAB && namesSection.offset + namesSection.size <= bytes.length
-      ? new ByteReader(reader.slice(namesSection.offset, namesSection.size), "section names", malformed)
+      ? new ByteReader(
+          bytes.subarray(namesSection.offset, namesSection.offset + namesSection.size),
+          "section names",
+          malformed,
+        )
       : undefined;
   return raw.map(({ nameOffset, ...section }) => ({
     name: names !== undefined && nameOffset < names.length ? names.cstring(nameOffset, SECTION_NAME_LIMIT) : "",

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { FileBytes } from "./bytes.ts";
 import { inspectExecutable, LoadError, readExecutable } from "./elf.ts";
 import { ET_CORE, ET_DYN, ET_REL, PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE } from "./elf-constants.ts";
 import { readHeader, readSections, readSectionsDirectly } from "./elf-tables.ts";
@@ -184,7 +185,7 @@ describe("readExecutable", () => {
 
 describe("readSections", () => {
   it.each(["work", "work-go1.9", "work-pie", "work-static-pie"])("agrees with our own reader on %s", (name) => {
-    const bytes = fixture(name);
+    const bytes = new FileBytes(fixture(name));
     const header = readHeader(bytes);
     const table = {
       offset: header.sectionOffset,

@@ -1,6 +1,7 @@
-import { hex, PAGE_SIZE } from "./bytes.ts";
+import { type Bytes, FileBytes, type FileSource, hex, PAGE_SIZE } from "./bytes.ts";
 import { type Relocation, readDynamic, readRelocations } from "./dynamic.ts";
 import {
+  ELF_HEADER_SIZE,
   EM_X86_64,
   ET_CORE,
   ET_DYN,
@@ -35,6 +36,8 @@ export interface Executable {
   readonly name: string;
   /** The whole file. */
   readonly bytes: Uint8Array;
+  /** The same, for those who need parts of it only. */
+  readonly file: FileBytes;
   readonly type: "ET_EXEC" | "ET_DYN";
   readonly entry: number;
   /** Every program header, in file order. */
@@ -83,11 +86,11 @@ export interface Inspection {
 /**
  * Reads and checks an executable. What is accepted is what Linux's load_elf_binary() (fs/binfmt_elf.c) accepts and
  * goemu can run: ELF64, x86-64, ET_EXEC or a position-independent executable, needing no library.
- * @param file the whole file; it is not copied, and must not change
+ * @param file the whole file, which is not copied and must not change, or where to read it
  * @param name for messages
  * @throws LoadError for everything else, damaged files included; nothing else is thrown.
  */
-export function readExecutable(file: Uint8Array, name: string): Executable {
+export function readExecutable(file: Uint8Array | FileSource, name: string): Executable {
   const { executable, problem } = inspectExecutable(file, name);
   if (problem !== undefined) {
     throw problem;
@@ -99,16 +102,16 @@ export function readExecutable(file: Uint8Array, name: string): Executable {
  * Like readExecutable(), but a dynamically linked program or a shared library is returned, with the error, to be
  * looked into: its relocations are left out.
  */
-export function inspectExecutable(file: Uint8Array, name: string): Inspection {
-  // A plain view, because slice() of Node's Buffer, which a caller may well pass, does not copy.
-  const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
-  if (!hasElfMagic(bytes)) {
-    throw notElf(bytes);
+export function inspectExecutable(file: Uint8Array | FileSource, name: string): Inspection {
+  const bytes = new FileBytes(file);
+  const head = bytes.subarray(0, ELF_HEADER_SIZE);
+  if (!hasElfMagic(head)) {
+    throw notElf(bytes.all);
   }
-  checkIdentification(bytes);
+  checkIdentification(head);
   const header = readHeader(bytes);
   checkMachine(header.machine, true);
-  checkOperatingSystem(bytes);
+  checkOperatingSystem(head);
   checkType(header);
   const programHeaders = readProgramHeaders(bytes, header);
   const sections = readSections(bytes, header);
@@ -122,7 +125,10 @@ export function inspectExecutable(file: Uint8Array, name: string): Inspection {
   }
   const executable: Executable = {
     name,
-    bytes,
+    file: bytes,
+    get bytes() {
+      return bytes.all;
+    },
     type: header.type === ET_DYN ? "ET_DYN" : "ET_EXEC",
     entry: header.entry,
     programHeaders,
@@ -183,7 +189,7 @@ function checkOperatingSystem(bytes: Uint8Array): void {
   }
 }
 
-function checkNotes(bytes: Uint8Array, headers: readonly ProgramHeader[]): void {
+function checkNotes(bytes: Bytes, headers: readonly ProgramHeader[]): void {
   for (const { type, offset, fileSize } of headers) {
     if (type !== PT_NOTE || fileSize < 20 || offset + fileSize > bytes.length) {
       continue;
@@ -253,14 +259,15 @@ function checkOverlap(segments: readonly ProgramHeader[], fail: (message: string
   }
 }
 
-function readInterpreter(bytes: Uint8Array, headers: readonly ProgramHeader[]): string | undefined {
+function readInterpreter(bytes: Bytes, headers: readonly ProgramHeader[]): string | undefined {
   const segment = headers.find(({ type }) => type === PT_INTERP);
   if (segment === undefined) {
     return undefined;
   }
   const { offset, fileSize } = segment;
   // Linux load_elf_binary(): 2 to PATH_MAX bytes, the last of which is NUL.
-  if (fileSize < 2 || fileSize > 4096 || offset + fileSize > bytes.length || bytes[offset + fileSize - 1] !== 0) {
+  const isInFile = fileSize >= 2 && fileSize <= 4096 && offset + fileSize <= bytes.length;
+  if (!isInFile || bytes.subarray(offset + fileSize - 1, offset + fileSize)[0] !== 0) {
     throw new LoadError("malformed", "the name of its interpreter (PT_INTERP) is damaged", DAMAGED);
   }
   return printable(new TextDecoder().decode(bytes.subarray(offset, offset + fileSize)).split("\0")[0]);
@@ -268,7 +275,7 @@ function readInterpreter(bytes: Uint8Array, headers: readonly ProgramHeader[]): 
 
 /** The relocations to apply, or the error that says why its linkage keeps goemu from running it. */
 function link(
-  bytes: Uint8Array,
+  bytes: Bytes,
   header: ElfHeader,
   programHeaders: readonly ProgramHeader[],
   interpreter: string | undefined,

@@ -1,4 +1,4 @@
-import { hex, PAGE_SIZE, pageCeil, pageFloor } from "./bytes.ts";
+import { type Bytes, type FileBytes, hex, PAGE_SIZE, pageCeil, pageFloor } from "./bytes.ts";
 import { type Executable, LOWEST_ADDRESS, type ProgramHeader, type Relocation, USER_SPACE_END } from "./elf.ts";
 import { PF_R, PF_W, PF_X, PT_GNU_RELRO } from "./elf-constants.ts";
 import { LoadError } from "./errors.ts";
@@ -19,6 +19,9 @@ export interface Mapping {
   readonly fileOffset: number;
   /** How many bytes come from the file: `bytes.length`. 0 for anonymous memory. */
   readonly fileSize: number;
+  /** Do `bytes` differ from the file's, as relocations have it? */
+  readonly isRelocated: boolean;
+  /** Read when they are asked for. */
   readonly bytes: Uint8Array;
 }
 
@@ -61,7 +64,7 @@ export function planImage(executable: Executable, { base }: { base: number }): M
   const { address } = executable.programHeaderTable;
   const relocations = sortRelocations(executable.relocations);
   return {
-    mappings: used.flatMap((segment) => mapSegment(executable.bytes, segment, relocations, bias)),
+    mappings: used.flatMap((segment) => mapSegment(executable.file, segment, relocations, bias)),
     protections: executable.relocations.length > 0 ? relro(executable, bias) : [],
     bias,
     entry: executable.entry + bias,
@@ -91,7 +94,7 @@ function protectionOf(flags: number): number {
 }
 
 function mapSegment(
-  file: Uint8Array,
+  file: FileBytes,
   segment: ProgramHeader,
   relocations: readonly Relocation[],
   bias: number,
@@ -108,14 +111,20 @@ function mapSegment(
     // padzero() clears the rest of the last page only where the segment goes on, and only if it may be written to.
     const clears = memSize > fileSize && (flags & PF_W) !== 0;
     const size = clears ? fileEnd - address : tail - address;
-    const bytes = segmentPages(file, segment, relocatedSegment(file, segment, relocations, bias), size);
+    const from = pageFloor(offset);
+    const to = Math.min(from + size, file.length);
+    const relocated = relocatedSegment(file, segment, relocations, bias);
+    const pages = relocated && segmentPages(file, segment, relocated, to);
     mappings.push({
       address,
       length: tail - address,
       prot,
-      fileOffset: pageFloor(offset),
-      fileSize: bytes.length,
-      bytes,
+      fileOffset: from,
+      fileSize: to - from,
+      isRelocated: pages !== undefined,
+      get bytes() {
+        return pages ?? file.subarray(from, to);
+      },
     });
   }
   if (memEnd > tail) {
@@ -126,19 +135,16 @@ function mapSegment(
       prot: PROT_READ | PROT_WRITE | (prot & PROT_EXEC),
       fileOffset: 0,
       fileSize: 0,
+      isRelocated: false,
       bytes: new Uint8Array(0),
     });
   }
   return mappings;
 }
 
-/** `size` bytes, or up to the file's end, from the page that holds the segment's start, with `relocated` put in. */
-function segmentPages(file: Uint8Array, { offset }: ProgramHeader, relocated: Uint8Array, size: number): Uint8Array {
+/** The file up to `to` from the page that holds the segment's start, with `relocated` put in. */
+function segmentPages(file: Bytes, { offset }: ProgramHeader, relocated: Uint8Array, to: number): Uint8Array {
   const from = pageFloor(offset);
-  const to = Math.min(from + size, file.length);
-  if (relocated.buffer === file.buffer) {
-    return file.subarray(from, to);
-  }
   const pages = new Uint8Array(file.subarray(from, to));
   pages.set(relocated, offset - from);
   return pages;

@@ -5,9 +5,11 @@ import { REG, STATE } from "../emu/cpu/state.ts";
 import { BlockDecoder, MAX_INSTRUCTION } from "../emu/decode/decoder.ts";
 import type { Stop } from "../emu/interpreter/interpreter.ts";
 import { PROT_EXEC, PROT_WRITE } from "../emu/layout.ts";
+import { allows } from "../emu/memory/address-space.ts";
 import { GuestFault } from "../emu/memory/guest-memory.ts";
 import {
   BUS_ADRALN,
+  BUS_ADRERR,
   FPE_FLTDIV,
   FPE_FLTINV,
   FPE_FLTOVF,
@@ -98,12 +100,20 @@ function pageFault(process: LinuxProcess, address: bigint, access: number): Omit
   if (BigInt.asUintN(64, BigInt.asIntN(48, address)) !== address) {
     return { signal: SIGNAL.SIGSEGV, code: SI_KERNEL, address: 0n, trap: VECTOR.GP };
   }
-  const mapped = address < 2n ** 47n && process.memory.space.guestMapping(Number(address)) !== undefined;
+  const vma = address < 2n ** 47n ? process.memory.space.guestMapping(Number(address)) : undefined;
+  if (vma !== undefined && allows(vma.prot, access)) return busError(address, access);
+  const mapped = vma !== undefined;
   let error: number = PF.user;
   if (mapped) error |= PF.present;
   if (access & PROT_WRITE) error |= PF.write;
   if (access & PROT_EXEC) error |= PF.fetch;
   return { signal: SIGNAL.SIGSEGV, code: mapped ? SEGV_ACCERR : SEGV_MAPERR, address, trap: VECTOR.PF, error };
+}
+
+/** Nothing forbids the access, but there is nothing: behind the end of a mapped file (Linux: filemap_fault). */
+function busError(address: bigint, access: number): Omit<SignalInfo, "forced"> {
+  const error = PF.user | (access & PROT_WRITE ? PF.write : 0) | (access & PROT_EXEC ? PF.fetch : 0);
+  return { signal: SIGNAL.SIGBUS, code: BUS_ADRERR, address, trap: VECTOR.PF, error };
 }
 
 function exception(thread: LinuxThread, vector: number, next: bigint): Omit<SignalInfo, "forced"> {

@@ -5,14 +5,15 @@ import { instructionsWith } from "../emu/cpu/instruction-features.ts";
 import { REG } from "../emu/cpu/state.ts";
 import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import { Interpreter } from "../emu/interpreter/interpreter.ts";
-import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
+import { PAGE_SIZE, PERM_ABSENT, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
 import { AddressSpace, COMPACT, LINUX, MemoryError } from "../emu/memory/address-space.ts";
-import { GuestMemory } from "../emu/memory/guest-memory.ts";
+import { GuestFault, GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { EventLoop } from "../emu/threads/scheduler.ts";
+import type { FileSource } from "../loader/bytes.ts";
 import { type Executable, LoadError, readExecutable } from "../loader/elf.ts";
 import { SymbolError } from "../loader/errors.ts";
 import { goamd64Level } from "../loader/info.ts";
-import { type MapPlan, planImage } from "../loader/map.ts";
+import { type MapPlan, type Mapping, planImage } from "../loader/map.ts";
 import { type AuxEntry, buildAuxv, buildInitialStack } from "../loader/stack.ts";
 import { SymbolTable } from "../loader/symbols/table.ts";
 import { buildVdso } from "../loader/vdso.ts";
@@ -34,8 +35,8 @@ export type AddressSpaceLayout = "compact" | "linux";
 export type Tier = "auto" | "interpreter" | "jit";
 
 export interface MachineOptions {
-  /** The ELF file's bytes. */
-  readonly program: Uint8Array;
+  /** The ELF file's bytes, or where to read them: then only what the program uses is read, when it is used. */
+  readonly program: Uint8Array | FileSource;
   /** Name for messages, /proc/self/exe and AT_EXECFN: the path by which it was started. */
   readonly path: string;
   /** argv with argv[0]; by default the path alone. */
@@ -214,16 +215,26 @@ export class Machine {
 
   #mapImage(plan: MapPlan, path: string): void {
     const { space } = this.memory;
-    const backing = { path };
+    const { file } = this.executable;
+    const read = (into: Uint8Array, offset: number): number => file.read(into, offset);
     try {
       for (const mapping of plan.mappings) {
-        const { address, length, prot, bytes } = mapping;
-        const file = bytes.length > 0 ? { backing, offset: mapping.fileOffset } : {};
-        space.map({ address, length, prot, fixed: true, ...file });
-        if (bytes.length > 0) this.memory.poke(address, bytes);
+        const { address, length, prot, fileSize, isRelocated } = mapping;
+        if (fileSize === 0) {
+          space.map({ address, length, prot, fixed: true });
+          continue;
+        }
+        const backing = isRelocated ? { path } : { path, read };
+        space.map({ address, length, prot, fixed: true, backing, offset: mapping.fileOffset });
+        // The rest of the last page is zero, whatever the file has there (fs/binfmt_elf.c, padzero).
+        if (isRelocated) this.memory.poke(address, mapping.bytes);
+        else if (fileSize < length) this.memory.poke(address + fileSize, new Uint8Array(length - fileSize));
       }
       for (const { address, length, prot } of plan.protections) space.protect(address, length, prot);
     } catch (error) {
+      if (error instanceof GuestFault) {
+        throw new LoadError("truncated", "can't be read to its end", "the file was cut short: build or copy it again");
+      }
       if (!(error instanceof MemoryError)) throw error;
       throw new LoadError(
         "segments",
@@ -308,15 +319,22 @@ export class Machine {
   #isPristine(page: number): boolean {
     const start = page * PAGE_SIZE;
     const mapping = this.#plan.mappings.findLast(
-      ({ address, bytes }) => start >= address && start < address + bytes.length,
+      ({ address, fileSize }) => start >= address && start < address + fileSize,
     );
     // The next run will find the code executable only where the file says so.
     if (mapping === undefined || !(mapping.prot & PROT_EXEC)) return false;
-    const original = mapping.bytes.subarray(start - mapping.address, start - mapping.address + PAGE_SIZE);
-    const { u8 } = this.memory;
+    const { u8, space } = this.memory;
+    if (space.pages.window(page) & PERM_ABSENT) return true;
+    const original = this.#originalPage(mapping, start - mapping.address);
     // A plain loop: this is a good part of the end of a first run.
     for (let i = 0; i < PAGE_SIZE; i++) if (u8[start + i] !== (i < original.length ? original[i] : 0)) return false;
     return true;
+  }
+
+  #originalPage(mapping: Mapping, offset: number): Uint8Array {
+    if (mapping.isRelocated) return mapping.bytes.subarray(offset, offset + PAGE_SIZE);
+    const page = new Uint8Array(Math.min(PAGE_SIZE, mapping.fileSize - offset));
+    return page.subarray(0, this.executable.file.read(page, mapping.fileOffset + offset));
   }
 
   /** Sends a signal to the guest from outside. */

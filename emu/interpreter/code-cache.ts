@@ -8,6 +8,7 @@ import {
   LOOKUP_BITS,
   LOOKUP_TABLE,
   PAGE_SIZE,
+  PERM_ABSENT,
   PROT_EXEC,
   PROT_READ,
   RECORDS,
@@ -138,18 +139,18 @@ export class CodeCache {
    */
   restore(saved: Uint8Array): boolean {
     const snapshot = readSnapshot(saved);
-    const { pages } = this.#memory.space;
+    const { space } = this.#memory;
     const isFresh = this.#view.getUint32(SHARED.nextRecord, true) === FIRST_RECORD;
     if (!isFresh || snapshot?.first !== FIRST_RECORD) return false;
     if (FIRST_RECORD + snapshot.records.length > RECORDS_END) return false;
-    if (!snapshot.pages.every((page) => inWindow(page * PAGE_SIZE) && pages.window(page) & PROT_EXEC)) return false;
+    if (!snapshot.pages.every((page) => inWindow(page * PAGE_SIZE) && space.isExecutable(page))) return false;
     this.#memory.u8.set(snapshot.records, FIRST_RECORD);
     const end = FIRST_RECORD + snapshot.records.length;
     this.#wasm.restore(FIRST_RECORD, end);
     this.#view.setUint32(SHARED.nextRecord, end, true);
     this.#view.setUint32(SHARED.nextBlock, this.#handlers.nextBlock, true);
     this.#handlers.make();
-    for (const page of snapshot.pages) pages.markCodeAt(page * PAGE_SIZE, true);
+    for (const page of snapshot.pages) space.pages.markCodeAt(page * PAGE_SIZE, true);
     return true;
   }
 
@@ -205,7 +206,7 @@ export class CodeCache {
   /** A page of code; undefined if it can't be executed, or lies outside the window. */
   pageBytes(page: number): Uint8Array | undefined {
     const start = page * PAGE_SIZE;
-    if (!inWindow(start) || !(this.#memory.space.pages.window(page) & PROT_EXEC)) return undefined;
+    if (!inWindow(start) || !this.#isThere(start)) return undefined;
     return this.#memory.u8.subarray(start, start + PAGE_SIZE);
   }
 
@@ -336,15 +337,23 @@ export class CodeCache {
     }
   }
 
+  /** Can the page of an address in the window be executed? If its contents are not there yet, they are brought in. */
+  #isThere(address: number): boolean {
+    const { space } = this.#memory;
+    const page = Math.floor(address / PAGE_SIZE);
+    if (space.pages.window(page) & PERM_ABSENT) space.pageIn(address);
+    return (space.pages.window(page) & PROT_EXEC) !== 0;
+  }
+
   /** Decodes by templates as far as they go, within a page; undefined where they can't be used at all. */
   #decodeByTemplates(at: number, record: number, count: number, most: number): number | undefined {
     const { pages } = this.#memory.space;
     const page = Math.floor(at / PAGE_SIZE);
     const pageEnd = (page + 1) * PAGE_SIZE;
-    if (!inWindow(at) || !inWindow(pageEnd) || !(pages.window(page) & PROT_EXEC)) return undefined;
+    if (!inWindow(at) || !inWindow(pageEnd) || !this.#isThere(at)) return undefined;
     pages.markCodeAt(page * PAGE_SIZE, true);
     let limit = pageEnd;
-    if (pages.window(page + 1) & PROT_EXEC) {
+    if (this.#isThere(pageEnd)) {
       pages.markCodeAt(pageEnd, true);
       limit += MAX_INSTRUCTION;
     }

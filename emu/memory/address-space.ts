@@ -2,6 +2,7 @@ import {
   inWindow,
   PAGE_SHIFT,
   PAGE_SIZE,
+  PERM_ABSENT,
   PERM_MAP,
   PERM_MAP_END,
   PROT_EXEC,
@@ -12,7 +13,7 @@ import {
   WINDOW_START,
 } from "../layout.ts";
 import { OutOfFrames, PageMap } from "./pages.ts";
-import { type Backing, type Vma, VmaList } from "./vma.ts";
+import { type Backing, isPagedIn, type Vma, VmaList } from "./vma.ts";
 
 /** Why a request for memory was refused; the names are those of the errno that Linux returns. */
 export class MemoryError extends Error {
@@ -81,6 +82,9 @@ const alignUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_S
 /** Frames for pages outside the window are cut from the window in pieces of this many bytes. */
 const FRAME_CHUNK = 0x40_0000;
 
+/** Pages of a file that are brought in together: this many bytes, aligned. */
+const CLUSTER = 0x1_0000;
+
 /** A guest's mappings and the memory behind them, with the rules of mmap(2), munmap(2), mprotect(2), mremap(2). */
 export class AddressSpace {
   readonly memory: WebAssembly.Memory;
@@ -127,6 +131,7 @@ export class AddressSpace {
       name: request.name ?? "",
     });
     this.#account(request.prot, length);
+    if (request.backing?.read !== undefined && !request.shared) this.#markAbsent(start, end);
     this.#protectPages(start, end, request.prot);
     return start;
   }
@@ -219,6 +224,13 @@ export class AddressSpace {
     }
   }
 
+  /** Pages of [start, end), zero, are to be brought in when they are used. Those out of line have no frame yet. */
+  #markAbsent(start: number, end: number): void {
+    for (const part of parts(start, end)) {
+      if (part.isWindow) this.pages.markAbsent(part.start / PAGE_SIZE, part.end / PAGE_SIZE);
+    }
+  }
+
   #clear(start: number, end: number): void {
     for (const part of parts(start, end)) {
       if (part.isWindow) this.pages.clearWindow(part.start / PAGE_SIZE, part.end / PAGE_SIZE);
@@ -263,15 +275,16 @@ export class AddressSpace {
       .reduce((sum, vma) => sum + Math.min(vma.end, end) - Math.max(vma.start, start), 0);
   }
 
-  /** Makes anonymous private pages read as zero again (madvise(2), MADV_DONTNEED). */
+  /** Makes private pages read as zero again, or as what their file has (madvise(2), MADV_DONTNEED). */
   discard(address: number, length: number): void {
     const end = address + alignUp(length);
     for (const vma of this.vmas.overlapping(address, end)) {
-      if (vma.backing !== undefined || vma.shared) continue;
+      if (vma.shared || (vma.backing !== undefined && !isPagedIn(vma))) continue;
       const from = Math.max(vma.start, address);
       const to = Math.min(vma.end, end);
       this.#dropCode(from, to);
       this.#clear(from, to);
+      if (isPagedIn(vma)) this.#markAbsent(from, to);
     }
   }
 
@@ -311,7 +324,7 @@ export class AddressSpace {
   guard(address: number, reads: boolean): void {
     const page = Math.floor(address / PAGE_SIZE);
     if (this.vmas.at(address) === undefined) return;
-    if (!inWindow(address)) this.pageIn(address);
+    this.pageIn(address);
     // Stores to a page with translated code are never plain.
     this.pages.markCodeAt(page * PAGE_SIZE, true);
     if (!reads) return;
@@ -333,39 +346,87 @@ export class AddressSpace {
   /** Is an access allowed that the page map refuses because the page is guarded? */
   allowsGuarded(address: number, need: number): boolean {
     if (!this.#readGuarded.has(Math.floor(address / PAGE_SIZE))) return false;
-    return (effective(this.vmas.at(address)?.prot ?? 0) & need) === need;
+    return allows(this.vmas.at(address)?.prot ?? 0, need);
   }
 
   #copy(from: number, to: number, length: number): void {
     for (let done = 0; done < length; done += PAGE_SIZE) {
-      const source = this.#physical(from + done, false);
-      if (source === 0) continue;
-      const destination = this.#physical(to + done, true);
+      // A page that nobody has used is the same at its new place.
+      if (!this.#isPresent(from + done)) continue;
+      if (!this.#isPresent(to + done) && this.pageIn(to + done) === 0) continue;
+      const [source, destination] = [this.#physical(from + done), this.#physical(to + done)];
       this.#u8.copyWithin(destination, source, source + PAGE_SIZE);
       if (inWindow(to + done)) this.pages.markDirty((to + done) >>> PAGE_SHIFT, ((to + done) >>> PAGE_SHIFT) + 1);
     }
   }
 
-  #physical(address: number, create: boolean): number {
-    if (inWindow(address)) return address;
-    const entry = this.pages.outside(address);
-    return entry !== 0 || !create ? frameOf(entry) : frameOf(this.pageIn(address));
+  /** Has a mapped page its contents, or is all of it still to come? */
+  #isPresent(page: number): boolean {
+    if (inWindow(page)) return !(this.pages.window(page / PAGE_SIZE) & PERM_ABSENT);
+    return this.pages.outside(page) !== 0;
   }
 
-  /** Gives a mapped page outside the window its frame; returns the entry, 0 if the page is not mapped. */
+  #physical(page: number): number {
+    return inWindow(page) ? page : frameOf(this.pages.outside(page));
+  }
+
+  /**
+   * Brings a mapped page in: gives one out of line its frame, and reads what comes from a file.
+   * @returns for a page out of line its entry, otherwise 1; 0 if the page is not mapped, lies behind its file's end, or
+   * can't be had
+   */
   pageIn(address: number): number {
     const vma = this.vmas.at(address);
-    if (vma === undefined || inWindow(address)) return 0;
+    if (vma === undefined) return 0;
     const page = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
+    if (inWindow(page)) return this.#pageInWindow(vma, page) ? 1 : 0;
     const present = this.pages.outside(page);
     if (present !== 0) return present;
     try {
-      this.pages.setOutside(page, this.#takeFrame(), effective(vma.prot));
+      const frame = this.#takeFrame();
+      if (isPagedIn(vma) && this.#readFile(vma, page, frame, PAGE_SIZE) === 0) {
+        this.#freeFrames.push(frame);
+        return 0;
+      }
+      this.pages.setOutside(page, frame, effective(vma.prot));
     } catch (error) {
       if (error instanceof OutOfFrames || error instanceof MemoryError) return 0;
       throw error;
     }
     return this.pages.outside(page);
+  }
+
+  /** Brings an absent page of the window in, and those around it: reading a page costs hardly less than reading many. */
+  #pageInWindow(vma: Vma, page: number): boolean {
+    const cluster = Math.floor(page / CLUSTER) * CLUSTER;
+    const from = Math.max(cluster, vma.start);
+    const until = Math.min(cluster + CLUSTER, vma.end);
+    const { first, last } = this.pages.absentAround(page / PAGE_SIZE, from / PAGE_SIZE, until / PAGE_SIZE);
+    if (first === last) return true;
+    const start = first * PAGE_SIZE;
+    const count = this.#readFile(vma, start, start, last * PAGE_SIZE - start);
+    // Pages wholly behind the end of the file stay absent.
+    const end = start + Math.ceil(count / PAGE_SIZE) * PAGE_SIZE;
+    this.pages.markPresent(first, end / PAGE_SIZE, effective(vma.prot));
+    return page < end;
+  }
+
+  /** Reads `length` bytes of a mapping's file for `address` to `host` in wasm memory; returns how many there were. */
+  #readFile(vma: Vma, address: number, host: number, length: number): number {
+    const offset = vma.offset + (address - vma.start);
+    let done = 0;
+    while (done < length) {
+      const count = vma.backing?.read?.(this.#u8.subarray(host + done, host + length), offset + done) ?? 0;
+      if (count <= 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  /** May the page be executed, be it there or not? */
+  isExecutable(page: number): boolean {
+    if (this.pages.window(page) & PERM_ABSENT) return ((this.vmas.at(page * PAGE_SIZE)?.prot ?? 0) & PROT_EXEC) !== 0;
+    return (this.pages.window(page) & PROT_EXEC) !== 0;
   }
 
   /** The guest's mapping that holds `address`. */
@@ -389,6 +450,11 @@ export class AddressSpace {
 /** What the CPU checks: a page that may be written or executed may be read (x86 has no other pages). */
 function effective(prot: number): number {
   return prot & (PROT_WRITE | PROT_EXEC) ? prot | PROT_READ : prot;
+}
+
+/** Does a mapping's protection allow an access that needs these rights? */
+export function allows(prot: number, need: number): boolean {
+  return (effective(prot) & need) === need;
 }
 
 function frameOf(entry: number): number {

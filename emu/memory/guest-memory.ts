@@ -1,4 +1,13 @@
-import { inWindow, PAGE_SIZE, PERM_CODE, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE, TASK_SIZE } from "../layout.ts";
+import {
+  inWindow,
+  PAGE_SIZE,
+  PERM_ABSENT,
+  PERM_CODE,
+  PERM_WRITE_SPAN,
+  PROT_READ,
+  PROT_WRITE,
+  TASK_SIZE,
+} from "../layout.ts";
 import type { AddressSpace } from "./address-space.ts";
 
 const TWO_32 = 2 ** 32;
@@ -38,9 +47,15 @@ export class GuestMemory {
     let perm: number;
     let at = address;
     const isWindow = inWindow(address);
-    if (isWindow) perm = this.space.pages.window(Math.floor(address / PAGE_SIZE));
-    else {
+    if (isWindow) {
+      perm = this.space.pages.window(Math.floor(address / PAGE_SIZE));
+      if (perm & PERM_ABSENT) {
+        if (this.space.pageIn(address) === 0) throw new GuestFault(address);
+        perm = this.space.pages.window(Math.floor(address / PAGE_SIZE));
+      }
+    } else {
       perm = this.space.pages.outside(address) || this.space.pageIn(address);
+      if (perm === 0) throw new GuestFault(address);
       at = Math.floor(perm / PAGE_SIZE) * PAGE_SIZE + (address % PAGE_SIZE);
     }
     if ((perm & need) !== need && !this.space.allowsGuarded(address, need)) throw new GuestFault(address);
@@ -216,7 +231,7 @@ export class GuestMemory {
       const count = Math.min(bytes.length - done, PAGE_SIZE - (at % PAGE_SIZE));
       if (this.space.vmas.at(at) === undefined) throw new GuestFault(at);
       if (this.space.pages.permissions(at) & PERM_CODE) this.space.onCodeChange(Math.floor(at / PAGE_SIZE));
-      const host = inWindow(at) ? at : this.physical(at, 0);
+      const host = this.physical(at, 0);
       if (inWindow(at)) {
         const page = Math.floor(at / PAGE_SIZE);
         this.space.pages.markDirty(page, page + 1);

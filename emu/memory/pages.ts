@@ -4,6 +4,7 @@ import {
   PAGE_SIZE,
   PAGE_TABLES,
   PAGE_TABLES_END,
+  PERM_ABSENT,
   PERM_CODE,
   PERM_DIRTY,
   PERM_MAP,
@@ -63,13 +64,19 @@ export class PageMap {
     let page = first;
     const one = (): void => {
       dirty |= u8[PERM_MAP + page];
-      u8[PERM_MAP + page] = (u8[PERM_MAP + page] & PERM_DIRTY) | set;
+      const isAbsent = u8[PERM_MAP + page] & PERM_ABSENT;
+      u8[PERM_MAP + page] = isAbsent ? PERM_ABSENT : (u8[PERM_MAP + page] & PERM_DIRTY) | set;
       page++;
     };
     while (page < last && page % 4 !== 0) one();
     // Reservations have hundreds of thousands of pages: four at a time.
     for (; page + 4 <= last; page += 4) {
       const word = (PERM_MAP + page) >>> 2;
+      if (u32[word] & (PERM_ABSENT * EVERY_BYTE)) {
+        for (const end = page + 4; page < end; ) one();
+        page -= 4;
+        continue;
+      }
       const before = u32[word] & (PERM_DIRTY * EVERY_BYTE);
       if (before !== 0) dirty = PERM_DIRTY;
       u32[word] = before | (set * EVERY_BYTE);
@@ -135,14 +142,38 @@ export class PageMap {
     this.#respan(page - 1, page + 1);
   }
 
-  /** Clears the bytes of window pages [first, last) where they may be other than zero. */
+  /** Makes window pages [first, last), which are zero, absent. */
+  markAbsent(first: number, last: number): void {
+    this.#u8.fill(PERM_ABSENT, PERM_MAP + first, PERM_MAP + last);
+    this.#respan(first - 1, first);
+  }
+
+  /** The absent window pages around `page` in [first, last), which must be in the window; an end before the start if it is not. */
+  absentAround(page: number, first: number, last: number): { first: number; last: number } {
+    const u8 = this.#u8;
+    let [from, to] = [page, page];
+    while (to < last && u8[PERM_MAP + to] & PERM_ABSENT) to++;
+    if (to > page) while (from > first && u8[PERM_MAP + from - 1] & PERM_ABSENT) from--;
+    return { first: from, last: to };
+  }
+
+  /** Absent window pages [first, last) have their contents now. Marks of translated code stay. */
+  markPresent(first: number, last: number, prot: number): void {
+    for (let page = first; page < last; page++) {
+      this.#u8[PERM_MAP + page] = (this.#u8[PERM_MAP + page] & PERM_CODE) | PERM_DIRTY | prot;
+    }
+    this.#respan(first - 1, last);
+  }
+
+  /** Clears the bytes of window pages [first, last) where they may be other than zero; none is absent then. */
   clearWindow(first: number, last: number): void {
     const u8 = this.#u8;
     let page = first;
     while (page < last) {
       if (!(u8[PERM_MAP + page] & PERM_DIRTY)) {
         const word = (PERM_MAP + page) >>> 2;
-        page += page % 4 === 0 && !(this.#u32[word] & (PERM_DIRTY * EVERY_BYTE)) ? 4 : 1;
+        if (page % 4 === 0 && !(this.#u32[word] & ((PERM_DIRTY | PERM_ABSENT) * EVERY_BYTE))) page += 4;
+        else u8[PERM_MAP + page++] &= ~PERM_ABSENT;
         continue;
       }
       const start = page;

@@ -13,9 +13,20 @@ export interface Vma {
   name: string;
 }
 
-/** A file behind a mapping. `key` tells two files apart; the kernel layer subclasses it. */
+/** A file behind a mapping; the kernel layer has classes of it. */
 export interface Backing {
   readonly path: string;
+  /**
+   * Where pages of a private mapping come from, each when it is first used: reads at an offset in the file.
+   * Without it whoever maps also fills.
+   * @returns how many bytes there were: fewer than asked for at the file's end, or where it can't be read
+   */
+  readonly read?: (into: Uint8Array, offset: number) => number;
+}
+
+/** Do the mapping's pages come from its file when they are first used? */
+export function isPagedIn(vma: Vma): boolean {
+  return !vma.shared && vma.backing?.read !== undefined;
 }
 
 /** The mappings of an address space: sorted, never overlapping (Linux: mm/vma.c). */

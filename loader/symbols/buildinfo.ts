@@ -56,8 +56,11 @@ function findHeader(image: ProgramImage): Place | undefined {
       : image.segments.filter((segment) => segment === image.segmentAt(section.address));
   for (const segment of segments) {
     const reader = image.reader(segment);
-    for (const found of occurrences(reader.bytes, MAGIC)) {
-      const offset = found - 1;
+    // Where a section says where it is, the rest of the segment need not be read.
+    const from = section === undefined ? 0 : section.address - segment.vaddr;
+    const to = section === undefined ? reader.length : Math.min(from + section.size, reader.length);
+    for (const found of occurrences(reader.slice(from, to - from), MAGIC)) {
+      const offset = from + found - 1;
       const isHeader = offset >= 0 && reader.u8(offset) === 0xff && (segment.vaddr + offset) % ALIGNMENT === 0;
       if (isHeader && offset + HEADER_SIZE <= reader.length) {
         return { reader, offset };

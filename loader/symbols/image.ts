@@ -40,8 +40,13 @@ export class ProgramImage {
   reader(segment: ProgramHeader): ByteReader {
     let reader = this.#readers.get(segment);
     if (reader === undefined) {
-      const bytes = relocatedSegment(this.executable.bytes, segment, this.#relocationList(), 0);
-      reader = new ByteReader(bytes, `segment at ${hex(segment.vaddr)}`, symbolFailure);
+      const { file } = this.executable;
+      const bytes = relocatedSegment(file, segment, this.#relocationList(), 0);
+      const what = `segment at ${hex(segment.vaddr)}`;
+      reader =
+        bytes === undefined
+          ? file.reader(segment.offset, segment.offset + segment.fileSize, what, symbolFailure)
+          : new ByteReader(bytes, what, symbolFailure);
       this.#readers.set(segment, reader);
     }
     return reader;
@@ -80,7 +85,7 @@ export class ProgramImage {
   }
 
   #readRelocations(): readonly Relocation[] {
-    const { relocations, isStaticPie, bytes, programHeaders } = this.executable;
+    const { relocations, isStaticPie, file: bytes, programHeaders } = this.executable;
     if (relocations.length > 0 || !isStaticPie) {
       return relocations;
     }

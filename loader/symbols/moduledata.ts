@@ -1,3 +1,5 @@
+import type { ProgramHeader } from "../elf.ts";
+import { PF_W } from "../elf-constants.ts";
 import { occurrences, type ProgramImage, wordBytes } from "./image.ts";
 import type { PclnVersion } from "./pclntab.ts";
 
@@ -31,9 +33,10 @@ export function findModuleData(
   namesOffset: number,
 ): ModuleData | undefined {
   const pattern = wordBytes(header);
-  for (const segment of image.segments) {
+  for (const { segment, from, to } of placesOf(image)) {
     const reader = image.reader(segment);
-    for (const offset of occurrences(reader.bytes, pattern)) {
+    for (const found of occurrences(reader.slice(from, to - from), pattern)) {
+      const offset = from + found;
       const isWhole = offset % 8 === 0 && offset + GOFUNC_1_27 + 8 <= reader.length;
       if (isWhole && reader.u64(offset + FUNCNAMETAB) === header + namesOffset) {
         const gofunc = reader.u64(offset + gofuncOffset(version, (field) => reader.u64(offset + field)));
@@ -42,6 +45,23 @@ export function findModuleData(
     }
   }
   return undefined;
+}
+
+/** Where moduledata may be, the likeliest place first: what need not be searched need not be read. */
+function* placesOf(image: ProgramImage): Iterable<{ segment: ProgramHeader; from: number; to: number }> {
+  const section = image.executable.sections.find(({ name }) => name === ".go.module");
+  const own = section && image.segmentAt(section.address);
+  if (section !== undefined && own !== undefined) {
+    const from = section.address - own.vaddr;
+    yield { segment: own, from, to: Math.min(from + section.size, own.fileSize) };
+  }
+  const isWritable = ({ flags }: ProgramHeader): boolean => (flags & PF_W) !== 0;
+  for (const segment of [
+    ...image.segments.filter(isWritable),
+    ...image.segments.filter((other) => !isWritable(other)),
+  ]) {
+    yield { segment, from: 0, to: segment.fileSize };
+  }
 }
 
 /**

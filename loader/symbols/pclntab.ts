@@ -1,4 +1,4 @@
-import { ByteReader, hex, upperBound } from "../bytes.ts";
+import { type ByteReader, hex, upperBound } from "../bytes.ts";
 import type { ProgramHeader } from "../elf.ts";
 import { PF_X, SHT_NOBITS } from "../elf-constants.ts";
 import type { SymbolError } from "../errors.ts";
@@ -54,7 +54,7 @@ export class PcLineTable {
     this.image = image;
     this.address = address;
     const { reader, offset } = image.place(address);
-    this.reader = new ByteReader(reader.bytes.subarray(offset), `Go function table at ${hex(address)}`, symbolFailure);
+    this.reader = reader.from(offset, `Go function table at ${hex(address)}`, symbolFailure);
     const version = MAGICS.get(this.reader.u32(0));
     if (version === undefined || HEADER_TAIL.some((byte, index) => this.reader.u8(index + 1) !== byte)) {
       throw symbolFailure(`no Go function table at ${hex(address)}`);

@@ -1,4 +1,4 @@
-import { ByteReader, upperBound } from "../bytes.ts";
+import { type ByteReader, upperBound } from "../bytes.ts";
 import type { Executable, Section } from "../elf.ts";
 import { SHF_EXECINSTR, SHN_UNDEF, SHT_SYMTAB, STT_FUNC, STT_OBJECT, SYMBOL_SIZE } from "../elf-constants.ts";
 import { occurrences, symbolFailure } from "./image.ts";
@@ -39,18 +39,17 @@ export class ElfSymbols {
 
   /** Undefined when the file has no .symtab. */
   static of(executable: Executable): ElfSymbols | undefined {
-    const { sections, bytes } = executable;
+    const { sections, file } = executable;
     const symtab = sections.find(({ type }) => type === SHT_SYMTAB);
     if (symtab === undefined) {
       return undefined;
     }
     const strtab = sections[symtab.link];
-    const inFile = ({ offset, size }: Section) => offset + size <= bytes.length;
+    const inFile = ({ offset, size }: Section) => offset + size <= file.length;
     if (strtab === undefined || !inFile(symtab) || !inFile(strtab)) {
       throw symbolFailure("symbol table lies outside the file");
     }
-    const part = ({ offset, size }: Section, what: string) =>
-      new ByteReader(bytes.subarray(offset, offset + size), what, symbolFailure);
+    const part = ({ offset, size }: Section, what: string) => file.reader(offset, offset + size, what, symbolFailure);
     return new ElfSymbols(part(symtab, "symbol table"), part(strtab, "symbol names"), executable);
   }
 

@@ -191,7 +191,7 @@ export class SymbolTable {
 
   #listFunctions(): readonly Func[] {
     const functions: Func[] = [];
-    let budget = this.#image.executable.bytes.length * NAMES_PER_FILE_BYTE;
+    let budget = this.#image.executable.file.length * NAMES_PER_FILE_BYTE;
     const add = (func: Func) => {
       functions.push(func);
       budget -= func.name.length;

@@ -1,9 +1,10 @@
 import { inWindow, PAGE_SIZE, TASK_SIZE } from "../../emu/layout.ts";
 import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
+import { isPagedIn } from "../../emu/memory/vma.ts";
 
 /**
  * Reads guest memory whatever its protection, as a debugger may (ptrace(2), PTRACE_PEEKDATA; Linux: FOLL_FORCE).
- * @returns the bytes up to the first page that is not mapped, at most `length`
+ * @returns the bytes up to the first page that is not mapped or lies behind its file's end, at most `length`
  */
 export function peek(memory: GuestMemory, address: number, length: number): Uint8Array {
   const { space } = memory;
@@ -11,7 +12,10 @@ export function peek(memory: GuestMemory, address: number, length: number): Uint
   const out = new Uint8Array(Math.max(0, end - address));
   let at = address;
   while (at < end) {
-    if (!(at >= 0) || space.vmas.at(at) === undefined) break;
+    const vma = at >= 0 ? space.vmas.at(at) : undefined;
+    if (vma === undefined) break;
+    // Behind a file's end there is nothing, not even zeros.
+    if (isPagedIn(vma) && space.pageIn(at) === 0) break;
     const next = Math.min(end, Math.floor(at / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE);
     const host = inWindow(at) ? at : frameOf(memory, at);
     // A page outside the window that was never touched reads as zero.

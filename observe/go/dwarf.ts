@@ -62,11 +62,11 @@ const damaged = (what: string): SymbolError => new SymbolError(`DWARF: ${what}`)
  * as Go wrote it from 1.11 to 1.18 ("ZLIB" and a big-endian size). Undefined if the file has none.
  */
 export function debugSection(executable: Executable, name: string): Uint8Array | undefined {
-  const { sections, bytes } = executable;
+  const { sections, file } = executable;
   const plain = sections.find((section) => section.name === `.debug_${name}`);
   const section = plain ?? sections.find((candidate) => candidate.name === `.zdebug_${name}`);
   if (section === undefined) return undefined;
-  const raw = bytes.subarray(section.offset, section.offset + section.size);
+  const raw = file.subarray(section.offset, section.offset + section.size);
   const reader = new ByteReader(raw, section.name, damaged);
   if (plain === undefined) {
     if (reader.u32(0) !== 0x42_49_4c_5a) throw damaged(`${section.name} does not begin with "ZLIB"`);

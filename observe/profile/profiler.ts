@@ -1,6 +1,6 @@
 import { type CpuState, STATE } from "../../emu/cpu/state.ts";
 import type { Stop } from "../../emu/interpreter/interpreter.ts";
-import { inWindow, TASK_SIZE } from "../../emu/layout.ts";
+import { inWindow, PAGE_SIZE, PERM_READ_SPAN, TASK_SIZE } from "../../emu/layout.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import type { SourceFrame } from "../../loader/symbols/table.ts";
 import type { Machine } from "../../syscalls/machine.ts";
@@ -147,8 +147,9 @@ export class Profiler {
   /** The word of guest memory at an address of the program's own, without checks: it is only compared. */
   #word(address: number): number {
     const { memory } = this.#machine;
-    if (inWindow(address) && inWindow(address + 7))
-      return memory.view.getUint32(address, true) + memory.view.getUint32(address + 4, true) * TWO_32;
+    const { pages } = memory.space;
+    const isPlain = inWindow(address) && pages.window(Math.floor(address / PAGE_SIZE)) & PERM_READ_SPAN;
+    if (isPlain) return memory.view.getUint32(address, true) + memory.view.getUint32(address + 4, true) * TWO_32;
     try {
       return memory.readPointer(address);
     } catch (error) {

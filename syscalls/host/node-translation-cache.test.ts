@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { FileBytes, type FileSource } from "../../loader/bytes.ts";
 import { contentHash, defaultCacheDirectory, NodeTranslationCache } from "./node-translation-cache.ts";
 
 const root = fs.mkdtempSync(join(tmpdir(), "goemu-cache-"));
@@ -18,6 +19,11 @@ afterAll(() => fs.rmSync(root, { recursive: true }));
 const identity = { content: "c".repeat(64), build: "1", options: ["v3", "compact"] };
 const open = (part: Partial<typeof identity> = {}, limit?: number): NodeTranslationCache =>
   new NodeTranslationCache({ ...identity, ...part }, { directory, limit });
+
+function source(bytes: Uint8Array): FileSource {
+  const file = new FileBytes(bytes);
+  return { size: bytes.length, read: (into, offset) => file.read(into, offset) };
+}
 
 /** Writes a section for an identity. */
 function keep(bytes: Uint8Array, part: Partial<typeof identity> = {}, limit?: number): boolean {
@@ -72,7 +78,7 @@ describe("translations on disk", () => {
     fs.writeFileSync(directory, "a file");
     expect(keep(Uint8Array.of(1))).toBe(false);
     expect(open().section("records")).toBeUndefined();
-    expect(contentHash(directory, Uint8Array.of(1), fs.statSync(root, { bigint: true }))).toHaveLength(64);
+    expect(contentHash(directory, source(Uint8Array.of(1)), fs.statSync(root, { bigint: true }))).toHaveLength(64);
     directory = "/proc/goemu";
     expect(keep(Uint8Array.of(1))).toBe(false);
   });
@@ -147,18 +153,20 @@ describe("the hash of an executable", () => {
     fs.writeFileSync(path, "program");
     const stat = fs.statSync(path, { bigint: true });
     const bytes = fs.readFileSync(path);
-    const hash = contentHash(directory, bytes, stat);
+    const hash = contentHash(directory, source(bytes), stat);
     expect(hash).toMatch(/^[0-9a-f]{64}$/);
     // Changed just now: it may change again unseen.
     expect(fs.existsSync(directory)).toBe(false);
     const settled = { ...stat, ctimeNs: stat.ctimeNs - 10_000_000_000n } as fs.BigIntStats;
-    expect(contentHash(directory, bytes, settled)).toBe(hash);
+    expect(contentHash(directory, source(bytes), settled)).toBe(hash);
     expect(files()).toHaveLength(1);
     // It is read, not computed.
-    expect(contentHash(directory, Uint8Array.of(1), settled)).toBe(hash);
-    expect(contentHash(directory, Uint8Array.of(1), { ...settled, mtimeNs: 1n } as fs.BigIntStats)).not.toBe(hash);
+    expect(contentHash(directory, source(Uint8Array.of(1)), settled)).toBe(hash);
+    expect(contentHash(directory, source(Uint8Array.of(1)), { ...settled, mtimeNs: 1n } as fs.BigIntStats)).not.toBe(
+      hash,
+    );
     for (const name of files()) fs.writeFileSync(join(directory, name), "nonsense");
-    expect(contentHash(directory, Uint8Array.of(1), settled)).not.toBe(hash);
+    expect(contentHash(directory, source(Uint8Array.of(1)), settled)).not.toBe(hash);
   });
 });
 

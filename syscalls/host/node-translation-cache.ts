@@ -5,6 +5,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { Checksum } from "../../emu/cache/checksum.ts";
 import { decodeSections, encodeSections } from "../../emu/cache/container.ts";
 import { identityOf, MemoryTranslationCache, type TranslationIdentity } from "../../emu/cache/translation-cache.ts";
+import type { FileSource } from "../../loader/bytes.ts";
 
 /** Most bytes of all files together, and of one; what was used longest ago goes first. */
 const DIRECTORY_LIMIT = 256 * 2 ** 20;
@@ -15,6 +16,9 @@ const USE_RESOLUTION_MS = 3_600_000;
 const ABANDONED_MS = 3_600_000;
 /** A file that changed just now may change again without another time stamp showing it (as git's "racy" entries). */
 const RACY_NS = 2_000_000_000n;
+
+/** A file is hashed in pieces of this many bytes. */
+const HASH_PIECE = 0x10_0000;
 
 const TRANSLATIONS = ".translations";
 const HASH = ".hash";
@@ -87,18 +91,28 @@ function readSections(path: string, identity: string): Iterable<readonly [string
 /**
  * Hash of an executable's content. It is remembered for the file's identity and times, so that a large file is not
  * hashed each time it starts.
- * @param bytes the file's bytes
- * @param stat the file's, by fstat(2), before its bytes were read
+ * @param stat the file's, by fstat(2), before any of its bytes were read
  */
-export function contentHash(directory: string, bytes: Uint8Array, stat: fs.BigIntStats): string {
+export function contentHash(directory: string, file: FileSource, stat: fs.BigIntStats): string {
   const { dev, ino, size, mtimeNs, ctimeNs } = stat;
   const path = join(directory, [dev, ino, size, mtimeNs, ctimeNs].map((part) => part.toString(36)).join("-") + HASH);
   const known = quietly(() => fs.readFileSync(path, "latin1"));
   if (known !== undefined && /^[0-9a-f]{64}\n$/.test(known)) return known.slice(0, 64);
-  const hash = createHash("sha256").update(bytes).digest("hex");
+  const hash = sha256(file);
   const isSettled = BigInt(Date.now()) * 1_000_000n - ctimeNs > RACY_NS;
   if (isSettled) writeWhole(directory, path, new TextEncoder().encode(`${hash}\n`));
   return hash;
+}
+
+function sha256(file: FileSource): string {
+  const hash = createHash("sha256");
+  const piece = new Uint8Array(Math.min(file.size, HASH_PIECE));
+  for (let at = 0; ; ) {
+    const count = file.read(piece, at);
+    if (count <= 0) return hash.digest("hex");
+    hash.update(piece.subarray(0, count));
+    at += count;
+  }
 }
 
 /** Writes a file under another name and renames it, so that nobody ever sees a part of it. */

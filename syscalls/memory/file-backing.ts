@@ -2,14 +2,15 @@ import { PROT_WRITE } from "../../emu/layout.ts";
 import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import type { Backing, Vma } from "../../emu/memory/vma.ts";
+import { SyscallError } from "../abi/errno.ts";
 import type { FileDescription, Mappable } from "../files/description.ts";
 
 /** Largest piece that is read or written at once. */
 const CHUNK = 0x10_0000;
 
 /**
- * A file behind mappings. The bytes are copied in when it is mapped; those of a shared writable mapping go back at
- * msync, munmap and exit.
+ * A file behind mappings. Pages of a private mapping come in when they are used; the bytes of a shared one are copied in
+ * when it is mapped, and those of a writable one go back at msync, munmap and exit.
  */
 export class FileBacking implements Backing {
   readonly path: string;
@@ -29,6 +30,16 @@ export class FileBacking implements Backing {
   close(): void {
     this.#description.release();
   }
+
+  readonly read = (into: Uint8Array, offset: number): number => {
+    try {
+      return this.file.readAt(into, offset);
+    } catch (error) {
+      // To the program it is as if the file had ended.
+      if (error instanceof SyscallError) return 0;
+      throw error;
+    }
+  };
 
   /** Fills a fresh mapping from the file; bytes beyond its end stay zero. */
   load(memory: GuestMemory, address: number, length: number, offset: number): void {

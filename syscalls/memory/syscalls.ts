@@ -62,7 +62,7 @@ function mmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallR
   const backing = new FileBacking(description, file, description.writable);
   process.backings.add(backing);
   const at = space.map({ ...request, backing, offset });
-  backing.load(process.memory, at, length, offset);
+  if (shared) backing.load(process.memory, at, length, offset);
   return at;
 }
 
@@ -125,15 +125,6 @@ function madvise(process: LinuxProcess, _thread: LinuxThread, args: Args): Sysca
   const { space } = process.memory;
   if (advice === MADV.DONTNEED || advice === MADV.DONTNEED_LOCKED) {
     space.discard(address, length);
-    for (const vma of space.vmas.overlapping(address, end)) {
-      const { backing } = vma;
-      if (!(backing instanceof FileBacking) || vma.shared) continue;
-      // A private file page goes back to what the file has.
-      const from = Math.max(address, vma.start);
-      const to = Math.min(end, vma.end);
-      process.memory.poke(from, new Uint8Array(to - from));
-      backing.load(process.memory, from, to - from, vma.offset + (from - vma.start));
-    }
   }
   if (advice === MADV.FREE && space.vmas.overlapping(address, end).some((vma) => vma.backing !== undefined)) {
     throw new SyscallError("EINVAL");
@@ -149,7 +140,8 @@ function mincore(process: LinuxProcess, _thread: LinuxThread, args: Args): Sysca
   const end = address + alignUp(length);
   if (end > TASK_SIZE || !space.vmas.covers(address, end)) throw new SyscallError("ENOMEM");
   for (let at = address; at < end; at += PAGE_SIZE) {
-    const present = inWindow(at) ? space.pages.window(at / PAGE_SIZE) & PERM_DIRTY : space.pages.outside(at);
+    const used = inWindow(at) ? space.pages.window(at / PAGE_SIZE) & PERM_DIRTY : space.pages.outside(at);
+    const present = used || space.vmas.at(at)?.backing !== undefined;
     process.memory.writeU8(vector + (at - address) / PAGE_SIZE, present ? 1 : 0);
   }
   return 0;
