@@ -221,6 +221,10 @@ export class RegionTranslator extends RegisterTranslator {
     const leave = (): void => this.stop(address, EXIT.resume, flags);
     const bases = new Map<object, { number: number; offset: bigint }>();
     for (const [number, { root, offset }] of known.origins) {
+      if (root === CONSTANTS) {
+        super.if(i64.ne(this.register(number), n(offset)), leave, undefined, false);
+        continue;
+      }
       const base = bases.get(root);
       if (base !== undefined) {
         const same = i64.eq(this.register(number), i64.add(this.register(base.number), n(offset - base.offset)));
