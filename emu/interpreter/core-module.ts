@@ -101,9 +101,12 @@ function buildGoOn(resolveIndirect: number): FunctionBuilder {
       const isKnown = f.let(i64.eq(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(at)));
       const region = f.let(i32.load(slot, LOOKUP_TABLE + 12));
       f.if(i32.and(isKnown, i32.ne(region, i32.const(0))), () => {
-        f.storeI32(cpu, i32.shrU(region, i32.const(16)), STATE.entry);
+        const entry = f.let(i32.shrU(region, i32.const(16)));
+        const less = f.let(i32.sub(left, i32.const(1)));
+        f.storeI32(cpu, entry, STATE.entry);
+        f.storeI32(cpu, less, STATE.depth);
         const place = i32.and(region, i32.const(TABLE_SLOTS - 1));
-        f.set(at, callIndirect(I32, HANDLER_TYPE, [cpu, i32.sub(left, i32.const(1))], place));
+        f.set(at, callIndirect(I32, HANDLER_TYPE, [cpu, select(entry, i32.const(-1), less)], place));
         f.branch(again);
       });
       const record = f.local(I32);

@@ -5,10 +5,23 @@ import { helperSignature } from "../interpreter/helper-module.ts";
 import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { TABLE_SLOTS, translatedModule } from "../interpreter/translated-module.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE } from "../layout.ts";
-import { call, callIndirect, I32, type I32Expr, type I64Expr, i32, i64, type LocalRef, select } from "../wasm/expr.ts";
+import { patchNumber } from "../wasm/bytes.ts";
+import {
+  call,
+  callIndirect,
+  I32,
+  type I32Expr,
+  type I64Expr,
+  i32,
+  i64,
+  LateCall,
+  LateConst,
+  type LocalRef,
+  select,
+} from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
 import type { FunctionBody } from "../wasm/module.ts";
-import { checkable, copyOf, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
+import { checkable, copyOf, isToBeChecked, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
 import { loopOf } from "./loops.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
 import { RegionTranslator } from "./region-translator.ts";
@@ -37,11 +50,30 @@ export interface RegionMark {
 
 /** A region's function, and where it goes in the table. */
 export interface RegionFunction {
+  /** Guest address of the region's start. */
+  readonly start: number;
   readonly slot: number;
   /** What profilers of the host are to call it. */
   readonly name: string;
   readonly body: FunctionBody;
+  readonly calls: readonly CallSite[];
 }
+
+/**
+ * A guest call of a known address, as a direct call of a function of the same module in place of one through the table:
+ * taken if the target's region is in the table slot that it had when the module was made.
+ */
+export interface CallSite {
+  readonly target: number;
+  /** Offsets in the body of the slot, SLOT_BYTES, and of the function's index, INDEX_BYTES. */
+  readonly slotAt: number;
+  readonly indexAt: number;
+}
+
+const SLOT_BYTES = 3;
+const INDEX_BYTES = 3;
+/** No region is there: the target is not in the module. */
+const NO_SLOT = -1;
 
 /** Imports of every module of regions: these, then the helpers in the order in which they came up. */
 const SLOW = 0;
@@ -56,17 +88,31 @@ export function regionModule(functions: readonly RegionFunction[], helpers: read
   module.import("goOn", GO_ON_SIGNATURE);
   module.import("timestamp", TIMESTAMP_SIGNATURE);
   for (const name of helpers) module.import(name, helperSignature(name));
-  for (const { slot, name, body } of functions)
-    module.place(slot, [module.addBody(body, { params: HANDLER_PARAMS, results: [I32] }, undefined, name)]);
+  const first = module.functionCount;
+  const places = new Map(functions.map(({ start, slot }, i) => [start, { slot, index: first + i }]));
+  for (const [i, { slot, name, body, calls }] of functions.entries()) {
+    const code = body.code.slice();
+    for (const { target, slotAt, indexAt } of calls) {
+      const place = places.get(target) ?? { slot: NO_SLOT, index: first + i };
+      patchNumber(code, slotAt, SLOT_BYTES, place.slot);
+      patchNumber(code, indexAt, INDEX_BYTES, place.index);
+    }
+    const type = { params: HANDLER_PARAMS, results: [I32] } as const;
+    module.place(slot, [module.addBody({ ...body, code }, type, undefined, name)]);
+  }
   return module.finish();
 }
 
 /**
  * A region's function. Its second parameter is how many guest calls may still be put on V8's stack, if a caller waits
- * for it; of whoever enters through a record, the record.
+ * for it. It is negative where nobody does, or it is entered in the middle: then STATE.depth and STATE.entry tell.
  * @param id what the function stores as the exit's record, to tell who left
  */
-export function compileRegion(region: Region, id: number, options: CompileOptions): FunctionBody {
+export function compileRegion(
+  region: Region,
+  id: number,
+  options: CompileOptions,
+): { body: FunctionBody; calls: CallSite[] } {
   // The first pass finds out what the blocks do to registers, the second makes the code.
   const uses = new Map<RegionBlock, BlockUse>();
   const whole = Array.from({ length: 16 }, (): VectorKind => "whole");
@@ -77,7 +123,7 @@ export function compileRegion(region: Region, id: number, options: CompileOption
   const emitter = new RegionEmitter(region, options, flow, flow.used, kinds, uses);
   emitter.emit(id, new Map());
   if (options.marks !== undefined) emitter.finishMarks(options.marks);
-  return emitter.translator.body();
+  return { body: emitter.translator.body(), calls: emitter.callSites() };
 }
 
 interface Scope {
@@ -101,6 +147,7 @@ class RegionEmitter {
   readonly #firstUses: ReadonlyMap<RegionBlock, BlockUse> | undefined;
   readonly #callCell: (address: number) => number;
   readonly #marks: RegionMark[] | undefined;
+  readonly #calls: { readonly target: number; readonly slot: LateConst; readonly direct: LateCall }[] = [];
   readonly #merges: Map<RegionBlock, RegionBlock[]>;
   readonly #incoming = new Map<RegionBlock, Incoming[]>();
   readonly #left: LocalRef<typeof I32>;
@@ -152,11 +199,8 @@ class RegionEmitter {
     const t = this.translator;
     const { root, start, blocks } = this.#region;
     this.#uses = uses;
-    if (blocks.some(({ end }) => end === "call")) {
-      const entered = i32.ltS(this.#left, i32.const(0));
-      t.plainIf(entered, () => t.set(this.#left, i32.load(t.stateAddress(), STATE.depth)));
-    }
     if (root === start) {
+      if (blocks.some(({ end }) => end === "call")) t.plainIf(this.#isEntered(), () => this.#enter(), undefined, false);
       t.loadFuel(start.flagsIn !== 0);
       t.loadRegisters(this.#flow.validIn(start));
     }
@@ -180,6 +224,16 @@ class RegionEmitter {
       [this.#target.index, "target"],
     ]);
     for (const { offset, starts } of this.#marks ?? []) marks.push({ offset: t.codeStart() + offset, starts });
+  }
+
+  /** The direct calls, once all is written. */
+  callSites(): CallSite[] {
+    const start = this.translator.codeStart();
+    return this.#calls.map(({ target, slot, direct }) => ({
+      target,
+      slotAt: start + slot.at,
+      indexAt: start + direct.at,
+    }));
   }
 
   /** A block and all that it dominates. */
@@ -236,7 +290,7 @@ class RegionEmitter {
     const kept = checkable(known, this.#flow.validIn(block));
     const check = (): void =>
       t.checkAgain(kept, this.#wantedAddress(block), this.#flow.dirtyIn(block), block.flagsIn !== 0);
-    t.holding(kept, () => t.plainIf(this.#wanted, check, undefined, false));
+    if (isToBeChecked(kept)) t.holding(kept, () => t.plainIf(this.#wanted, check, undefined, false));
     return kept;
   }
 
@@ -292,21 +346,18 @@ class RegionEmitter {
     const next = block.ways.get(0) as RegionBlock;
     const cpu = t.stateAddress();
     if (block === root) {
-      t.set(this.#wanted, i32.load(cpu, STATE.entry));
-      t.plainIf(
-        i32.eqz(this.#wanted),
-        () => {
-          t.loadFuel(start.flagsIn !== 0);
-          t.restore(copyOf(knowledge), dirty);
-          this.#goTo(block, next);
-        },
-        undefined,
-        true,
-      );
-      t.storeI32(cpu, i32.const(0), STATE.entry);
-      t.loadFuel(entries.some(({ flagsIn }) => flagsIn !== 0));
-      t.loadRegisters(this.#flow.liveIn(root));
-      this.#choose(block, copyOf(knowledge));
+      const enter = (): void => {
+        this.#enter();
+        t.set(this.#wanted, i32.load(cpu, STATE.entry));
+        t.storeI32(cpu, i32.const(0), STATE.entry);
+        t.loadFuel([start, ...entries].some(({ flagsIn }) => flagsIn !== 0));
+        t.loadRegisters(this.#flow.liveIn(root));
+        this.#choose(block, copyOf(knowledge));
+      };
+      t.plainIf(this.#isEntered(), enter, undefined, false);
+      t.loadFuel(start.flagsIn !== 0);
+      t.restore(copyOf(knowledge), dirty);
+      this.#goTo(block, next);
       return;
     }
     t.plainIf(this.#wanted, () => this.#choose(block, copyOf(knowledge)), undefined, false);
@@ -314,17 +365,28 @@ class RegionEmitter {
     this.#goTo(block, next);
   }
 
+  /** Does nobody wait for the region? Then the state tells where it is entered. */
+  #isEntered(): I32Expr {
+    return i32.ltS(this.#left, i32.const(0));
+  }
+
+  #enter(): void {
+    this.translator.set(this.#left, i32.load(this.translator.stateAddress(), STATE.depth));
+  }
+
   #choose(block: RegionBlock, knowledge: Knowledge): void {
     const t = this.translator;
-    const targets = [...new Set([...block.ways].flatMap(([entry, to]) => (entry === 0 ? [] : [to])))];
+    const isRoot = block === this.#region.root;
+    const targets = [...new Set([...block.ways].flatMap(([entry, to]) => (entry === 0 && !isRoot ? [] : [to])))];
     for (const target of targets) this.#note(target, { knowledge: copyOf(knowledge), dispatched: true });
     const labels = targets.map((target) => this.#label(target));
     const table = this.#region.entries.map(({ entry }) => {
       const way = block.ways.get(entry);
       return way === undefined ? labels[0] : labels[targets.indexOf(way)];
     });
-    // Entry 0 does not come here.
-    t.branchTable([labels[0], ...table], this.#wanted);
+    // Entry 0 is the start; inside of it, it does not come here.
+    const first = isRoot ? labels[targets.indexOf(block.ways.get(0) as RegionBlock)] : labels[0];
+    t.branchTable([first, ...table], this.#wanted);
   }
 
   #note(block: RegionBlock, incoming: Incoming): void {
@@ -478,8 +540,8 @@ class RegionEmitter {
     const flags = !this.#region.flagsDieAtCalls;
     if (flags) t.settleFlags();
     const pc = t.let(i32.wrap(target));
-    const region =
-      target.value === undefined ? this.#lookUp(pc) : t.let(i32.load(i32.const(this.#callCell(Number(target.value)))));
+    const known = target.value === undefined ? undefined : Number(target.value);
+    const region = known === undefined ? this.#lookUp(pc) : t.let(i32.load(i32.const(this.#callCell(known))));
     const back = i32.const(block.next as number);
     const at = t.local(I32);
     const rsp = t.stackPointer;
@@ -487,9 +549,20 @@ class RegionEmitter {
     t.storeInt(64, cpu, t.fuel, STATE.fuel);
     t.set(at, pc);
     t.plainBlock((done) => {
-      t.branchIf(done, i32.eqz(region), false);
       t.branchIf(done, i32.leS(this.#left, i32.const(0)), false);
-      t.set(at, callIndirect(I32, 0, [cpu, i32.sub(this.#left, i32.const(1))], region));
+      const args = [cpu, i32.sub(this.#left, i32.const(1))];
+      const through = (): void => {
+        t.branchIf(done, i32.eqz(region), false);
+        t.set(at, callIndirect(I32, 0, args, region));
+      };
+      if (known === undefined) {
+        through();
+        return;
+      }
+      const slot = new LateConst(SLOT_BYTES);
+      const direct = new LateCall(args, INDEX_BYTES);
+      this.#calls.push({ target: known, slot, direct });
+      t.plainIf(i32.eq(region, slot), () => t.set(at, direct), through);
     });
     t.plainIf(
       i32.ne(at, back),

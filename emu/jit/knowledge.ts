@@ -86,6 +86,11 @@ export function checkable(knowledge: Knowledge, live: number): Knowledge {
   return result;
 }
 
+/** Does `checkable` knowledge hold anything? */
+export function isToBeChecked({ origins, checked, modes }: Knowledge): boolean {
+  return origins.size + checked.size + modes.size > 0;
+}
+
 /** Locals that the knowledge is about: they must keep their values as long as it is to hold. */
 export function localsIn(knowledge: Knowledge): Set<number> {
   const locals = localsOf(knowledge.pending);

@@ -1,5 +1,5 @@
 import { type FunctionBody, readBodies } from "../wasm/module.ts";
-import { type RegionFunction, regionModule } from "./compile.ts";
+import { type CallSite, type RegionFunction, regionModule } from "./compile.ts";
 
 /** A compiled region, as far as it can outlive the run. */
 export interface StoredRegion {
@@ -26,7 +26,7 @@ export interface StoredRegions {
 
 /** As JSON: the tables are small beside the code. The functions are in the module, in the same order. */
 interface Tables {
-  readonly regions: readonly (Omit<StoredRegion, "code"> & { readonly name: string })[];
+  readonly regions: readonly (Omit<StoredRegion, "code"> & { readonly name: string; readonly calls: number[] })[];
   readonly cells: readonly number[];
   readonly helpers: readonly string[];
   readonly pages: readonly (readonly [page: number, checksum: string])[];
@@ -37,7 +37,8 @@ export function packRegions(stored: StoredRegions): { tables: Uint8Array; module
   const { cells, helpers, pages } = stored;
   const code = stored.regions.map((region) => region.code);
   const regions = stored.regions.map(({ start, entries, slot, pages: own, patient, instructions }, i) => {
-    return { start, entries, slot, pages: own, patient, instructions, name: code[i].name };
+    const calls = code[i].calls.flatMap(({ target, slotAt, indexAt }) => [target, slotAt, indexAt]);
+    return { start, entries, slot, pages: own, patient, instructions, name: code[i].name, calls };
   });
   const sums = [...pages].map(([page, checksum]) => [page, checksum.toString(16)] as const);
   const tables: Tables = { regions, cells, helpers, pages: sums };
@@ -50,11 +51,18 @@ export function unpackRegions(section: Uint8Array, module: Uint8Array): StoredRe
   // Looked for when somebody wants to save the functions again.
   let bodies: FunctionBody[] | undefined;
   return {
-    regions: tables.regions.map(({ name, ...region }, i) => ({
+    regions: tables.regions.map(({ name, calls, ...region }, i) => ({
       ...region,
       code: {
+        start: region.start,
         slot: region.slot,
         name,
+        get calls(): CallSite[] {
+          return Array.from({ length: calls.length / 3 }, (_, k) => {
+            const [target, slotAt, indexAt] = calls.slice(3 * k, 3 * k + 3);
+            return { target, slotAt, indexAt };
+          });
+        },
         get body(): FunctionBody {
           bodies ??= readBodies(module);
           return bodies[i];

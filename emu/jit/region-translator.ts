@@ -194,7 +194,7 @@ export class RegionTranslator extends RegisterTranslator {
   #ifUnreachable(linear: I64Expr, known: Checked, leave: () => void): void {
     const writes = (known.need & PROT_WRITE) !== 0;
     this.#ifDenied(linear, known.host, writes ? PERM_WRITE_SPAN : PERM_READ_SPAN, (allowed, permission) => {
-      const reach = new LateConst();
+      const reach = new LateConst(2);
       this.#reaches.push({ known, reach });
       const need = this.#needWith(writes ? PROT_WRITE : PROT_READ, permission);
       const slow = call(I32, this.#imports.slow, [this.cpu, linear, reach, need]);

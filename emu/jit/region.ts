@@ -267,7 +267,8 @@ function order(root: RegionBlock): RegionBlock[] {
     block.isLoopHeader = block.predecessors.some((other) => other.index >= block.index);
     const forward = block.predecessors.filter((other) => other.index < block.index);
     const isChosen = forward.some(
-      ({ end, ways }) => end === "switch" || [...ways].some(([entry, to]) => entry !== 0 && to === block),
+      (from) =>
+        from.end === "switch" || [...from.ways].some(([entry, to]) => (entry !== 0 || from === root) && to === block),
     );
     block.isMerge = forward.length > 1 || isChosen;
   }

@@ -32,6 +32,8 @@ export type FunctionRange = (
 
 interface CompiledRegion extends StoredRegion {
   helpExits: number;
+  /** Others of its module may call it directly, as long as it is in its slot. */
+  readonly isShared: boolean;
 }
 
 /** A region that was compiled. */
@@ -184,13 +186,13 @@ export class Jit {
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
     if (slot >= ENTER_HANDLER) throw new Error("no table slot for a region");
     const marks: RegionMark[] | undefined = this.onCompile === undefined ? undefined : [];
-    const body = compileRegion(region, slot, {
+    const { body, calls } = compileRegion(region, slot, {
       marks,
       patient,
       helper: (name) => this.#helper(name),
       callCell: (address) => this.#callCell(address),
     });
-    const code = { slot, name: `${range?.name ?? "region"}@${start.toString(16)}`, body };
+    const code = { start, slot, name: `${range?.name ?? "region"}@${start.toString(16)}`, body, calls };
     const module = regionModule([code], this.#helperNames);
     this.#instantiate(module);
     if (marks !== undefined)
@@ -206,6 +208,7 @@ export class Jit {
       instructions: region.instructionCount,
       code,
       helpExits: 0,
+      isShared: false,
     });
     this.#compiled++;
     this.#instructions += region.instructionCount;
@@ -269,7 +272,7 @@ export class Jit {
       if (!region.pages.every((page) => now.get(page) !== undefined && now.get(page) === pages.get(page))) continue;
       this.#restored += region.instructions;
       this.#restoredRegions++;
-      this.#add({ ...region, helpExits: 0 });
+      this.#add({ ...region, helpExits: 0, isShared: true });
     }
   }
 
@@ -328,7 +331,8 @@ export class Jit {
     }
     this.#setCell(region.start, 0);
     this.#table.set(region.slot, null);
-    this.#freeSlots.push(region.slot);
+    // What takes the slot must not be taken for it.
+    if (!region.isShared) this.#freeSlots.push(region.slot);
   }
 
   #dropAll(): void {

@@ -21,9 +21,9 @@ export class Bytes {
     this.#buffer[this.length++] = value;
   }
 
-  /** Writes over bytes that are there. */
-  patch(at: number, bytes: readonly number[]): void {
-    this.#buffer.set(bytes, at);
+  /** Writes a number over one that has as many bytes (`patchNumber`). */
+  patch(at: number, size: number, value: number): void {
+    patchNumber(this.#buffer, at, size, value);
   }
 
   /** Unsigned LEB128, up to 32 bits. */
@@ -119,4 +119,14 @@ export class Bytes {
   clear(): void {
     this.length = 0;
   }
+}
+
+/**
+ * Writes signed LEB128 of a given size, or unsigned of a value that leaves the last byte's sign bit clear: what is to be
+ * put in when more is known has as many bytes as it may need.
+ */
+export function patchNumber(bytes: Uint8Array, at: number, size: number, value: number): void {
+  const limit = 2 ** (7 * size - 1);
+  if (!(value >= -limit && value < limit)) throw new RangeError(`${value} does not fit ${size} bytes`);
+  for (let i = 0; i < size; i++) bytes[at + i] = ((value >> (7 * i)) & 0x7f) | (i < size - 1 ? 0x80 : 0);
 }

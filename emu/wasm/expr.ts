@@ -134,23 +134,52 @@ class I32Const implements I32Expr {
   }
 }
 
-/** A small constant that is known only when more of the function has been written: two bytes wait for it. */
+/** A constant that is known only when more has been written: some bytes wait for it. */
 export class LateConst implements I32Expr {
   readonly type = I32;
   readonly value = undefined;
-  readonly #places: { out: Bytes; at: number }[] = [];
+  readonly #size: number;
+  #out: Bytes | undefined;
+  /** Where its bytes are, once it has been written. */
+  at = -1;
+
+  /** @param size in bytes, of 7 bits each */
+  constructor(size: number) {
+    this.#size = size;
+  }
 
   write(out: Bytes): void {
     out.byte(0x41);
-    this.#places.push({ out, at: out.length });
-    out.byte(0x80);
-    out.byte(0);
+    this.#out = out;
+    this.at = out.length;
+    for (let i = 0; i < this.#size; i++) out.byte(0);
   }
 
-  /** @param value from 0 to 8191 */
   settle(value: number): void {
-    if (!(value >= 0 && value < 8192)) throw new RangeError(`${value} does not fit a late constant`);
-    for (const { out, at } of this.#places) out.patch(at, [(value & 0x7f) | 0x80, value >> 7]);
+    this.#out?.patch(this.at, this.#size, value);
+  }
+}
+
+/** A call of a function whose index is not known yet. */
+export class LateCall implements I32Expr {
+  readonly type = I32;
+  readonly value = undefined;
+  readonly #args: readonly Expr[];
+  readonly #size: number;
+  /** Where the bytes of the index are, once it has been written. */
+  at = -1;
+
+  /** @param size of the index in bytes, of 7 bits each */
+  constructor(args: readonly Expr[], size: number) {
+    this.#args = args;
+    this.#size = size;
+  }
+
+  write(out: Bytes): void {
+    for (const arg of this.#args) arg.write(out);
+    out.byte(0x10);
+    this.at = out.length;
+    for (let i = 0; i < this.#size; i++) out.byte(0);
   }
 }
 
