@@ -1,4 +1,4 @@
-import { STATE } from "../cpu/state.ts";
+import { REG, STATE } from "../cpu/state.ts";
 import type { Instruction } from "../decode/instruction.ts";
 import { GO_ON_SIGNATURE, SLOW_SIGNATURE, TIMESTAMP_SIGNATURE } from "../interpreter/core-module.ts";
 import { helperSignature } from "../interpreter/helper-module.ts";
@@ -24,8 +24,8 @@ import type { FunctionBody } from "../wasm/module.ts";
 import { checkable, copyOf, isToBeChecked, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
 import { loopOf } from "./loops.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
-import { RegionTranslator } from "./region-translator.ts";
-import { ALL_REGISTERS, NOTHING_KNOWN, type RegisterFlow, registerFlow } from "./register-flow.ts";
+import { type RegionImports, RegionTranslator } from "./region-translator.ts";
+import { ALL_REGISTERS, type RegisterFlow, registerFlow } from "./register-flow.ts";
 import { type BlockUse, kindOf, type VectorKind } from "./register-translator.ts";
 
 const SLOT_MASK = (1 << LOOKUP_BITS) - 1;
@@ -113,17 +113,50 @@ export function compileRegion(
   id: number,
   options: CompileOptions,
 ): { body: FunctionBody; calls: CallSite[] } {
-  // The first pass finds out what the blocks do to registers, the second makes the code.
-  const uses = new Map<RegionBlock, BlockUse>();
-  const whole = Array.from({ length: 16 }, (): VectorKind => "whole");
-  const first = new RegionEmitter(region, options, NOTHING_KNOWN, ALL_REGISTERS, whole, undefined);
-  first.emit(id, uses);
+  const { uses, kinds } = firstPass(region, options);
   const flow = registerFlow(region, uses);
-  const kinds = first.translator.vectorUse.map(kindOf);
-  const emitter = new RegionEmitter(region, options, flow, flow.used, kinds, uses);
-  emitter.emit(id, new Map());
+  const emitter = new RegionEmitter(region, options, flow, kinds, uses);
+  emitter.emit(id);
   if (options.marks !== undefined) emitter.finishMarks(options.marks);
   return { body: emitter.translator.body(), calls: emitter.callSites() };
+}
+
+/** Function indices and manners of a region's code. */
+const importsOf = ({ helper, patient }: CompileOptions): RegionImports => ({
+  slow: SLOW,
+  timestamp: TIMESTAMP,
+  helper: (name) => FIRST_HELPER + helper(name),
+  patient,
+});
+
+/** Finds out what the blocks do to registers, for the code proper: instructions are translated, and thrown away. */
+function firstPass(region: Region, options: CompileOptions): { uses: Map<RegionBlock, BlockUse>; kinds: VectorKind[] } {
+  const uses = new Map<RegionBlock, BlockUse>();
+  const whole = Array.from({ length: 16 }, (): VectorKind => "whole");
+  const t = new RegionTranslator(importsOf(options), ALL_REGISTERS, whole, true);
+  for (const block of region.blocks) {
+    t.begin(nothingKnown(), 0);
+    uses.set(block, t.use);
+    const liveAfter = flagsBehind(block, region);
+    for (const [i, { instruction, row }] of block.instructions.entries())
+      t.translate(instruction, row.emit, liveAfter[i], block.instructions.length - i);
+    // What the end of the block reads beside its instructions.
+    if (block.end === "call") t.gpr(REG.RSP);
+    if (block.table !== undefined) t.gpr(block.table.index);
+  }
+  return { uses, kinds: t.vectorUse.map(kindOf) };
+}
+
+/** The flags that are alive behind each instruction of a block. */
+function flagsBehind(block: RegionBlock, region: Region): number[] {
+  const behind: number[] = [];
+  if (block.end === "dispatch") return behind;
+  let live = flagsOut(block, region.flagsDieAtCalls);
+  for (let i = block.instructions.length - 1; i >= 0; i--) {
+    behind[i] = live;
+    live = flagsBefore(block.instructions[i].instruction, live);
+  }
+  return behind;
 }
 
 interface Scope {
@@ -143,8 +176,7 @@ class RegionEmitter {
   readonly translator: RegionTranslator;
   readonly #region: Region;
   readonly #flow: RegisterFlow;
-  #uses = new Map<RegionBlock, BlockUse>();
-  readonly #firstUses: ReadonlyMap<RegionBlock, BlockUse> | undefined;
+  readonly #uses: ReadonlyMap<RegionBlock, BlockUse>;
   readonly #callCell: (address: number) => number;
   readonly #marks: RegionMark[] | undefined;
   readonly #calls: { readonly target: number; readonly slot: LateConst; readonly direct: LateCall }[] = [];
@@ -157,31 +189,20 @@ class RegionEmitter {
   readonly #target: LocalRef<typeof I32>;
   #scopes: Scope[] = [];
 
-  /** @param firstUses what an earlier pass has found out */
+  /** @param uses what the first pass has found out */
   constructor(
     region: Region,
     options: CompileOptions,
     flow: RegisterFlow,
-    known: number,
     kinds: readonly VectorKind[],
-    firstUses: ReadonlyMap<RegionBlock, BlockUse> | undefined,
+    uses: ReadonlyMap<RegionBlock, BlockUse>,
   ) {
     this.#region = region;
     this.#flow = flow;
-    this.#firstUses = firstUses;
+    this.#uses = uses;
     this.#callCell = options.callCell;
     if (options.marks !== undefined) this.#marks = [];
-    this.translator = new RegionTranslator(
-      {
-        slow: SLOW,
-        timestamp: TIMESTAMP,
-        helper: (name) => FIRST_HELPER + options.helper(name),
-        patient: options.patient,
-      },
-      known,
-      kinds,
-      firstUses === undefined,
-    );
+    this.translator = new RegionTranslator(importsOf(options), flow.used, kinds, false);
     this.#left = this.translator.param(1, I32);
     this.#wanted = this.translator.fixedLocal(I32);
     this.#target = this.translator.fixedLocal(I32);
@@ -194,11 +215,9 @@ class RegionEmitter {
     }
   }
 
-  /** @param uses takes what each block does to registers */
-  emit(id: number, uses: Map<RegionBlock, BlockUse>): void {
+  emit(id: number): void {
     const t = this.translator;
     const { root, start, blocks } = this.#region;
-    this.#uses = uses;
     if (root === start) {
       if (blocks.some(({ end }) => end === "call")) t.plainIf(this.#isEntered(), () => this.#enter(), undefined, false);
       t.loadFuel(start.flagsIn !== 0);
@@ -255,25 +274,24 @@ class RegionEmitter {
 
   /** What is known at a loop's header, whichever way it is come by. */
   #throughLoop(header: RegionBlock, knowledge: Knowledge): Knowledge {
-    if (this.#firstUses === undefined) return nothingKnown();
     let written = 0;
     for (const block of loopOf(header).body) {
       if (block.end === "call") return nothingKnown();
-      written |= this.#firstUses.get(block)?.dirties ?? 0;
+      written |= this.#uses.get(block)?.dirties ?? 0;
     }
     return throughLoop(knowledge, written);
   }
 
   /** A block inside the scopes of the merge blocks that follow it; the outermost scope is the last to follow. */
-  #within(block: RegionBlock, merges: readonly RegionBlock[], knowledge: Knowledge): void {
-    const [first, ...rest] = merges;
+  #within(block: RegionBlock, merges: readonly RegionBlock[], knowledge: Knowledge, from = 0): void {
+    const first = merges[from];
     if (first === undefined) {
       this.#block(block, knowledge);
       return;
     }
     this.translator.plainBlock((label) => {
       this.#scopes.push({ block: first, label });
-      this.#within(block, rest, knowledge);
+      this.#within(block, merges, knowledge, from + 1);
       this.#scopes.pop();
     });
     this.#tree(first, this.#arrive(first));
@@ -309,7 +327,6 @@ class RegionEmitter {
   #block(block: RegionBlock, knowledge: Knowledge): void {
     const t = this.translator;
     t.begin(knowledge, this.#flow.dirtyIn(block));
-    this.#uses.set(block, t.use);
     this.#mark(block);
     if (block.end === "dispatch") {
       this.#dispatch(block);
@@ -322,19 +339,14 @@ class RegionEmitter {
     }
     const count = block.instructions.length;
     t.set(t.fuel, i64.sub(t.fuel, i64.const(count)));
-    const liveAfter: number[] = [];
-    let live = flagsOut(block, this.#region.flagsDieAtCalls);
-    for (let i = count - 1; i >= 0; i--) {
-      liveAfter[i] = live;
-      live = flagsBefore(block.instructions[i].instruction, live);
-    }
+    const liveAfter = flagsBehind(block, this.#region);
     t.loadRegisters(this.#flow.readIn(block) & ~this.#flow.validIn(block));
     for (const [i, { instruction, row }] of block.instructions.entries()) {
       this.#mark(instruction);
       t.translate(instruction, row.emit, liveAfter[i], count - i);
     }
     const unseen = t.use.reads & ~(this.#flow.readIn(block) | this.#flow.validIn(block));
-    if (this.#firstUses !== undefined && unseen !== 0) throw new Error(`registers ${unseen} are read unseen`);
+    if (unseen !== 0) throw new Error(`registers ${unseen} are read unseen`);
     this.#end(block);
   }
 
@@ -488,7 +500,7 @@ class RegionEmitter {
         this.#go(block, block.target);
       },
       () => {
-        t.restore(copyOf(knowledge), dirty);
+        t.restore(knowledge, dirty);
         this.#go(block, block.next);
       },
     );
@@ -512,12 +524,12 @@ class RegionEmitter {
     t.loadRegisters(this.#flow.validIn(to) & ~this.#flow.validOut(from));
     if (goesBack || to.isMerge) {
       if (to.flagsIn !== 0) t.settleFlags();
-      if (!goesBack) this.#note(to, { knowledge: copyOf(t.knowledge), dispatched: false });
+      if (!goesBack) this.#note(to, { knowledge: t.knowledge, dispatched: false });
       t.branch(this.#label(to));
       return;
     }
     if (to.isLoopHeader && to.flagsIn !== 0) t.settleFlags();
-    this.#tree(to, copyOf(t.knowledge));
+    this.#tree(to, t.knowledge);
   }
 
   /** Table slot of the region that starts at a computed address; 0 if there is none. */

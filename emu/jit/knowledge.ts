@@ -93,7 +93,7 @@ export function isToBeChecked({ origins, checked, modes }: Knowledge): boolean {
 
 /** Locals that the knowledge is about: they must keep their values as long as it is to hold. */
 export function localsIn(knowledge: Knowledge): Set<number> {
-  const locals = localsOf(knowledge.pending);
+  const locals = new Set(localsOf(knowledge.pending));
   for (const list of knowledge.checked.values())
     for (const { host } of list) if (host instanceof LocalRef) locals.add(host.index);
   return locals;

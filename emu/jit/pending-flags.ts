@@ -217,10 +217,15 @@ export abstract class PendingFlagTranslator extends FlagTranslator {
   }
 }
 
+const NONE: ReadonlySet<number> = new Set();
+
 /** Locals that pending flags are made from. */
-export function localsOf(pending: Pending): Set<number> {
-  const values: unknown[] = pending.kind === "explicit" ? Object.values(pending.values) : Object.values(pending);
-  return new Set(values.flatMap((value) => (value instanceof LocalRef ? [value.index] : [])));
+export function localsOf(pending: Pending): ReadonlySet<number> {
+  if (pending.kind === "words") return NONE;
+  const locals = new Set<number>();
+  for (const value of Object.values(pending.kind === "explicit" ? pending.values : pending))
+    if (value instanceof LocalRef) locals.add(value.index);
+  return locals;
 }
 
 function explicitCondition(values: Required<FlagValues>, kind: number): I32Expr {

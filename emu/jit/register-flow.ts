@@ -19,16 +19,6 @@ export interface RegisterFlow {
   validOut(block: RegionBlock): RegisterMask;
 }
 
-/** For the first pass: its code is thrown away. */
-export const NOTHING_KNOWN: RegisterFlow = {
-  used: ALL_REGISTERS,
-  liveIn: () => 0,
-  dirtyIn: () => 0,
-  validIn: () => ALL_REGISTERS,
-  readIn: () => 0,
-  validOut: () => ALL_REGISTERS,
-};
-
 const NO_USE: BlockUse = { reads: 0, defines: 0, dirties: 0 };
 
 /**

@@ -107,7 +107,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
       if (kind !== "whole") this.#low[i] = { kind, local: kind === "f64" ? this.local(F64) : this.local(F32) };
     }
     this.#words = { result: this.local(I64), carry: this.local(I64), width: this.local(I64) };
-    this.#pooling = true;
+    this.#pooling = !isTrial;
   }
 
   // Locals.
@@ -145,8 +145,10 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
 
   /** Starts an instruction: what the one before has used is free, but for what is still known of it. */
   protected startInstruction(instruction: Instruction): void {
-    const pending = localsOf(this.knowledge.pending);
-    this.#pool.reclaim((index) => pending.has(index) || this.#learnt.has(index));
+    if (this.#pooling) {
+      const pending = localsOf(this.knowledge.pending);
+      this.#pool.reclaim((index) => pending.has(index) || this.#learnt.has(index));
+    }
     this.#pinnedOrigins.clear();
     this.instruction = instruction;
     this.nesting = 0;
@@ -156,7 +158,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   restore(knowledge: Knowledge, dirty: RegisterMask): void {
     this.knowledge = knowledge;
     this.dirty = dirty;
-    this.#pool.reserve(localsIn(knowledge));
+    if (this.#pooling) this.#pool.reserve(localsIn(knowledge));
     this.#learnt.clear();
     this.#pinnedOrigins.clear();
   }

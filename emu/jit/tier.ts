@@ -21,7 +21,7 @@ const IMPATIENT_EXITS = 300;
 const TABLES_SECTION = "region tables";
 const MODULE_SECTION = "region code";
 /** Regions are saved again if new ones make up more than one part in so many. */
-const WORTH_SAVING = 20;
+const WORTH_SAVING = 100;
 /** Most regions at a time; then all are dropped and the hot ones come back. */
 const MAX_REGIONS = 20_000;
 

@@ -12,7 +12,7 @@ export interface Label {
 /** Writes one WebAssembly function, statement by statement. */
 export class FunctionBuilder {
   readonly code = new Bytes();
-  readonly #isTrial: boolean;
+  protected readonly isTrial: boolean;
   readonly params: readonly ValType[];
   readonly #locals: ValType[] = [];
   #depth = 0;
@@ -22,11 +22,11 @@ export class FunctionBuilder {
   /** @param isTrial only what the code is made of matters: expressions are not written out */
   constructor(params: readonly ValType[], isTrial = false) {
     this.params = params;
-    this.#isTrial = isTrial;
+    this.isTrial = isTrial;
   }
 
   #write(value: Expr): void {
-    if (!this.#isTrial) value.write(this.code);
+    if (!this.isTrial) value.write(this.code);
   }
 
   param<T extends ValType>(index: number, type: T): LocalRef<T> {
