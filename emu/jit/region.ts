@@ -313,13 +313,14 @@ function dominates(a: RegionBlock, b: RegionBlock): boolean {
 export function flagsOut(block: RegionBlock, dieAtCalls: boolean): number {
   if (block.end === "dispatch") return block.successors.reduce((mask, successor) => mask | successor.flagsIn, 0);
   if (dieAtCalls && (block.end === "call" || block.instructions[block.instructions.length - 1].row.returns)) return 0;
-  const inside = new Set(block.successors.map(({ address }) => address));
-  const places = [...goesTo(block), block.next];
+  const isOutside = (at: number | undefined): boolean =>
+    at !== undefined && !block.successors.some(({ address }) => address === at);
   const leaves =
     block.end === "leave" ||
     block.end === "switch" ||
     block.end === "call" ||
-    places.some((at) => at !== undefined && !inside.has(at));
+    goesTo(block).some(isOutside) ||
+    isOutside(block.next);
   return leaves ? ALL_FLAGS : block.successors.reduce((mask, successor) => mask | successor.flagsIn, 0);
 }
 

@@ -17,7 +17,7 @@ export class Bytes {
   }
 
   byte(value: number): void {
-    this.#reserve(1);
+    if (this.length === this.#buffer.length) this.#reserve(1);
     this.#buffer[this.length++] = value;
   }
 
