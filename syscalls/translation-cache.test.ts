@@ -65,7 +65,7 @@ describe("translations of an earlier run", () => {
     const cache = new MemoryTranslationCache();
     const results: number[] = [];
     for (const args of [["guest"], ["guest", "patch"], ["guest"], ["guest", "patch"]]) {
-      const { machine, host } = machineOf(guest, { args, cache });
+      const { machine, host } = machineOf(guest, { args, cache, tier: "auto" });
       await machine.run();
       machine.saveTranslations();
       results.push(host.stdout.bytes[0]);
