@@ -9,7 +9,7 @@ import { BOUNCE, HELPER_TABLES, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } fr
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
-import { type Form, type HandlerPack, Handlers } from "./handlers.ts";
+import { type Form, type HandlerPack, Handlers, STALE_HANDLER } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { helperTables } from "./helper-module.ts";
 import { RECORD } from "./record.ts";
@@ -292,7 +292,12 @@ export class Interpreter {
         continue;
       }
       const stop = this.#stopOfExit(cpu, exit, at);
-      if (exit !== EXIT.stale || cpu.fuel < 0) return stop;
+      if (exit !== EXIT.stale) return stop;
+      if (cpu.fuel < 0) {
+        // A record that was dropped has not run. A repeated instruction has, in part: it was stopped at before.
+        const isDropped = this.#view.getUint32(at + RECORD.handler, true) === STALE_HANDLER;
+        return isDropped && stops?.has(cpu.rip) ? STOP : stop;
+      }
       staleRecord = at;
     }
   }
