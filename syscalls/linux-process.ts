@@ -18,6 +18,7 @@ import type { Host } from "./host/host.ts";
 import { LinuxThread } from "./linux-thread.ts";
 import type { FileBacking } from "./memory/file-backing.ts";
 import { storeShared } from "./memory/file-backing.ts";
+import { Network } from "./net/network.ts";
 import { Limits } from "./process/limits.ts";
 import type { Process } from "./process.ts";
 import { Signals } from "./signals/state.ts";
@@ -88,6 +89,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly timers: IntervalTimers;
   readonly timekeeping: Timekeeping;
   readonly limits = new Limits();
+  readonly network = new Network(this);
   readonly heap: { readonly start: number; end: number };
   /** Files behind mappings, to be let go at the end. */
   readonly backings = new Set<FileBacking>();

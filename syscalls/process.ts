@@ -1,6 +1,7 @@
 import type { GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { FileState } from "./files/file-state.ts";
 import type { Host } from "./host/host.ts";
+import type { Network } from "./net/network.ts";
 import type { Thread } from "./thread.ts";
 
 /** A guest process as system calls see it. */
@@ -8,6 +9,7 @@ export interface Process {
   readonly memory: GuestMemory;
   readonly files: FileState;
   readonly host: Host;
+  readonly network: Network;
   readonly pid: number;
   readonly ppid: number;
   readonly uid: number;

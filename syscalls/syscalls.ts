@@ -2,6 +2,7 @@ import { FILE_SYSCALLS } from "./files/index.ts";
 import type { LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
 import { MEMORY_SYSCALLS } from "./memory/syscalls.ts";
+import { NETWORK_SYSCALLS } from "./net/syscalls.ts";
 import { PROCESS_SYSCALLS } from "./process/syscalls.ts";
 import { SIGNAL_SYSCALLS } from "./signals/syscalls.ts";
 import type { SyscallRow } from "./table.ts";
@@ -11,6 +12,7 @@ import { TIME_SYSCALLS } from "./time/syscalls.ts";
 /** Every system call there is, by number (arch/x86/entry/syscalls/syscall_64.tbl). */
 export const SYSCALLS: readonly (SyscallRow<LinuxProcess, LinuxThread> | undefined)[] = byNumber([
   ...(FILE_SYSCALLS as readonly SyscallRow<LinuxProcess, LinuxThread>[]),
+  ...(NETWORK_SYSCALLS as readonly SyscallRow<LinuxProcess, LinuxThread>[]),
   ...MEMORY_SYSCALLS,
   ...THREAD_SYSCALLS,
   ...SIGNAL_SYSCALLS,

@@ -65,6 +65,20 @@ export type ArgKind =
   | "epollEventsOut"
   | "eventfdFlags"
   | "unlinkFlags"
+  | "socketFamily"
+  | "socketType"
+  | "socketFlags"
+  | "sockaddr"
+  | "sockaddrOut"
+  | "lengthOut"
+  | "shutdownHow"
+  | "socketLevel"
+  | "socketOption"
+  | "optionIn"
+  | "optionOut"
+  | "messageFlags"
+  | "msghdrIn"
+  | "msghdrOut"
   | "any";
 
 /** One system call: number, name, argument kinds (for --strace), handler and how far it goes. */

@@ -24,6 +24,10 @@ export class PartialBlock extends Block {
   }
 }
 
+/** A call that waits for a limited time does not start again (include/net/sock.h, sock_intr_errno). */
+export const restartUnless = (deadline: number): "restart" | "eintr" =>
+  deadline === Number.POSITIVE_INFINITY ? "restart" : "eintr";
+
 /**
  * Runs a read until it has something: at once, by waiting, or with EAGAIN if the description does not wait.
  * @param attempt returns WOULD_BLOCK as long as there is nothing
@@ -31,6 +35,7 @@ export class PartialBlock extends Block {
 export function readOrWait(description: FileDescription, attempt: () => number): SyscallResult {
   const result = attempt();
   if (result !== WOULD_BLOCK || description.nonblocking) return result;
+  const deadline = description.readDeadline();
   description.acquire();
   return new Block({
     on: [description.queue],
@@ -38,6 +43,9 @@ export function readOrWait(description: FileDescription, attempt: () => number):
       const count = attempt();
       return count === WOULD_BLOCK ? null : count;
     },
+    deadline,
+    timeout: () => WOULD_BLOCK,
+    onSignal: restartUnless(deadline),
     cleanup: () => description.release(),
   });
 }
@@ -87,6 +95,7 @@ export function writeOrWait(
   const result = run();
   if (result !== WOULD_BLOCK) return result;
   if (description.nonblocking) return moved > 0 ? moved : result;
+  const deadline = description.writeDeadline();
   description.acquire();
   return new PartialBlock(
     {
@@ -95,6 +104,9 @@ export function writeOrWait(
         const count = run();
         return count === WOULD_BLOCK ? null : count;
       },
+      deadline,
+      timeout: () => (moved > 0 ? moved : WOULD_BLOCK),
+      onSignal: restartUnless(deadline),
       cleanup: () => description.release(),
     },
     from,

@@ -80,6 +80,15 @@ export abstract class FileDescription {
     throw new SyscallError("EINVAL");
   }
 
+  /** CLOCK_MONOTONIC time until which a read, a write may wait (sockets: SO_RCVTIMEO, SO_SNDTIMEO). */
+  readDeadline(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
+  writeDeadline(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
   readAt(_to: IoVector, _position: number): number {
     throw new SyscallError("ESPIPE");
   }

@@ -5,6 +5,8 @@ import { errno, SyscallError } from "../abi/errno.ts";
 import { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import type { Host } from "../host/host.ts";
+import { Network } from "../net/network.ts";
+import { NETWORK_SYSCALLS } from "../net/syscalls.ts";
 import type { Process } from "../process.ts";
 import type { SyscallRow } from "../table.ts";
 import type { Thread } from "../thread.ts";
@@ -15,7 +17,7 @@ import { pathToBytes } from "./path.ts";
 /** Guest memory that tests share: 4 GiB of address space is made once for each test file. */
 const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
 
-const rows = new Map<string, SyscallRow>(FILE_SYSCALLS.map((row) => [row.name, row]));
+const rows = new Map<string, SyscallRow>([...FILE_SYSCALLS, ...NETWORK_SYSCALLS].map((row) => [row.name, row]));
 
 /** A process without a CPU, for tests of system calls. Scratch memory lies at `scratch`, an unmapped page behind it. */
 export class FakeProcess implements Process {
@@ -40,6 +42,7 @@ export class FakeProcess implements Process {
   readonly signals: number[] = [];
   /** First of 16 mapped pages. */
   readonly scratch: number;
+  readonly network: Network;
   wakeUps = 0;
   #next: number;
 
@@ -51,6 +54,7 @@ export class FakeProcess implements Process {
     this.clock = host;
     this.files = new FileState(host);
     this.files.wakeUp = () => this.wakeUp();
+    this.network = new Network(this);
   }
 
   sendSignalToThread(_thread: Thread, signo: number): void {

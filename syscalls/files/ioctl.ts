@@ -2,6 +2,7 @@ import { errno, SyscallError } from "../abi/errno.ts";
 import { O_NONBLOCK, O_PATH } from "../abi/fcntl.ts";
 import * as abi from "../abi/ioctl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
+import { Socket } from "../net/socket.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import { PipeEnd } from "./pipe.ts";
@@ -23,7 +24,8 @@ function common(process: Process, fd: number, request: number, argument: number)
     }
     case abi.FIONREAD: {
       let count: number;
-      if (description instanceof PipeEnd || description instanceof StreamDescription) count = description.buffered;
+      if (description instanceof PipeEnd || description instanceof StreamDescription || description instanceof Socket)
+        count = description.buffered;
       else if ((description.stat().mode & S_IFMT) === S_IFREG) count = description.stat().size - description.offset;
       else return undefined;
       process.memory.writeU32(argument, count >>> 0);

@@ -1,4 +1,5 @@
 import type { FileStat, FileSystemStat } from "../abi/stat.ts";
+import type { HostNetwork } from "./network.ts";
 
 /**
  * Everything that reaches outside of the machine goes through these interfaces, so that a library user, a browser or a
@@ -11,6 +12,8 @@ export interface Host {
   readonly stdout: HostOutput;
   readonly stderr: HostOutput;
   readonly files: HostFileSystem;
+  /** What lies beyond the guest's own loopback; without it connections to the outside fail with ENETUNREACH. */
+  readonly network?: HostNetwork;
   /** CLOCK_MONOTONIC in ns, exact enough in a double. */
   monotonicNs(): number;
   /** CLOCK_REALTIME in ns since 1970. */

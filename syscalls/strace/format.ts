@@ -4,10 +4,12 @@ import { IOCTL_NAMES } from "../abi/ioctl.ts";
 import { EPOLL_EVENT_SIZE, EPOLL_NAMES, EPOLL_OP_NAMES, POLL_NAMES, POLLFD_SIZE } from "../abi/poll.ts";
 import { SA_NAMES } from "../abi/signal-names.ts";
 import { signalName as nameOf, SIGRTMAX, SIGRTMIN } from "../abi/signals.ts";
+import * as socket from "../abi/socket.ts";
 import type { Args } from "../args.ts";
 import type { Process } from "../process.ts";
 import type { ArgKind } from "../table.ts";
 import * as names from "./names.ts";
+import { formatAddress } from "./sockets.ts";
 import { bits, escapeBytes, hex, named, octal, pointer, quote, SHOWN_BYTES } from "./text.ts";
 
 /** What a formatter may look at. */
@@ -179,6 +181,55 @@ const iovecs =
     });
   };
 
+/** An address whose length is the next argument. */
+const socketAddress = (address: number, { process, args, index }: Context): string =>
+  formatAddress(process.memory.readBytes(address, Math.min(args.u32(index + 1), socket.SOCKADDR_MAX)));
+
+/** One that was stored, whose length the next argument points to. */
+const storedAddress = (address: number, { process: { memory }, args, index }: Context): string => {
+  const length = memory.readU32(args.address(index + 1));
+  return length === 0
+    ? pointer(address)
+    : formatAddress(memory.readBytes(address, Math.min(length, socket.SOCKADDR_MAX)));
+};
+
+const lengthAt = (address: number, { process: { memory } }: Context): string => `[${memory.readU32(address)}]`;
+
+const socketType: Formatter = ({ args, index }) => {
+  const type = args.u32(index);
+  const flags = bits(type & ~socket.SOCK_TYPE_MASK, socket.SOCKET_FLAG_NAMES);
+  const name = named(type & socket.SOCK_TYPE_MASK, socket.SOCKET_TYPE_NAMES, "SOCK");
+  return flags === "0" ? name : `${name}|${flags}`;
+};
+
+const socketOption: Formatter = ({ args, index }) =>
+  socket.OPTION_NAMES.get(args.u32(index - 1))?.get(args.u32(index)) ?? hex(args.u32(index));
+
+/** An option's value: a number if it has that size. */
+const optionValue = (address: number, { process: { memory } }: Context, length: number): string =>
+  length === 4
+    ? `[${memory.readI32(address)}]`
+    : quote(memory.readBytes(address, Math.min(length, SHOWN_BYTES)), length);
+
+/** struct msghdr: name, iovec array, control data, flags. */
+const messageHeader = (address: number, context: Context): string => {
+  const { memory } = context.process;
+  const [name, size] = [memory.readNumber(address), memory.readU32(address + 8)];
+  const who =
+    name === 0 || size === 0 ? "NULL" : formatAddress(memory.readBytes(name, Math.min(size, socket.SOCKADDR_MAX)));
+  let left = context.result ?? Number.POSITIVE_INFINITY;
+  const pieces = array(memory.readNumber(address + 24), (i) => {
+    const at = memory.readNumber(address + 16) + 16 * i;
+    const [base, length] = [memory.readNumber(at), memory.readNumber(at + 8)];
+    const used = Math.min(length, Math.max(0, left));
+    left -= used;
+    return `{iov_base=${used === 0 ? '""' : quote(bytesAt(context, base, used), used)}, iov_len=${length}}`;
+  });
+  const flags = bits(memory.readU32(address + 48), socket.MSG_NAMES);
+  const control = memory.readNumber(address + 40);
+  return `{msg_name=${who}, msg_namelen=${size}, msg_iov=${pieces}, msg_iovlen=${memory.readNumber(address + 24)}, msg_controllen=${control}, msg_flags=${flags}}`;
+};
+
 const descriptorSet = (address: number, { process, args }: Context): string => {
   const set: number[] = [];
   for (let fd = 0; fd < Math.min(args.u32(0), 0x1_0000); fd++) {
@@ -327,6 +378,22 @@ const FORMATTERS: Readonly<Record<ArgKind, Formatter>> = {
   accessMode: u32((value) => (value === 0 ? "F_OK" : bits(value, names.ACCESS))),
   flockOp: u32((value) => bits(value, names.FLOCK)),
   dirents: filled(entries),
+  socketFamily: u32((value) => named(value, socket.FAMILY_NAMES, "AF")),
+  socketType,
+  socketFlags: u32((value) => bits(value, socket.SOCKET_FLAG_NAMES)),
+  sockaddr: (context) => at(context, socketAddress),
+  sockaddrOut: filled(storedAddress),
+  lengthOut: filled(lengthAt),
+  shutdownHow: u32((value) => named(value, socket.SHUTDOWN_NAMES, "SHUT")),
+  socketLevel: u32((value) => named(value, socket.LEVEL_NAMES, "SOL")),
+  socketOption,
+  optionIn: (context) => at(context, (from) => optionValue(from, context, context.args.u32(context.index + 1))),
+  optionOut: filled((from, context) =>
+    optionValue(from, context, context.process.memory.readU32(context.args.address(context.index + 1))),
+  ),
+  messageFlags: u32((value) => bits(value, socket.MSG_NAMES)),
+  msghdrIn: (context) => at(context, messageHeader),
+  msghdrOut: filled(messageHeader),
 };
 
 const AT_END: ReadonlySet<ArgKind> = new Set<ArgKind>([
@@ -339,6 +406,10 @@ const AT_END: ReadonlySet<ArgKind> = new Set<ArgKind>([
   "utsname",
   "fdPair",
   "dirents",
+  "sockaddrOut",
+  "lengthOut",
+  "optionOut",
+  "msghdrOut",
 ]);
 
 /** Kinds that go both ways: which arguments of which calls are filled in. */
