@@ -25,7 +25,7 @@ const LAZY = {
 };
 const ICED = "iced-x86";
 /** Modules of Node's that are slow to load. */
-const BUILTIN = /^(node:)?(child_process|crypto|net|readline|tty|zlib)$/;
+const BUILTIN = /^(node:)?(child_process|crypto|dgram|net|readline|tty|zlib)$/;
 
 const standIn = `
 const standIn = (load, name) => new Proxy(function () {}, {

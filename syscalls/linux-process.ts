@@ -89,7 +89,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly timers: IntervalTimers;
   readonly timekeeping: Timekeeping;
   readonly limits = new Limits();
-  readonly network = new Network(this);
+  readonly network: Network;
   readonly heap: { readonly start: number; end: number };
   /** Files behind mappings, to be let go at the end. */
   readonly backings = new Set<FileBacking>();
@@ -131,6 +131,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.#nextTid = options.pid;
     this.files = new FileState(options.host, Number(this.limits.get(7).soft));
     this.files.wakeUp = () => this.wakeUp();
+    this.network = new Network(this);
     this.scheduler = new Scheduler(options.interpreter, options.loop, this);
     this.timers = new IntervalTimers(this);
   }

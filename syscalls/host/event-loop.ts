@@ -3,6 +3,8 @@ import type { EventLoop } from "../../emu/threads/scheduler.ts";
 const NS_PER_MS = 1e6;
 /** Waits shorter than this block the host thread: its timers are not that exact. */
 const BLOCKING_NS = 1.2 * NS_PER_MS;
+/** How long the host's events may be kept waiting while a guest sleeps in short waits. */
+const STARVED_NS = 0.5 * NS_PER_MS;
 /** Longest delay that setTimeout takes; keeps the host alive while a guest waits for events. */
 const FOREVER_MS = 2 ** 31 - 1;
 
@@ -12,6 +14,8 @@ export class JsEventLoop implements EventLoop {
   readonly #channel = new MessageChannel();
   readonly #cell = new Int32Array(new SharedArrayBuffer(4));
   #woken = false;
+  /** When the host's events were last let through. */
+  #yielded = 0;
   #wake: (() => void) | undefined;
   #resume: (() => void) | undefined;
 
@@ -27,6 +31,7 @@ export class JsEventLoop implements EventLoop {
   }
 
   yield(): Promise<void> {
+    this.#yielded = this.#now();
     if (typeof setImmediate === "function") return new Promise((resolve) => setImmediate(resolve));
     return new Promise((resolve) => {
       this.#resume = resolve;
@@ -40,6 +45,8 @@ export class JsEventLoop implements EventLoop {
       return this.yield();
     }
     if (ns < BLOCKING_NS) {
+      // A guest that sleeps for a moment again and again must not shut the host's events out.
+      if (this.#now() - this.#yielded > STARVED_NS) return this.yield();
       Atomics.wait(this.#cell, 0, 0, ns / NS_PER_MS);
       return;
     }
@@ -53,6 +60,7 @@ export class JsEventLoop implements EventLoop {
       };
     });
     this.#woken = false;
+    this.#yielded = this.#now();
   }
 
   wake(): void {

@@ -97,6 +97,8 @@ export interface HostDatagram {
   /** Takes a local address; resolves to it with the port that the host chose. */
   bind(at: HostEndpoint): Promise<HostEndpoint>;
   start(events: HostDatagramEvents): void;
+  /** Messages from others are dropped, and refusals by this one are told. Goes in order with `send`. */
+  connect(to: HostEndpoint): void;
   /** Binds itself if nobody has. What fails is told later. */
   send(bytes: Uint8Array, to: HostEndpoint): void;
   setBroadcast(on: boolean): void;

@@ -6,6 +6,7 @@ import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../abi/stat.t
 import type { Host, HostFile, HostInput, HostOutput, WindowSize } from "./host.ts";
 import { asSyscallError, attempt } from "./node-errors.ts";
 import { fromNodeStat, inheritedState, NodeFile, NodeFileSystem } from "./node-files.ts";
+import { NodeNetwork } from "./node-network.ts";
 import { PullReader } from "./node-reader.ts";
 import { isTerminal } from "./terminal.ts";
 
@@ -97,6 +98,7 @@ export class NodeHost implements Host {
   readonly stdout: NodeStdio = new NodeStdio(1);
   readonly stderr: NodeStdio = new NodeStdio(2);
   readonly files = new NodeFileSystem();
+  readonly network = new NodeNetwork();
   /** Wall clock minus monotonic clock, which gives the wall clock its nanoseconds. */
   #offsetNs = 0n;
 
@@ -132,6 +134,7 @@ export class NodeHost implements Host {
 
   close(): void {
     this.stdin.close();
+    this.network.close();
   }
 }
 

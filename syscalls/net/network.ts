@@ -25,14 +25,19 @@ export interface NetworkOwner {
  */
 export class Network {
   readonly owner: NetworkOwner;
-  readonly tcp = new PortTable<TcpSocket>();
-  readonly udp = new PortTable<UdpSocket>();
+  readonly tcp: PortTable<TcpSocket>;
+  readonly udp: PortTable<UdpSocket>;
   /** Sockets with a name, by name: a path, or one with a NUL in front (unix(7), "Abstract"). */
   readonly unix = new Map<string, UnixSocket>();
   #nextAbstract = 0;
 
   constructor(owner: NetworkOwner) {
     this.owner = owner;
+    const start = new Uint16Array(2);
+    // Other programs on the host use ports, too: those that one begins with should not be those of the next.
+    if (owner.host.network !== undefined) owner.host.randomBytes(new Uint8Array(start.buffer));
+    this.tcp = new PortTable(start[0]);
+    this.udp = new PortTable(start[1]);
   }
 
   get host(): HostNetwork | undefined {

@@ -18,7 +18,12 @@ export interface Bound {
 /** Which sockets of a protocol have which local port (Linux: struct inet_hashinfo, struct udp_table). */
 export class PortTable<T extends Bound> {
   readonly #ports = new Map<number, Set<T>>();
-  #next = FIRST_EPHEMERAL;
+  #next: number;
+
+  /** @param start any number: where in the range of free ports to begin */
+  constructor(start = 0) {
+    this.#next = FIRST_EPHEMERAL + (start % (LAST_EPHEMERAL - FIRST_EPHEMERAL + 1));
+  }
 
   /** `socket.local` has been set. */
   add(socket: T): void {

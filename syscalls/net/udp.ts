@@ -175,8 +175,15 @@ export class UdpSocket extends InetSocket {
     const outside = this.#open();
     if (isNew && this.local !== undefined) {
       // Answers should find the port that the guest knows of; if the host has it in use, any other will do.
-      outside.bind({ ip: this.wildcard, port: this.local.port }).catch(() => {});
+      const { port } = this.local;
+      const any = { ip: this.wildcard, port: 0 };
+      outside
+        .bind({ ...any, port })
+        .catch(() => outside.bind(any))
+        .catch(() => {});
     }
+    // A connected socket is told when nobody is there.
+    if (this.remote?.ip === to.ip && this.remote.port === to.port) outside.connect(to);
     outside.send(bytes, to);
   }
 
