@@ -46,7 +46,7 @@ export class PortTable<T extends Bound> {
       const overlap = covers(ip, socket.v6only, other.local.ip) || covers(other.local.ip, other.v6only, ip);
       if (!overlap) continue;
       if (socket.reusePort && other.reusePort) continue;
-      if (socket.reuseAddress && other.reuseAddress && !other.isListening && !socket.isListening) continue;
+      if (socket.reuseAddress && other.reuseAddress && !other.isListening) continue;
       return true;
     }
     return false;

@@ -198,6 +198,13 @@ export class TcpSocket extends InetSocket implements TcpPeer {
       return 0;
     }
     if (this.#state !== "closed") throw new SyscallError("EISCONN");
+    if (this.#unreported) {
+      // The attempt before has failed, and this call tells (net/ipv4/af_inet.c, __inet_stream_connect).
+      this.#unreported = false;
+      this.shutdownMask = 0;
+      this.throwError();
+      throw new SyscallError("ECONNABORTED");
+    }
     this.throwError();
     this.remote = to;
     this.#state = "connecting";
@@ -294,8 +301,9 @@ export class TcpSocket extends InetSocket implements TcpPeer {
 
   override connectResult(): number | null {
     if (this.#state === "connecting") return null;
-    this.throwError();
     this.#unreported = false;
+    if (this.#state === "closed" && this.error !== undefined) this.shutdownMask = 0;
+    this.throwError();
     return 0;
   }
 
@@ -371,8 +379,13 @@ export class TcpSocket extends InetSocket implements TcpPeer {
       this.#disconnect();
       return;
     }
-    if (this.#state === "closed") throw new SyscallError("ENOTCONN");
     const mask = how === SHUT_RDWR ? SHUTDOWN_MASK : how + 1;
+    if (this.#state === "closed") {
+      // It takes effect although it fails (net/ipv4/af_inet.c, inet_shutdown).
+      this.shutdownMask |= mask;
+      this.changed();
+      throw new SyscallError("ENOTCONN");
+    }
     const finishes = mask & SEND_SHUTDOWN && !(this.shutdownMask & SEND_SHUTDOWN);
     this.shutdownMask |= mask;
     if (finishes) this.#peer?.finish();

@@ -218,9 +218,10 @@ export class UdpSocket extends InetSocket {
   }
 
   override shutdown(how: number): void {
-    if (this.remote === undefined) throw new SyscallError("ENOTCONN");
     this.shutdownMask |= how === SHUT_RDWR ? SHUTDOWN_MASK : how + 1;
     this.changed();
+    // It has taken effect all the same (net/ipv4/af_inet.c, inet_shutdown).
+    if (this.remote === undefined) throw new SyscallError("ENOTCONN");
   }
 
   /** net/core/datagram.c, datagram_poll. */

@@ -4,14 +4,12 @@ import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } 
 import {
   AF_UNIX,
   AF_UNSPEC,
-  MSG_EOR,
   MSG_ERRQUEUE,
   MSG_OOB,
   MSG_PEEK,
   SHUT_RD,
   SHUT_RDWR,
   SOCK_DGRAM,
-  SOCK_SEQPACKET,
   SOCK_STREAM,
   SOMAXCONN,
 } from "../abi/socket.ts";
@@ -37,6 +35,8 @@ import { UnixQueue } from "./unix-queue.ts";
 const DEFAULT_BUFFERS = { send: 212_992, receive: 212_992 };
 /** Messages that wait at a datagram socket (net/unix/max_dgram_qlen). */
 const MAX_QUEUE = 10;
+/** What Linux counts for a message beside its bytes (sizeof(struct sk_buff) and its kin). */
+const MESSAGE_OVERHEAD = 768;
 
 /** A Unix domain socket (unix(7); Linux: net/unix/af_unix.c). */
 export class UnixSocket extends Socket {
@@ -387,10 +387,7 @@ export class UnixSocket extends Socket {
     if (this.#isDatagram && peer.#peer !== undefined && peer.#peer !== this) throw new SyscallError("EPERM");
     const length = from.remaining;
     if (length > this.sendBuffer - 32) throw new SyscallError("EMSGSIZE");
-    const isFull = this.#isDatagram
-      ? peer.#received.length > MAX_QUEUE
-      : peer.#received.length > 0 && peer.#received.bytes + length > this.sendBuffer;
-    if (isFull) {
+    if (this.#isFull(peer)) {
       this.#noSpace = true;
       peer.#blocked.add(this);
       return WOULD_BLOCK;
@@ -399,6 +396,12 @@ export class UnixSocket extends Socket {
     if (bytes.length < length) from.fault();
     peer.#arrived(bytes, this, options.rights);
     return length;
+  }
+
+  /** Is there no room for one more message? Two datagram sockets that are connected with each other have more of it. */
+  #isFull(peer: UnixSocket): boolean {
+    if (this.#isDatagram && peer.#peer !== this) return peer.#received.length > MAX_QUEUE;
+    return peer.#received.bytes + MESSAGE_OVERHEAD * peer.#received.length >= this.sendBuffer;
   }
 
   override receive(to: IoVector, flags: number): Received | undefined {
@@ -411,8 +414,7 @@ export class UnixSocket extends Socket {
       const received =
         this.type === SOCK_STREAM ? this.#received.shiftBytes(to, flags) : this.#received.shiftMessage(to, flags);
       if (!(flags & MSG_PEEK)) this.#consumed();
-      const eor = this.type === SOCK_SEQPACKET ? MSG_EOR : 0;
-      return eor === 0 ? received : { ...received, flags: received.flags | eor };
+      return received;
     }
     this.throwError();
     if (this.shutdownMask & RCV_SHUTDOWN) return { count: 0, length: 0, from: undefined, flags: 0, rights: [] };
@@ -442,7 +444,7 @@ export class UnixSocket extends Socket {
     if (this.type === SOCK_STREAM) return this.#room() * 4 >= this.sendBuffer;
     const peer = this.#peer;
     if (peer === undefined) return true;
-    return this.#isDatagram ? peer.#received.length <= MAX_QUEUE : peer.#received.bytes * 4 <= this.sendBuffer;
+    return !this.#isFull(peer);
   }
 
   override shutdown(how: number): void {
