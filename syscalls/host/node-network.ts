@@ -1,3 +1,4 @@
+import { renameSync } from "node:fs";
 import * as net from "node:net";
 import * as os from "node:os";
 import type { SyscallError } from "../abi/errno.ts";
@@ -55,7 +56,7 @@ export class NodeNetwork implements HostNetwork {
       server.once("error", (error) => reject(asSyscallError(error)));
       const listening = (): void => {
         server.on("error", () => {});
-        const listener = new NodeListener(server, this.#open);
+        const listener = new NodeListener(server, "path" in at ? pathToText(at.path) : undefined, this.#open);
         this.#open.add(listener);
         resolve(listener);
       };
@@ -108,12 +109,14 @@ export class NodeNetwork implements HostNetwork {
 
 class NodeListener implements HostListener {
   readonly #server: net.Server;
+  readonly #path: string | undefined;
   readonly #open: Set<{ dispose(): void }>;
   readonly local: HostEndpoint;
   #take: ((connection: HostConnection) => void) | undefined;
 
-  constructor(server: net.Server, open: Set<{ dispose(): void }>) {
+  constructor(server: net.Server, path: string | undefined, open: Set<{ dispose(): void }>) {
     this.#server = server;
+    this.#path = path;
     this.#open = open;
     const address = server.address();
     const isTcp = address !== null && typeof address !== "string";
@@ -138,7 +141,22 @@ class NodeListener implements HostListener {
   close(): void {
     this.#open.delete(this);
     this.#take = undefined;
-    this.#server.close(() => {});
+    if (this.#path === undefined) this.#server.close();
+    else this.#closeNamed(this.#path);
+  }
+
+  /** Node removes the file of a Unix domain socket that it closes; Linux does not. So it must not find the file. */
+  #closeNamed(path: string): void {
+    const aside = `${path}.${process.pid}`;
+    try {
+      renameSync(path, aside);
+    } catch {
+      // The file is gone already, or is not ours any more.
+      this.#server.close();
+      return;
+    }
+    this.#server.close();
+    renameSync(aside, path);
   }
 
   dispose(): void {

@@ -365,7 +365,9 @@ export class UnixSocket extends Socket {
   #arrived(bytes: Uint8Array, sender: UnixSocket, rights: readonly FileDescription[]): void {
     const { pid, uid, gid } = this.network.owner;
     for (const description of rights) description.acquire();
-    const from: UnixAddress = { family: AF_UNIX, path: sender.#shownName };
+    // Without a name there is no address at all (unix_copy_addr).
+    const from: UnixAddress | undefined =
+      sender.#shownName === "" ? undefined : { family: AF_UNIX, path: sender.#shownName };
     this.#received.push({ bytes, from, rights, credentials: { pid, uid, gid } }, this.type === SOCK_STREAM);
     this.changed();
   }
