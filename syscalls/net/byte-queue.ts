@@ -1,7 +1,8 @@
 import type { IoVector } from "../files/io-vector.ts";
 
-/** Bytes that come in small pieces are kept in blocks of this size. */
-const BLOCK = 0x4000;
+/** Bytes that come in small pieces are kept in blocks, larger ones the more there are. */
+const MIN_BLOCK = 0x400;
+const MAX_BLOCK = 0x4000;
 
 interface Piece {
   readonly bytes: Uint8Array;
@@ -27,11 +28,11 @@ export class ByteQueue {
       last.end += bytes.length;
       return;
     }
-    if (bytes.length >= BLOCK / 2) {
+    if (bytes.length >= MAX_BLOCK / 2) {
       this.#pieces.push({ bytes, start: 0, end: bytes.length });
       return;
     }
-    const block = new Uint8Array(BLOCK);
+    const block = new Uint8Array(Math.min(MAX_BLOCK, Math.max(MIN_BLOCK, 2 * this.size)));
     block.set(bytes);
     this.#pieces.push({ bytes: block, start: 0, end: bytes.length });
   }
@@ -80,11 +81,11 @@ export class ByteQueue {
     piece.start += count;
     this.size -= count;
     if (piece.start < piece.end) return;
-    if (piece.bytes.length === BLOCK && this.size === 0) {
-      // The block goes on being filled from its start.
+    if (this.size === 0 && piece.bytes.length <= MAX_BLOCK && this.#pieces.length - this.#head === 1) {
+      // The last block goes on being filled from its start.
       piece.start = 0;
       piece.end = 0;
-      if (this.#pieces.length - this.#head === 1) return;
+      return;
     }
     this.#head++;
     if (this.#head < this.#pieces.length && this.#head < 64) return;
