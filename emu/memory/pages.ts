@@ -27,6 +27,11 @@ export const TABLE_ENTRIES = 1 << 12;
 /** Pages, a power of two, that are thought of as written to when one of them is. */
 const NEIGHBOURHOOD = 16;
 
+/** Pages, as a power of two, whose permission bytes are known together to be zero: reservations are large and empty. */
+const CHUNK_SHIFT = 10;
+const CHUNK_MASK = (1 << CHUNK_SHIFT) - 1;
+const chunkAfter = (page: number): number => ((page >>> CHUNK_SHIFT) + 1) << CHUNK_SHIFT;
+
 /** A byte times this is that byte four times. */
 const EVERY_BYTE = 0x0101_0101;
 
@@ -40,6 +45,8 @@ export class PageMap {
   readonly #u32: Uint32Array;
   /** Pages that hold translated code. */
   readonly codePages = new Set<number>();
+  /** Window chunks in which a permission byte may be other than zero. */
+  readonly #used = new Uint8Array((PAGES_IN_WINDOW >>> CHUNK_SHIFT) + 1);
   #nextTable = PAGE_TABLES + TOP_ENTRIES * 4;
 
   constructor(buffer: ArrayBuffer) {
@@ -60,8 +67,9 @@ export class PageMap {
     const u8 = this.#u8;
     const u32 = this.#u32;
     const set = prot | (prot & PROT_READ ? PERM_READ_SPAN : 0);
+    if (set !== 0) this.#use(first, last);
     let dirty = 0;
-    let page = first;
+    let page = set !== 0 ? first : this.#skipUnused(first, last);
     const one = (): void => {
       dirty |= u8[PERM_MAP + page];
       const isAbsent = u8[PERM_MAP + page] & PERM_ABSENT;
@@ -71,6 +79,10 @@ export class PageMap {
     while (page < last && page % 4 !== 0) one();
     // Reservations have hundreds of thousands of pages: four at a time.
     for (; page + 4 <= last; page += 4) {
+      if (set === 0 && (page & CHUNK_MASK) === 0 && this.#used[page >>> CHUNK_SHIFT] === 0) {
+        page = this.#skipUnused(page, last) - 4;
+        continue;
+      }
       const word = (PERM_MAP + page) >>> 2;
       if (u32[word] & (PERM_ABSENT * EVERY_BYTE)) {
         for (const end = page + 4; page < end; ) one();
@@ -85,6 +97,17 @@ export class PageMap {
     if (prot & PROT_WRITE && dirty & PERM_DIRTY) this.#respan(first, last);
     this.#respan(first - 1, first);
     this.#respan(last - 1, last);
+  }
+
+  #use(first: number, last: number): void {
+    for (let page = first; page < last; page = chunkAfter(page)) this.#used[page >>> CHUNK_SHIFT] = 1;
+  }
+
+  /** The first page from `page` on in a chunk that is used, or `last`. */
+  #skipUnused(page: number, last: number): number {
+    let at = page;
+    while (at < last && this.#used[at >>> CHUNK_SHIFT] === 0) at = chunkAfter(at);
+    return Math.min(at, last);
   }
 
   /** Recomputes the span bits of pages [first, last). */
@@ -144,6 +167,7 @@ export class PageMap {
 
   /** Makes window pages [first, last), which are zero, absent. */
   markAbsent(first: number, last: number): void {
+    this.#use(first, last);
     this.#u8.fill(PERM_ABSENT, PERM_MAP + first, PERM_MAP + last);
     this.#respan(first - 1, first);
   }
@@ -170,6 +194,8 @@ export class PageMap {
     const u8 = this.#u8;
     let page = first;
     while (page < last) {
+      page = this.#skipUnused(page, last);
+      if (page === last) break;
       if (!(u8[PERM_MAP + page] & PERM_DIRTY)) {
         const word = (PERM_MAP + page) >>> 2;
         if (page % 4 === 0 && !(this.#u32[word] & ((PERM_DIRTY | PERM_ABSENT) * EVERY_BYTE))) page += 4;

@@ -212,7 +212,8 @@ describe("the program's own file", () => {
     expect(await machine.run()).toEqual({ kind: "exited", status: 0 });
     expect(new TextDecoder().decode(Buffer.concat(host.written.stdout))).toContain("hello, world in goroutine main");
     expect(source.count).toBeGreaterThan(program.length / 10);
-    expect(source.count).toBeLessThan(program.length * 0.9);
+    // Compiling at first sight decodes functions whole.
+    expect(source.count).toBeLessThan(program.length * (tier === "jit" ? 0.96 : 0.9));
   });
 
   it("that is cut short meanwhile ends the program with SIGBUS, not goemu", async () => {
