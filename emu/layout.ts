@@ -18,18 +18,24 @@ export const WINDOW_END = 0xf000_0000;
 export const TASK_SIZE = 0x7fff_ffff_f000;
 
 /**
- * One byte a 4 KiB page of the wasm memory, bits below. It lies inside the window: below 2 GiB its address is part of a
- * host instruction, and this is where programs lie least. Guest pages of the same addresses live out of line.
+ * Below 2 GiB an address is part of a host instruction, and this is where programs lie least: what translated code looks
+ * at all the time lies inside the window. Guest pages of the same addresses live out of line.
  */
+export const LOW_AREA = 0x8_0000;
+/** One word a target of direct calls: the table slot of its region, or 0 (jit/tier.ts). */
+export const CALL_CELLS = LOW_AREA;
+export const CALL_CELLS_END = 0x10_0000;
+/** One byte a 4 KiB page of the wasm memory, bits below. */
 export const PERM_MAP = 0x10_0000;
 export const PERM_MAP_END = 0x20_0000;
+export const LOW_AREA_END = PERM_MAP_END;
 
 /**
  * Do guest addresses like this one lie in the window, at the same place in wasm memory? Pages that do not, below 4 GiB,
  * have permission byte 0: a fast check of an access lets none through.
  */
 export function inWindow(address: number): boolean {
-  return address < WINDOW_END && (address >= PERM_MAP_END || address < PERM_MAP);
+  return address < WINDOW_END && (address >= LOW_AREA_END || address < LOW_AREA);
 }
 /** CPU states, one page each. */
 export const CPU_STATES = 0xf020_0000;
@@ -53,9 +59,6 @@ export const TEMPLATES_END = 0xfe00_0000;
 /** Direct-mapped cache from guest PC to record and region (CodeCache.enterLookup), 16 bytes an entry. */
 export const LOOKUP_TABLE = 0xfe00_0000;
 export const LOOKUP_BITS = 18;
-/** One word a target of direct calls: the table slot of its region, or 0 (jit/tier.ts). */
-export const CALL_CELLS = 0xfe40_0000;
-export const CALL_CELLS_END = 0xff00_0000;
 /** Constant tables of instruction helpers. */
 export const HELPER_TABLES = 0xff00_0000;
 /** Where an access that straddles pages that are not neighbours in wasm memory is put together. */

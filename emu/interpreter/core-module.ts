@@ -3,6 +3,8 @@ import { REG, STATE } from "../cpu/state.ts";
 import {
   LOOKUP_BITS,
   LOOKUP_TABLE,
+  LOW_AREA,
+  LOW_AREA_END,
   NEED_BITS,
   PAGE_SHIFT,
   PAGE_SIZE,
@@ -10,7 +12,6 @@ import {
   PERM_CODE,
   PERM_DIRTY,
   PERM_MAP,
-  PERM_MAP_END,
   PROT_WRITE,
   TASK_SIZE,
   WINDOW_END,
@@ -151,8 +152,8 @@ function buildStale(): FunctionBuilder {
 
 /** inWindow (layout.ts). */
 function isInWindow(address: I64Expr): I32Expr {
-  const above = i64.ltU(i64.sub(address, i64.const(PERM_MAP_END)), i64.const(WINDOW_END - PERM_MAP_END));
-  return i32.or(above, i64.ltU(address, i64.const(PERM_MAP)));
+  const above = i64.ltU(i64.sub(address, i64.const(LOW_AREA_END)), i64.const(WINDOW_END - LOW_AREA_END));
+  return i32.or(above, i64.ltU(address, i64.const(LOW_AREA)));
 }
 
 /**

@@ -522,6 +522,7 @@ class RegionEmitter {
     const t = this.translator;
     const goesBack = to.index <= from.index;
     t.loadRegisters(this.#flow.validIn(to) & ~this.#flow.validOut(from));
+    t.storeRegisters(t.dirty & ~this.#flow.dirtyIn(to), false);
     if (goesBack || to.isMerge) {
       if (to.flagsIn !== 0) t.settleFlags();
       if (!goesBack) this.#note(to, { knowledge: t.knowledge, dispatched: false });

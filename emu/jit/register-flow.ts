@@ -32,21 +32,25 @@ const NO_USE: BlockUse = { reads: 0, defines: 0, dirties: 0 };
 export function registerFlow(region: Region, uses: ReadonlyMap<RegionBlock, BlockUse>): RegisterFlow {
   const { blocks } = region;
   const useOf = (block: RegionBlock): BlockUse => uses.get(block) ?? NO_USE;
+  const readLater = backward(blocks, useOf, () => 0);
   const dirtyIn = new Map<RegionBlock, RegisterMask>();
+  const dirty = (block: RegionBlock): RegisterMask => dirtyIn.get(block) ?? 0;
+  const dirtyOut = (block: RegionBlock): RegisterMask =>
+    block.end === "call" ? 0 : dirty(block) | useOf(block).dirties;
   for (let changed = true; changed; ) {
     changed = false;
     for (const block of blocks) {
-      const out = block.end === "call" ? 0 : (dirtyIn.get(block) ?? 0) | useOf(block).dirties;
-      for (const successor of block.successors) {
-        const before = dirtyIn.get(successor) ?? 0;
-        if ((before | out) === before) continue;
-        dirtyIn.set(successor, before | out);
-        changed = true;
+      const before = block.predecessors.filter((other) => comesAsUsual(other, block)).map(dirtyOut);
+      let mask = before.reduce((all, other) => all | other, 0);
+      if (block.isMerge && !block.isLoopHeader) {
+        // What just some of the ways have written, and nobody reads, is stored on these.
+        mask &= (readLater.get(block) ?? 0) | before.reduce((all, other) => all & other, ALL_REGISTERS);
       }
+      if (mask === dirty(block)) continue;
+      dirtyIn.set(block, mask);
+      changed = true;
     }
   }
-  const dirty = (block: RegionBlock): RegisterMask => dirtyIn.get(block) ?? 0;
-  const readLater = backward(blocks, useOf, () => 0);
   const liveIn = backward(blocks, useOf, dirty);
   const validIn = new Map<RegionBlock, RegisterMask>();
   const validOut = new Map<RegionBlock, RegisterMask>();

@@ -1,10 +1,11 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import {
+  LOW_AREA,
+  LOW_AREA_END,
   PAGE_SIZE,
   PERM_CODE,
   PERM_DIRTY,
   PERM_MAP,
-  PERM_MAP_END,
   PERM_WRITE_SPAN,
   PROT_READ,
   PROT_WRITE,
@@ -214,9 +215,9 @@ describe("mappings", () => {
   it("reach from the window into what is out of line, and leave the permission map alone", () => {
     const fresh = new AddressSpace(new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES }));
     const bytes = new GuestMemory(fresh);
-    const [from, to] = [PERM_MAP - PAGE_SIZE, PERM_MAP_END + PAGE_SIZE];
+    const [from, to] = [LOW_AREA - PAGE_SIZE, LOW_AREA_END + PAGE_SIZE];
     fresh.map({ address: from, length: to - from, prot: RW, fixed: true });
-    for (const border of [PERM_MAP, PERM_MAP_END]) {
+    for (const border of [LOW_AREA, LOW_AREA_END]) {
       bytes.writeU64(border - 4, 0x1122_3344_5566_7788n);
       expect(bytes.readU64(border - 4)).toBe(0x1122_3344_5566_7788n);
       expect(bytes.readU32(border)).toBe(0x1122_3344);
@@ -225,12 +226,12 @@ describe("mappings", () => {
     bytes.poke(PERM_MAP + AREA / PAGE_SIZE, Uint8Array.of(0xff));
     expect(fresh.pages.window(AREA / PAGE_SIZE)).toBe(0);
     fresh.protect(from, to - from, PROT_READ);
-    expect(faultOf(() => bytes.writeU8(PERM_MAP + 5, 1))).toBe(PERM_MAP + 5);
+    expect(faultOf(() => bytes.writeU8(LOW_AREA + 5, 1))).toBe(LOW_AREA + 5);
     fresh.unmap(from, to - from);
-    expect(faultOf(() => bytes.readU8(PERM_MAP))).toBe(PERM_MAP);
-    expect(faultOf(() => bytes.readU8(PERM_MAP_END))).toBe(PERM_MAP_END);
+    expect(faultOf(() => bytes.readU8(LOW_AREA))).toBe(LOW_AREA);
+    expect(faultOf(() => bytes.readU8(LOW_AREA_END))).toBe(LOW_AREA_END);
     fresh.map({ address: from, length: to - from, prot: RW, fixed: true });
-    expect(bytes.readU64(PERM_MAP - 4)).toBe(0n);
+    expect(bytes.readU64(LOW_AREA - 4)).toBe(0n);
   });
 
   it("never replace, change or free what pages out of line are kept in", () => {

@@ -1,10 +1,10 @@
 import {
   inWindow,
+  LOW_AREA,
+  LOW_AREA_END,
   PAGE_SHIFT,
   PAGE_SIZE,
   PERM_ABSENT,
-  PERM_MAP,
-  PERM_MAP_END,
   PROT_EXEC,
   PROT_READ,
   PROT_WRITE,
@@ -33,9 +33,9 @@ export interface Placement {
   readonly honourHighHints: boolean;
 }
 
-export const COMPACT: Placement = { low: PERM_MAP_END, high: WINDOW_END - 0x100_0000, honourHighHints: false };
+export const COMPACT: Placement = { low: LOW_AREA_END, high: WINDOW_END - 0x100_0000, honourHighHints: false };
 /** mmap_base without randomisation, as under gdb: below the 8 MiB stack and its gap (arch/x86/mm/mmap.c). */
-export const LINUX: Placement = { low: PERM_MAP_END, high: 0x7fff_f7ff_f000, honourHighHints: true };
+export const LINUX: Placement = { low: LOW_AREA_END, high: 0x7fff_f7ff_f000, honourHighHints: true };
 
 /** The name of the emulator's own mappings, which the guest does not see. */
 export const FRAMES_NAME = "[goemu frames]";
@@ -63,7 +63,7 @@ export function isInReach(start: number, end: number): boolean {
 }
 
 /** Where inWindow changes from one page to the next. */
-const BORDERS = [PERM_MAP, PERM_MAP_END, WINDOW_END, Number.POSITIVE_INFINITY];
+const BORDERS = [LOW_AREA, LOW_AREA_END, WINDOW_END, Number.POSITIVE_INFINITY];
 
 /** Cuts [start, end) into pieces that lie as a whole in the window, or out of line. */
 function* parts(start: number, end: number): Iterable<{ start: number; end: number; isWindow: boolean }> {

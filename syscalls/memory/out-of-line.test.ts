@@ -24,7 +24,7 @@ const TURNS = 20_000;
 
 /** The permission map's place, and what is above the window. */
 const PLACES = [
-  { name: "the permission map", start: 0x10_0000, end: 0x20_0000 },
+  { name: "the low area", start: 0x8_0000, end: 0x20_0000 },
   { name: "the end of the window", start: 0xf000_0000, end: 0x1_0000_0000 },
 ];
 
