@@ -357,6 +357,10 @@ export class RecordTranslator extends FlagTranslator {
     this.#ended = true;
   }
 
+  override fuelLeft(): I64Expr {
+    return i64.load(this.#cpu, STATE.fuel);
+  }
+
   override spendFuel(count: I64Expr): void {
     const fuel = this.let(i64.sub(i64.load(this.#cpu, STATE.fuel), count));
     this.storeInt(64, this.#cpu, fuel, STATE.fuel);

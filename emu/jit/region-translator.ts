@@ -360,6 +360,10 @@ export class RegionTranslator extends RegisterTranslator {
     this.unreachable();
   }
 
+  override fuelLeft(): I64Expr {
+    return this.fuel;
+  }
+
   override spendFuel(count: I64Expr): void {
     this.set(this.fuel, i64.sub(this.fuel, count));
     super.if(i64.ltS(this.fuel, n(0)), () => this.sideExit(), undefined, false);

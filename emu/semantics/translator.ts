@@ -154,6 +154,8 @@ export abstract class Translator extends FunctionBuilder {
    * time is up: registers must be as after a whole iteration (SDM Vol. 2B, REP: interruptible).
    */
   abstract spendFuel(count: I64Expr): void;
+  /** What is left of the thread's time. */
+  abstract fuelLeft(): I64Expr;
 
   /** Calls a shared helper function (helpers/) by name. */
   abstract callHelper<T extends ValType>(name: string, result: T, args: readonly Expr[]): Expr<T>;

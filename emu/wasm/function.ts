@@ -82,6 +82,18 @@ export class FunctionBuilder {
     this.code.u32(place.offset);
   }
 
+  /** Copies bytes within the memory, as if by way of a buffer. */
+  copyMemory(to: I32Expr, from: I32Expr, length: I32Expr): void {
+    for (const value of [to, from, length]) this.#write(value);
+    for (const byte of [0xfc, 0x0a, 0, 0]) this.code.byte(byte);
+  }
+
+  /** Sets bytes of the memory to the low byte of `value`. */
+  fillMemory(to: I32Expr, value: I32Expr, length: I32Expr): void {
+    for (const operand of [to, value, length]) this.#write(operand);
+    for (const byte of [0xfc, 0x0b, 0]) this.code.byte(byte);
+  }
+
   #store(opcode: number, address: I32Expr, value: Expr, offset: number): void {
     const place = splitPlace(address, offset);
     this.#write(place.base);
