@@ -221,7 +221,7 @@ export class Machine {
       for (const mapping of plan.mappings) {
         const { address, length, prot, fileSize, isRelocated } = mapping;
         if (fileSize === 0) {
-          space.map({ address, length, prot, fixed: true });
+          space.map({ address, length, prot, fixed: true, accounted: true });
           continue;
         }
         const backing = isRelocated ? { path } : { path, read };

@@ -234,6 +234,19 @@ describe("mappings", () => {
     expect(bytes.readU64(LOW_AREA - 4)).toBe(0n);
   });
 
+  it("are zero again where moved memory had no rights, and more than all memory is refused if asked for so", () => {
+    map(AREA, 1);
+    guest.writeU64(AREA, 42n);
+    space.protect(AREA, PAGE_SIZE, 0);
+    const to = space.remap(AREA, PAGE_SIZE, PAGE_SIZE, true, AREA + 0x1000_0000);
+    space.unmap(to, PAGE_SIZE);
+    map(to, 1);
+    expect(guest.readU64(to)).toBe(0n);
+    const huge = { address: HIGH, length: 2 ** 40, prot: RW, fixed: true };
+    expect(() => space.map({ ...huge, accounted: true })).toThrow(MemoryError);
+    expect(space.map(huge)).toBe(HIGH);
+  });
+
   it("never replace, change or free what pages out of line are kept in", () => {
     const fresh = new AddressSpace(new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES }));
     const bytes = new GuestMemory(fresh);

@@ -52,6 +52,8 @@ export interface MapRequest {
   backing?: Backing;
   offset?: number;
   name?: string;
+  /** Is more than there is memory in all refused at once, as Linux does (mm/util.c, __vm_enough_memory)? */
+  accounted?: boolean;
 }
 
 /** Most mappings that a process may have (Linux: vm.max_map_count). */
@@ -83,7 +85,7 @@ const alignUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_S
 const FRAME_CHUNK = 0x40_0000;
 
 /** Pages of a file that are brought in together: this many bytes, aligned. */
-const CLUSTER = 0x1_0000;
+const CLUSTER = 0x2_0000;
 
 /** A guest's mappings and the memory behind them, with the rules of mmap(2), munmap(2), mprotect(2), mremap(2). */
 export class AddressSpace {
@@ -116,6 +118,7 @@ export class AddressSpace {
     const length = alignUp(request.length);
     if (length <= 0 || !Number.isFinite(length)) throw new MemoryError(request.length === 0 ? "EINVAL" : "ENOMEM");
     if (length > TASK_SIZE) throw new MemoryError("ENOMEM");
+    if (request.accounted && length > WINDOW_END) throw new MemoryError("ENOMEM");
     this.#checkCount();
     const start = this.#place(request, length);
     const end = start + length;
@@ -131,8 +134,8 @@ export class AddressSpace {
       name: request.name ?? "",
     });
     this.#account(request.prot, length);
-    if (request.backing?.read !== undefined && !request.shared) this.#markAbsent(start, end);
     this.#protectPages(start, end, request.prot);
+    if (request.backing?.read !== undefined && !request.shared) this.#markAbsent(start, end);
     return start;
   }
 

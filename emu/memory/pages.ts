@@ -34,6 +34,8 @@ const chunkAfter = (page: number): number => ((page >>> CHUNK_SHIFT) + 1) << CHU
 
 /** A byte times this is that byte four times. */
 const EVERY_BYTE = 0x0101_0101;
+/** Marks of four pages that setting a protection and clearing have to look at. Signed, since V8 is slow with what is not. */
+const MARKS = ((PERM_DIRTY | PERM_ABSENT) * EVERY_BYTE) | 0;
 
 /**
  * Page permissions as the CPU sees them: a byte map for the window, a radix tree of frames outside of it.
@@ -68,6 +70,7 @@ export class PageMap {
     const u32 = this.#u32;
     const set = prot | (prot & PROT_READ ? PERM_READ_SPAN : 0);
     if (set !== 0) this.#use(first, last);
+    const four = set * EVERY_BYTE;
     let dirty = 0;
     let page = set !== 0 ? first : this.#skipUnused(first, last);
     const one = (): void => {
@@ -84,14 +87,12 @@ export class PageMap {
         continue;
       }
       const word = (PERM_MAP + page) >>> 2;
-      if (u32[word] & (PERM_ABSENT * EVERY_BYTE)) {
+      if (u32[word] & MARKS) {
         for (const end = page + 4; page < end; ) one();
         page -= 4;
         continue;
       }
-      const before = u32[word] & (PERM_DIRTY * EVERY_BYTE);
-      if (before !== 0) dirty = PERM_DIRTY;
-      u32[word] = before | (set * EVERY_BYTE);
+      u32[word] = four;
     }
     while (page < last) one();
     if (prot & PROT_WRITE && dirty & PERM_DIRTY) this.#respan(first, last);
@@ -125,6 +126,7 @@ export class PageMap {
   }
 
   #markWindowCode(page: number, holdsCode: boolean): void {
+    if (holdsCode) this.#use(page, page + 1);
     if (holdsCode) this.#u8[PERM_MAP + page] |= PERM_CODE;
     else this.#u8[PERM_MAP + page] &= ~PERM_CODE;
     this.#respan(page - 1, page + 1);
@@ -198,7 +200,7 @@ export class PageMap {
       if (page === last) break;
       if (!(u8[PERM_MAP + page] & PERM_DIRTY)) {
         const word = (PERM_MAP + page) >>> 2;
-        if (page % 4 === 0 && !(this.#u32[word] & ((PERM_DIRTY | PERM_ABSENT) * EVERY_BYTE))) page += 4;
+        if (page % 4 === 0 && !(this.#u32[word] & MARKS)) page += 4;
         else u8[PERM_MAP + page++] &= ~PERM_ABSENT;
         continue;
       }
@@ -216,6 +218,8 @@ export class PageMap {
    * one page into the next, as those of memory that fills up do, are plain then.
    */
   markDirty(first: number, last: number): void {
+    // What no access is allowed to can have bytes all the same: a debugger's, or those of a mapping that was moved.
+    this.#use(first, last);
     for (let page = first; page < last; page++) this.#u8[PERM_MAP + page] |= PERM_DIRTY;
     if (this.#u8[PERM_MAP + last] & PROT_WRITE) this.#u8[PERM_MAP + last] |= PERM_DIRTY;
     this.#respan(first - 1, last + 1);

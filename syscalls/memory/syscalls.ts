@@ -158,7 +158,15 @@ function brk(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallRe
     if (!isInReach(from, to)) return heap.end;
     if (!space.vmas.isFree(from, to)) return heap.end;
     try {
-      space.map({ address: from, length: to - from, prot: 3, fixed: true, noReplace: true, name: "[heap]" });
+      space.map({
+        address: from,
+        length: to - from,
+        prot: 3,
+        fixed: true,
+        noReplace: true,
+        name: "[heap]",
+        accounted: true,
+      });
     } catch {
       return heap.end;
     }
