@@ -44,6 +44,19 @@ export { SyscallError } from "./syscalls/abi/errno.ts";
 export { JsEventLoop } from "./syscalls/host/event-loop.ts";
 export type { Host, HostFile, HostFileSystem, HostInput, HostOutput } from "./syscalls/host/host.ts";
 export { MemoryHost, type MemoryHostOptions } from "./syscalls/host/memory-host.ts";
+export type {
+  HostConnection,
+  HostConnectionEvents,
+  HostDatagram,
+  HostDatagramEvents,
+  HostDatagramOptions,
+  HostEndpoint,
+  HostInterfaceAddress,
+  HostListener,
+  HostListenOptions,
+  HostNetwork,
+  HostPath,
+} from "./syscalls/host/network.ts";
 export { NodeHost } from "./syscalls/host/node-host.ts";
 export type { ExitStatus, LinuxProcess } from "./syscalls/linux-process.ts";
 export { Machine, type MachineOptions, type Statistics } from "./syscalls/machine.ts";

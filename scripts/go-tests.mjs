@@ -5,8 +5,8 @@
 // Packages are `go list` patterns; without any, those whose code leans most on the CPU. With packages named, the page is
 // left as it is. A run that takes longer than the timeout is cut off, and the tests that it did not get to run one by
 // one, each with the same timeout. With --state, packages whose results are in the file are not run again. Needs Go and
-// x86-64 Linux. Exits with 1 if a test came out otherwise than natively, unless it asks for a process or a socket and is
-// told that there are none (ENOSYS): a test that came out otherwise is run again by itself, with --strace, to see.
+// x86-64 Linux. Exits with 1 if a test came out otherwise than natively, unless it asks for a process and is told that
+// there is none (ENOSYS): a test that came out otherwise is run again by itself, with --strace, to see.
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -102,7 +102,7 @@ async function emulate(binary, args, cwd, expected) {
 }
 
 /** What goemu has not got, and the system call that asks for it, by name or number. */
-const ABSENT = { processes: /^\d+ (v?fork|clone3?)\(.* ENOSYS/m, sockets: /^\d+ (socket|syscall_0x29)\(.* ENOSYS/m };
+const ABSENT = { processes: /^\d+ (v?fork|clone3?)\(.* ENOSYS/m };
 
 /** Which of these a test, or the whole binary, was refused. */
 async function refused(binary, args, cwd) {
@@ -181,7 +181,7 @@ function page() {
     `natively and under goemu (\`--tier ${values.tier}\`), compared test by test and subtest by subtest.`,
     "",
     `${total(({ tests }) => tests)} results, ${total(({ differences }) => differences.length)} of them other than natively. Counted apart: tests that ask for`,
-    `what goemu has not, processes (${total(({ absent }) => absent.processes?.length ?? 0)}) and sockets (${total(({ absent }) => absent.sockets?.length ?? 0)}), and tests that took longer than ${timeout} s (${total(({ missing }) => missing)}).`,
+    `what goemu has not, processes (${total(({ absent }) => absent.processes?.length ?? 0)}), and tests that took longer than ${timeout} s (${total(({ missing }) => missing)}).`,
     "",
     "| Package | GOAMD64 | Tests | Passed under goemu | Other than natively | Need what is not there | Not reached | Native, s | goemu, s |",
     "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

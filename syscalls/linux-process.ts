@@ -256,6 +256,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     storeShared(this.memory, 0, 2 ** 47);
     for (const backing of this.backings) backing.close();
     this.exitStatus = status;
+    this.network.close();
     this.strace?.processExit(this, status);
     this.wakeUp();
   }

@@ -50,20 +50,23 @@ export function readOrWait(description: FileDescription, attempt: () => number):
   });
 }
 
-/** Runs a write; EPIPE comes with SIGPIPE for the calling thread (write(2)). */
-export function withBrokenPipe<T>(process: Process, thread: Thread, run: () => T): T {
+/**
+ * Runs a write; EPIPE comes with SIGPIPE for the calling thread (write(2)).
+ * @param process undefined for no signal (send(2), MSG_NOSIGNAL)
+ */
+export function withBrokenPipe<T>(process: Process | undefined, thread: Thread, run: () => T): T {
   try {
     return run();
   } catch (error) {
     const broken = error instanceof SyscallError && error.message === "EPIPE";
-    if (broken) process.sendSignalToThread(thread, SIGNAL.SIGPIPE, { code: SI_USER });
+    if (broken) process?.sendSignalToThread(thread, SIGNAL.SIGPIPE, { code: SI_USER });
     throw error;
   }
 }
 
-/** Runs a write until all is written, or as much as can be without waiting. EPIPE comes with SIGPIPE (write(2)). */
+/** Runs a write until all is written, or as much as can be without waiting. EPIPE comes as in withBrokenPipe. */
 export function writeOrWait(
-  process: Process,
+  process: Process | undefined,
   thread: Thread,
   description: FileDescription,
   from: IoVector,

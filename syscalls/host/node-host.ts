@@ -98,9 +98,14 @@ export class NodeHost implements Host {
   readonly stdout: NodeStdio = new NodeStdio(1);
   readonly stderr: NodeStdio = new NodeStdio(2);
   readonly files = new NodeFileSystem();
-  readonly network = new NodeNetwork();
+  readonly network: NodeNetwork | undefined;
   /** Wall clock minus monotonic clock, which gives the wall clock its nanoseconds. */
   #offsetNs = 0n;
+
+  /** @param options.network false keeps the guest within the machine: its sockets reach each other only */
+  constructor(options: { readonly network?: boolean } = {}) {
+    this.network = options.network === false ? undefined : new NodeNetwork();
+  }
 
   /** The process's own clock, which is cheaper to read than process.hrtime, moved to CLOCK_MONOTONIC. */
   monotonicNs(): number {
@@ -134,7 +139,7 @@ export class NodeHost implements Host {
 
   close(): void {
     this.stdin.close();
-    this.network.close();
+    this.network?.close();
   }
 }
 

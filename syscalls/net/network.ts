@@ -3,6 +3,7 @@ import type { Host } from "../host/host.ts";
 import type { HostInterfaceAddress, HostNetwork } from "../host/network.ts";
 import { canonicalIp, type IpAddress, isAny, isLoopback } from "./ip.ts";
 import { PortTable } from "./port-table.ts";
+import { Socket } from "./socket.ts";
 import type { TcpSocket } from "./tcp.ts";
 import type { UdpSocket } from "./udp.ts";
 import type { UnixSocket } from "./unix.ts";
@@ -55,6 +56,12 @@ export class Network {
 
   now(): number {
     return this.owner.clock.monotonicNs();
+  }
+
+  /** The process ends: its sockets are closed, as far as no call under way holds them. */
+  close(): void {
+    const { table } = this.owner.files;
+    for (const [fd, { description }] of [...table.entries()]) if (description instanceof Socket) table.close(fd);
   }
 
   /** A free abstract name of five hexadecimal digits (unix(7), "Autobind feature"). */

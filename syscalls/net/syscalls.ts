@@ -71,22 +71,16 @@ const socket: Handler = (process, _thread, args) => {
 const socketpair: Handler = (process, _thread, args) => {
   const { type, flags } = splitType(args.u32(1));
   const family = args.i32(0);
+  const { table } = process.files;
+  const numbers = [table.lowestFree()];
+  numbers.push(table.lowestFree(numbers[0] + 1));
+  // The numbers are stored before anything is made (net/socket.c, __sys_socketpair).
+  process.memory.writeBytes(args.address(3), new Uint8Array(Int32Array.from(numbers).buffer));
   const probe = makeSocket(process, family, type, args.i32(2), flags);
   if (!(probe instanceof UnixSocket)) return -errno.ENOTSUP;
-  const { table } = process.files;
   const pair = UnixSocket.pair(process.network, probe.type, flags);
-  const fds: number[] = [];
-  for (const end of pair) end.acquire();
-  try {
-    for (const end of pair) fds.push(table.install(end, (flags & abi.SOCK_CLOEXEC) !== 0));
-    process.memory.writeBytes(args.address(3), new Uint8Array(Int32Array.from(fds).buffer));
-    return 0;
-  } catch (error) {
-    for (const fd of fds) table.close(fd);
-    throw error;
-  } finally {
-    for (const end of pair) end.release();
-  }
+  for (const end of pair) table.install(end, (flags & abi.SOCK_CLOEXEC) !== 0);
+  return 0;
 };
 
 /** Waits for the host's answer, then goes on with `finish`. A call that a signal ends finds it again (Socket.underway). */

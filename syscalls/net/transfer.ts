@@ -39,10 +39,9 @@ function sendOrWait(
     if (count !== WOULD_BLOCK) first = false;
     return count;
   };
-  if (!impatient && !quiet) return writeOrWait(process, thread, socket, from, attempt);
-  const guarded = quiet ? attempt : () => withBrokenPipe(process, thread, attempt);
-  if (!impatient) return writeOrWait(silent(process), thread, socket, from, guarded);
-  return sendNow(socket, from, guarded);
+  const signalled = quiet ? undefined : process;
+  if (!impatient) return writeOrWait(signalled, thread, socket, from, attempt);
+  return sendNow(socket, from, () => withBrokenPipe(signalled, thread, attempt));
 }
 
 /** As much as can be sent at once. */
@@ -59,11 +58,6 @@ function sendNow(socket: Socket, from: IoVector, attempt: () => number): number 
       throw error;
     }
   }
-}
-
-/** The process, but deaf to SIGPIPE. */
-function silent(process: Process): Process {
-  return Object.create(process, { sendSignalToThread: { value: () => {} } }) as Process;
 }
 
 const sendto: Handler = (process, thread, args) => {
