@@ -223,6 +223,37 @@ describe("Unix domain sockets with a path", () => {
 });
 
 describe("the interfaces of this computer", () => {
+  it("and their groups stand in /proc/net", () => {
+    const read = (name: string): string => {
+      p.reset();
+      const fd = p.call("open", `/proc/net/${name}`, 0, 0);
+      const at = p.room(4096);
+      const count = p.call("read", fd, at, 4096);
+      p.call("close", fd);
+      return p.text(at, count);
+    };
+    const own = Object.values(os.networkInterfaces()).flatMap((each) => each ?? []);
+    expect(read("igmp").match(/^\t\t\t\t010000E0/gm)).toHaveLength(
+      new Set(
+        Object.keys(os.networkInterfaces()).filter((name) =>
+          os.networkInterfaces()[name]?.some(({ family }) => family === "IPv4"),
+        ),
+      ).size,
+    );
+    const six = own.filter(({ family }) => family === "IPv6");
+    expect(read("if_inet6").split("\n").filter(Boolean)).toHaveLength(six.length);
+    // The host's own file says the same, where it has one; interface numbers are the guest's.
+    if (!fs.existsSync("/proc/net/if_inet6")) return;
+    const known = (text: string): string[] =>
+      text
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => `${line.slice(0, 32)} ${line.slice(36, 42)}`);
+    expect(known(fs.readFileSync("/proc/net/if_inet6", "latin1"))).toEqual(
+      expect.arrayContaining(known(read("if_inet6"))),
+    );
+  });
+
   it("are told over netlink", () => {
     const fd = p.socket(abi.AF_NETLINK, abi.SOCK_RAW, 0);
     expect(p.do("bind", fd, ...p.address({ family: abi.AF_NETLINK, port: 0, groups: 0 }))).toBe(0);

@@ -76,7 +76,7 @@ function attribute(type: number, value: Uint8Array): Uint8Array {
 const text = (name: string): Uint8Array => new TextEncoder().encode(`${name}\0`);
 
 /** The interfaces with the numbers that Linux gives them: the loopback interface is the first. */
-function numbered(addresses: readonly HostInterfaceAddress[]): Map<string, number> {
+export function interfaceNumbers(addresses: readonly HostInterfaceAddress[]): Map<string, number> {
   const names = [...new Set(addresses.map(({ name }) => name))];
   const isLoopbackName = (name: string): boolean => addresses.some((each) => each.name === name && each.isLoopback);
   names.sort((a, b) => Number(isLoopbackName(b)) - Number(isLoopbackName(a)));
@@ -191,7 +191,7 @@ export class NetlinkSocket extends Socket {
 
 /** struct ifinfomsg (type at 2, index at 4, flags at 8) with attributes, for each interface. */
 function links(addresses: readonly HostInterfaceAddress[]): Uint8Array[] {
-  return [...numbered(addresses)].map(([name, index]) => {
+  return [...interfaceNumbers(addresses)].map(([name, index]) => {
     const own = addresses.find((each) => each.name === name) as HostInterfaceAddress;
     const { isLoopback: loopback, mac } = own;
     const hardware = Uint8Array.from(mac.split(":"), (digits) => Number.parseInt(digits, 16));
@@ -212,7 +212,7 @@ function links(addresses: readonly HostInterfaceAddress[]): Uint8Array[] {
 
 /** struct ifaddrmsg (family, prefix, flags, scope, index at 4) with attributes, for each address of the family. */
 function addressRecords(addresses: readonly HostInterfaceAddress[], family: number): Uint8Array[] {
-  const indices = numbered(addresses);
+  const indices = interfaceNumbers(addresses);
   const records: Uint8Array[] = [];
   for (const { name, ip: hostIp, prefix, isLoopback: loopback } of addresses) {
     const ip = canonicalIp(hostIp);

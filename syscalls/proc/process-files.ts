@@ -14,6 +14,7 @@ import {
 import type { Process } from "../process.ts";
 import type { Thread } from "../thread.ts";
 import { mapsText, memoryUse } from "./maps.ts";
+import { netFiles } from "./net-files.ts";
 
 /** Name of the executable without directories, cut to 15 bytes (TASK_COMM_LEN). */
 function commandName(process: Process): string {
@@ -187,6 +188,7 @@ function taskFiles(process: Process, tid: number, name: string): Record<string, 
     maps: () => file(() => mapsText(process)),
     mountinfo: () => file(() => MOUNTINFO),
     mounts: () => file(() => MOUNTS),
+    net: () => netFiles(process),
     oom_score_adj: () => file(() => "0\n", 0o644),
     root: () => link(() => "/"),
     stat: () => file(() => statText(process, tid, name)),

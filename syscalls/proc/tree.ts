@@ -32,6 +32,7 @@ function proc(process: Process): VirtualDirectory {
   return directory({
     ...procFiles(process),
     [pid]: () => processDirectory(process),
+    net: () => link(() => "self/net"),
     self: () => link(() => pid),
     "thread-self": () => link(() => `${pid}/task/${pid}`),
   });
