@@ -218,6 +218,7 @@ export class PageMap {
    * one page into the next, as those of memory that fills up do, are plain then.
    */
   markDirty(first: number, last: number): void {
+    this.#use(first, last + 1);
     // What no access is allowed to can have bytes all the same: a debugger's, or those of a mapping that was moved.
     this.#use(first, last);
     for (let page = first; page < last; page++) this.#u8[PERM_MAP + page] |= PERM_DIRTY;
