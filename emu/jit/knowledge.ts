@@ -1,5 +1,7 @@
+import type { Range } from "../semantics/float.ts";
 import { type I32Expr, LocalRef } from "../wasm/expr.ts";
 import { localsOf, type Pending, WORDS } from "./pending-flags.ts";
+import type { RegisterMask } from "./register-translator.ts";
 
 /** A value known as another plus a constant: accesses off one base share their checks. */
 export interface Origin {
@@ -30,17 +32,29 @@ export interface Knowledge {
   readonly checked: Map<object, readonly Checked[]>;
   /** States of MXCSR that were tested and found. */
   readonly modes: Set<string>;
+  /** XMM registers, by number, whose low lane is zero or ordinary in its local's precision (semantics/float.ts). */
+  readonly ordinary: Map<number, Range>;
 }
+
+/** Is what lies in one range in the other, too? */
+export const isWithin = (range: Range | undefined, other: Range): boolean => range === other || range === "narrow";
 
 export const nothingKnown = (): Knowledge => ({
   pending: WORDS,
   origins: new Map(),
   checked: new Map(),
   modes: new Set(),
+  ordinary: new Map(),
 });
 
-export function copyOf({ pending, origins, checked, modes }: Knowledge): Knowledge {
-  return { pending, origins: new Map(origins), checked: new Map(checked), modes: new Set(modes) };
+export function copyOf({ pending, origins, checked, modes, ordinary }: Knowledge): Knowledge {
+  return {
+    pending,
+    origins: new Map(origins),
+    checked: new Map(checked),
+    modes: new Set(modes),
+    ordinary: new Map(ordinary),
+  };
 }
 
 /** What holds whichever of several paths was taken; flags are in their words there. */
@@ -49,7 +63,7 @@ export function meet(paths: readonly Knowledge[]): Knowledge {
   if (first === undefined) return nothingKnown();
   const result = copyOf(first);
   result.pending = WORDS;
-  for (const { origins, checked, modes } of rest) {
+  for (const { origins, checked, modes, ordinary } of rest) {
     for (const [register, { root, offset }] of result.origins) {
       const other = origins.get(register);
       if (other?.root !== root || other.offset !== offset) result.origins.delete(register);
@@ -62,15 +76,21 @@ export function meet(paths: readonly Knowledge[]): Knowledge {
       );
     }
     for (const mode of result.modes) if (!modes.has(mode)) result.modes.delete(mode);
+    for (const [register, range] of result.ordinary) {
+      const other = ordinary.get(register);
+      if (other === undefined) result.ordinary.delete(register);
+      else if (!isWithin(other, range)) result.ordinary.set(register, other);
+    }
   }
   return result;
 }
 
-/** What still holds at the start of each turn of a loop that may write these general registers and calls nobody. */
-export function throughLoop(knowledge: Knowledge, written: number): Knowledge {
+/** What still holds at the start of each turn of a loop that may write these registers and calls nobody. */
+export function throughLoop(knowledge: Knowledge, written: RegisterMask): Knowledge {
   const result = copyOf(knowledge);
   result.pending = WORDS;
   for (const register of result.origins.keys()) if (written & (1 << register)) result.origins.delete(register);
+  for (const register of result.ordinary.keys()) if (written & (1 << (16 + register))) result.ordinary.delete(register);
   return result;
 }
 
@@ -80,6 +100,7 @@ export function throughLoop(knowledge: Knowledge, written: number): Knowledge {
  */
 export function checkable(knowledge: Knowledge, live: number): Knowledge {
   const result = copyOf(knowledge);
+  result.ordinary.clear();
   for (const register of result.origins.keys()) if (!(live & (1 << register))) result.origins.delete(register);
   const roots = new Set<object>([CONSTANTS, ...[...result.origins.values()].map(({ root }) => root)]);
   for (const [root, list] of result.checked) if (!roots.has(root) || list.length === 0) result.checked.delete(root);

@@ -12,11 +12,16 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from "../layout.ts";
+import type { FloatExpr, Range } from "../semantics/float.ts";
 import type { Width } from "../semantics/translator.ts";
 import {
   call,
   type Expr,
+  type F32Expr,
   F64,
+  type F64Expr,
+  f32,
+  f64,
   I32,
   type I32Expr,
   I64,
@@ -279,6 +284,33 @@ export class RegionTranslator extends RegisterTranslator {
       this.knowledge.modes.add(mode);
     }
     return i32.const(1);
+  }
+
+  /** What is neither zero nor ordinary leaves the region: it comes up rarely, and calls for exact emulation. */
+  override assumeOrdinary(
+    values: readonly FloatExpr[],
+    range: Range,
+    test: (values: readonly FloatExpr[]) => I32Expr,
+  ): boolean {
+    if (this.#imports.patient || this.nesting > 0) return false;
+    if (this.isTrial) return true;
+    const unknown = [...new Set(values)].filter((value) => !this.isOrdinary(value, range));
+    if (unknown.length > 0) {
+      super.block((done) => {
+        this.branchIf(done, test(unknown), true);
+        for (const value of unknown) {
+          super.block((allowed) => {
+            if (unknown.length > 1) this.branchIf(allowed, test([value]));
+            const isZero =
+              value.type === F64 ? f64.eq(value as F64Expr, f64.const(0)) : f32.eq(value as F32Expr, f32.const(0));
+            this.branchIf(allowed, isZero, true);
+            this.sideExit();
+          });
+        }
+      });
+    }
+    for (const value of values) this.learnOrdinary(value, range);
+    return true;
   }
 
   override setState(offset: number, value: I64Expr, width: Width): void {

@@ -2,6 +2,7 @@ import { STATE, VECTOR_STRIDE } from "../cpu/state.ts";
 import { ADDRESS_FORM, type Instruction, type Operand, SEGMENT } from "../decode/instruction.ts";
 import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { FLAG_WORD_OFFSETS, type FlagWord } from "../semantics/flag-words.ts";
+import type { FloatExpr, Range } from "../semantics/float.ts";
 import { loadInt, maskOf, type Width } from "../semantics/translator.ts";
 import {
   type Expr,
@@ -21,7 +22,7 @@ import {
   type ValType,
 } from "../wasm/expr.ts";
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
-import { type Checked, CONSTANTS, type Knowledge, localsIn, nothingKnown, type Origin } from "./knowledge.ts";
+import { type Checked, CONSTANTS, isWithin, type Knowledge, localsIn, nothingKnown, type Origin } from "./knowledge.ts";
 import { LocalPool } from "./local-pool.ts";
 import { localsOf, PendingFlagTranslator } from "./pending-flags.ts";
 
@@ -91,6 +92,10 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   readonly #low: (LowLane | undefined)[] = [];
   readonly #words: Record<FlagWord, LocalRef<typeof I64>>;
   readonly #pinnedOrigins = new Map<Expr, Origin>();
+  /** XMM registers whose low lane the current instruction has read into a local of its own. */
+  readonly #pinnedLow = new Map<Expr, number>();
+  /** Results of the current instruction that are ordinary. */
+  readonly #results = new Map<Expr, Range>();
 
   /**
    * @param known the registers that the region uses: others get no local
@@ -149,7 +154,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
       const pending = localsOf(this.knowledge.pending);
       this.#pool.reclaim((index) => pending.has(index) || this.#learnt.has(index));
     }
-    this.#pinnedOrigins.clear();
+    this.#forgetPinned();
     this.instruction = instruction;
     this.nesting = 0;
   }
@@ -160,7 +165,13 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     this.dirty = dirty;
     if (this.#pooling) this.#pool.reserve(localsIn(knowledge));
     this.#learnt.clear();
+    this.#forgetPinned();
+  }
+
+  #forgetPinned(): void {
     this.#pinnedOrigins.clear();
+    this.#pinnedLow.clear();
+    this.#results.clear();
   }
 
   /** Accesses off `root` are checked, from now on. */
@@ -190,6 +201,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     else this.#noteRead(bit);
     this.use.dirties |= bit;
     this.dirty |= bit;
+    if (bit & ~0xffff) this.knowledge.ordinary.delete(31 - Math.clz32(bit) - 16);
   }
 
   #read(number: number): LocalRef<typeof I64> {
@@ -320,6 +332,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     this.#noteRead(vectorBit(index));
     this.set(low.local as LocalRef<typeof F64>, value);
     this.#noteWrite(vectorBit(index));
+    this.#noteResult(index, value);
   }
 
   override writeLow32(i: number, value: F32Expr): void {
@@ -338,6 +351,34 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     this.#noteRead(vectorBit(index));
     this.set(low.local as LocalRef<typeof F32>, value);
     this.#noteWrite(vectorBit(index));
+    this.#noteResult(index, value);
+  }
+
+  #noteResult(number: number, value: FloatExpr): void {
+    const range = this.nesting === 0 ? this.#results.get(value) : undefined;
+    if (range !== undefined) this.knowledge.ordinary.set(number, range);
+  }
+
+  override noteOrdinary(value: FloatExpr, range: Range): void {
+    this.#results.set(value, range);
+  }
+
+  /** Number of the XMM register whose low lane a value is. */
+  #lowOf(value: Expr): number | undefined {
+    const number = this.#low.findIndex((low) => low !== undefined && low.local === value);
+    return number >= 0 ? number : this.#pinnedLow.get(value);
+  }
+
+  /** Is a scalar known to be zero or ordinary? */
+  protected isOrdinary(value: FloatExpr, range: Range): boolean {
+    const number = this.#lowOf(value);
+    return number !== undefined && isWithin(this.knowledge.ordinary.get(number), range);
+  }
+
+  protected learnOrdinary(value: FloatExpr, range: Range): void {
+    const number = this.#lowOf(value);
+    if (number === undefined || isWithin(this.knowledge.ordinary.get(number), range)) return;
+    this.knowledge.ordinary.set(number, range);
   }
 
   override opmask(): I64Expr {
@@ -465,6 +506,10 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     const origin = value.type === I64 && this.nesting === 0 ? this.originOf(value as unknown as I64Expr) : undefined;
     const pinned = super.let(value);
     if (origin !== undefined) this.#pinnedOrigins.set(pinned, origin);
+    if (value.type === F64 || value.type === F32) {
+      const number = this.#lowOf(value);
+      if (number !== undefined) this.#pinnedLow.set(pinned, number);
+    }
     return pinned;
   }
 

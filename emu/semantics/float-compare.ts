@@ -14,6 +14,7 @@ import {
 } from "../wasm/expr.ts";
 import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
 import {
+  assumeOrdinary,
   bitsOf,
   both,
   fastOr,
@@ -142,11 +143,14 @@ function outcomeOf(
 ): I32Expr {
   const less = width === 64 ? f64.lt(a as F64Expr, b as F64Expr) : f32.lt(a as F32Expr, b as F32Expr);
   const equal = width === 64 ? f64.eq(a as F64Expr, b as F64Expr) : f32.eq(a as F32Expr, b as F32Expr);
+  const usual = isExactFast(e);
+  const outcome = i32.or(less, i32.shl(equal, i32.const(1)));
+  if (assumeOrdinary(e, usual, width, "wide", [a, b])) return e.let(outcome);
   return fastOr(
     e,
-    both(isExactFast(e), ordinaryScalars(width, "wide", [a, b])),
+    both(usual, ordinaryScalars(width, "wide", [a, b])),
     I32,
-    () => i32.or(less, i32.shl(equal, i32.const(1))),
+    () => outcome,
     () => {
       const args = [e.stateAddress(), bitsOf(width, a), bitsOf(width, b), i32.const(signaling ? 1 : 0)];
       return e.callHelper(`compare${width}`, I32, args);

@@ -39,7 +39,7 @@ import { binaryParts, lanes, unaryParts } from "./vector-operands.ts";
  */
 
 export type Precision = 32 | 64;
-type FloatExpr = F32Expr | F64Expr;
+export type FloatExpr = F32Expr | F64Expr;
 
 /** Are both of these truths true? `first` may be known. */
 export function both(first: I32Expr, second: I32Expr): I32Expr {
@@ -67,13 +67,13 @@ export const mxcsr = (e: Translator): I32Expr => i32.wrap(e.state(STATE.mxcsr, 3
 
 /**
  * Ranges of exponents as a subtrahend and a mask of bit patterns: in range if pattern − start has no bit of the mask.
- * `narrow` (2^±255, 2^±31) keeps products and quotients ordinary; `wide` (2^±511, 2^±63) sums;
- * `single` (2^±63) conversions to single precision.
+ * `narrow` (2^-256 to 2^256, 2^-32 to 2^32) keeps quotients ordinary, and products within `wide` (2^-512 to 2^512, 2^-64
+ * to 2^64), which keeps sums ordinary; `single` (2^±63) conversions to single precision.
  */
 export type Range = "narrow" | "wide" | "single";
 const RANGES = {
-  narrow: { 64: { start: 768n << 52n, mask: 3n << 61n }, 32: { start: 96n << 23n, mask: 3n << 29n } },
-  wide: { 64: { start: 512n << 52n, mask: 1n << 62n }, 32: { start: 64n << 23n, mask: 1n << 30n } },
+  narrow: { 64: { start: 767n << 52n, mask: 3n << 61n }, 32: { start: 95n << 23n, mask: 3n << 29n } },
+  wide: { 64: { start: 511n << 52n, mask: 1n << 62n }, 32: { start: 63n << 23n, mask: 1n << 30n } },
   single: { 64: { start: 960n << 52n, mask: 15n << 59n }, 32: { start: 64n << 23n, mask: 1n << 30n } },
 } as const;
 
@@ -94,6 +94,21 @@ export function ordinaryScalars(
   }
   const shifted = values.map((value) => i32.sub(i32.reinterpretF32(value as F32Expr), i32.const(Number(start))));
   return i32.eqz(i32.and(shifted.reduce(i32.or), i32.const(Number(BigInt.asIntN(32, mask)))));
+}
+
+/**
+ * Takes scalars for zero or ordinary, if the translator does that: for operations that are as they should be with zeros.
+ * @param usual MXCSR is as it has to be
+ */
+export function assumeOrdinary(
+  e: Translator,
+  usual: I32Expr,
+  width: Precision,
+  range: Range,
+  values: readonly FloatExpr[],
+): boolean {
+  const allowed = ({ value }: I32Expr): boolean => value === 1;
+  return allowed(usual) && e.assumeOrdinary(values, range, (unknown) => ordinaryScalars(width, range, unknown));
 }
 
 /** Are all lanes of these vectors ordinary? */
@@ -236,9 +251,17 @@ export function scalarBinary(
 ): FloatExpr {
   const { range, exact, scalar } = OPERATIONS[op];
   const usual = exact ? isExactFast(e) : isArithmeticFast(e);
+  // Nothing may be divided by zero.
+  const free = op === "div" ? [a] : [a, b];
+  const isAssumed = assumeOrdinary(e, usual, width, range, free);
+  if (isAssumed && op !== "div") {
+    const result = e.let(scalar[width](a, b));
+    if (op === "mul") e.noteOrdinary(result, "wide");
+    return result;
+  }
   return fastOr<typeof F32 | typeof F64>(
     e,
-    both(usual, ordinaryScalars(width, range, [a, b])),
+    both(usual, ordinaryScalars(width, range, isAssumed ? [b] : [a, b])),
     width === 64 ? F64 : F32,
     () => scalar[width](a, b),
     () => floatOf(width, e.callHelper(`${op}${width}`, I64, [e.stateAddress(), bitsOf(width, a), bitsOf(width, b)])),

@@ -16,6 +16,7 @@ import {
 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { v128 } from "../wasm/simd.ts";
+import type { FloatExpr, Range } from "./float.ts";
 
 /** Operand widths in bits that general registers have. */
 export type Width = 8 | 16 | 32 | 64;
@@ -307,6 +308,21 @@ export abstract class Translator extends FunctionBuilder {
   mxcsrIs(mask: number, value: number): I32Expr {
     return i32.eq(i32.and(i32.wrap(this.state(STATE.mxcsr, 32)), i32.const(mask)), i32.const(value));
   }
+
+  /**
+   * May these scalars be taken for zero or ordinary (float.ts) from here on? Then whatever else they are has left.
+   * @param test makes the test of some of them
+   */
+  assumeOrdinary(
+    _values: readonly FloatExpr[],
+    _range: Range,
+    _test: (values: readonly FloatExpr[]) => I32Expr,
+  ): boolean {
+    return false;
+  }
+
+  /** A scalar is zero or ordinary, by how it came about. */
+  noteOrdinary(_value: FloatExpr, _range: Range): void {}
 
   /** Pushes a `width`-bit value; RSP changes after the store has succeeded. */
   push(value: I64Expr, width: 16 | 64): void {
