@@ -20,8 +20,9 @@ const IMPATIENT_EXITS = 300;
 /** Sections of the translation cache: what the regions are, and their functions. */
 const TABLES_SECTION = "region tables";
 const MODULE_SECTION = "region code";
-/** Regions are saved again if new ones make up more than one part in so many. */
+/** Regions are saved again if new ones make up more than one part in so many, or have taken so many ms. */
 const WORTH_SAVING = 100;
+const WORTH_SAVING_TIME = 15;
 /** Most regions at a time; then all are dropped and the hot ones come back. */
 const MAX_REGIONS = 20_000;
 
@@ -243,7 +244,8 @@ export class Jit {
 
   /** Leaves the regions to the next run of the program, if there are new ones enough. */
   save(cache: TranslationCache): void {
-    if (this.#instructions * WORTH_SAVING <= this.#restored) return;
+    const isLittle = this.#instructions * WORTH_SAVING <= this.#restored && this.#milliseconds < WORTH_SAVING_TIME;
+    if (this.#instructions === 0 || isLittle) return;
     const regions = [...this.#starts.values()].filter(({ pages }) => pages.every((page) => !this.#written.has(page)));
     const pages = new Set(regions.flatMap((region) => region.pages));
     const saved = {
