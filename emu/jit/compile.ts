@@ -36,6 +36,8 @@ export interface CompileOptions {
   readonly patient: boolean;
   /** Index of a helper among the imports that are helpers; it is given one if need be. */
   readonly helper: (name: string) => number;
+  /** Does the host's relaxed_madd round once? Code that is made for either is no use with the other. */
+  readonly fuses: () => boolean;
   /** Address of the word that holds the table slot of the region at a guest address, or 0. */
   readonly callCell: (address: number) => number;
   /** Receives where what begins in the code; locals are given names then, too. */
@@ -122,10 +124,11 @@ export function compileRegion(
 }
 
 /** Function indices and manners of a region's code. */
-const importsOf = ({ helper, patient }: CompileOptions): RegionImports => ({
+const importsOf = ({ helper, fuses, patient }: CompileOptions): RegionImports => ({
   slow: SLOW,
   timestamp: TIMESTAMP,
   helper: (name) => FIRST_HELPER + helper(name),
+  fuses,
   patient,
 });
 

@@ -20,6 +20,8 @@ export interface StoredRegions {
   readonly cells: readonly number[];
   /** Helpers, in the order in which modules of regions import them. */
   readonly helpers: readonly string[];
+  /** Whether the host's relaxed_madd rounds once, if any region has asked. */
+  readonly fuses: boolean | undefined;
   /** Checksums of the pages of code. */
   readonly pages: ReadonlyMap<number, bigint>;
 }
@@ -29,19 +31,20 @@ interface Tables {
   readonly regions: readonly (Omit<StoredRegion, "code"> & { readonly name: string; readonly calls: number[] })[];
   readonly cells: readonly number[];
   readonly helpers: readonly string[];
+  readonly fuses?: boolean | undefined;
   readonly pages: readonly (readonly [page: number, checksum: string])[];
 }
 
 /** Two sections for the translation cache: tables, and a module with all regions' functions. */
 export function packRegions(stored: StoredRegions): { tables: Uint8Array; module: Uint8Array } {
-  const { cells, helpers, pages } = stored;
+  const { cells, helpers, fuses, pages } = stored;
   const code = stored.regions.map((region) => region.code);
   const regions = stored.regions.map(({ start, entries, slot, pages: own, patient, instructions }, i) => {
     const calls = code[i].calls.flatMap(({ target, slotAt, indexAt }) => [target, slotAt, indexAt]);
     return { start, entries, slot, pages: own, patient, instructions, name: code[i].name, calls };
   });
   const sums = [...pages].map(([page, checksum]) => [page, checksum.toString(16)] as const);
-  const tables: Tables = { regions, cells, helpers, pages: sums };
+  const tables: Tables = { regions, cells, helpers, fuses, pages: sums };
   return { tables: new TextEncoder().encode(JSON.stringify(tables)), module: regionModule(code, helpers) };
 }
 
@@ -71,6 +74,7 @@ export function unpackRegions(section: Uint8Array, module: Uint8Array): StoredRe
     })),
     cells: tables.cells,
     helpers: tables.helpers,
+    fuses: tables.fuses,
     pages: new Map(tables.pages.map(([page, checksum]) => [page, BigInt(`0x${checksum}`)])),
   };
 }

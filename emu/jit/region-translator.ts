@@ -53,6 +53,8 @@ export interface RegionImports {
   readonly slow: number;
   readonly timestamp: number;
   readonly helper: (name: string) => number;
+  /** See Translator. */
+  readonly fuses: () => boolean;
   /** Nothing is taken for granted whose failure leaves the region: it has failed too often. */
   readonly patient: boolean;
 }
@@ -284,6 +286,10 @@ export class RegionTranslator extends RegisterTranslator {
       this.knowledge.modes.add(mode);
     }
     return i32.const(1);
+  }
+
+  override get fuses(): boolean {
+    return this.#imports.fuses();
   }
 
   /** What is neither zero nor ordinary leaves the region: it comes up rarely, and calls for exact emulation. */

@@ -5,6 +5,7 @@ import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { ENTER_HANDLER, FIRST_REGION } from "../interpreter/slots.ts";
 import { CALL_CELLS, CALL_CELLS_END, inWindow } from "../layout.ts";
 import { compileRegion, type RegionMark, regionModule } from "./compile.ts";
+import { hostFuses } from "./host-fma.ts";
 import { discoverRegion, type Region } from "./region.ts";
 import { packRegions, type StoredRegion, unpackRegions } from "./region-store.ts";
 
@@ -80,6 +81,8 @@ export class Jit {
   readonly #helperNames: string[] = [];
   /** Pages whose code has changed at some time. */
   readonly #written = new Set<number>();
+  /** Does relaxed_madd round once here? Undefined as long as no region has asked. */
+  #fuses: boolean | undefined;
   /** Instructions in regions of an earlier run. */
   #restored = 0;
   #restoredRegions = 0;
@@ -191,6 +194,10 @@ export class Jit {
       marks,
       patient,
       helper: (name) => this.#helper(name),
+      fuses: () => {
+        this.#fuses ??= hostFuses();
+        return this.#fuses;
+      },
       callCell: (address) => this.#callCell(address),
     });
     const code = { start, slot, name: `${range?.name ?? "region"}@${start.toString(16)}`, body, calls };
@@ -252,6 +259,7 @@ export class Jit {
       regions,
       cells: [...this.#cells.keys()],
       helpers: this.#helperNames,
+      fuses: this.#fuses,
       pages: this.#checksums(pages),
     };
     const { tables, module } = packRegions(saved);
@@ -264,7 +272,10 @@ export class Jit {
     const tables = cache.section(TABLES_SECTION);
     const module = cache.section(MODULE_SECTION);
     if (tables === undefined || module === undefined) return;
-    const { regions, cells, helpers, pages } = unpackRegions(tables, module);
+    const { regions, cells, helpers, fuses, pages } = unpackRegions(tables, module);
+    // The cache may have come from another host.
+    if (fuses !== undefined && fuses !== hostFuses()) return;
+    this.#fuses = fuses;
     for (const name of helpers) this.#helper(name);
     for (const address of cells) this.#callCell(address);
     this.#instantiate(module);

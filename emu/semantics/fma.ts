@@ -2,6 +2,7 @@ import type { Mnemonic } from "iced-x86";
 import { F32, type F32Expr, F64, type F64Expr, f32, f64, I64, i32, i64, V128, type V128Expr } from "../wasm/expr.ts";
 import { f32x4, f64x2, i64x2, v128 } from "../wasm/simd.ts";
 import {
+  assumeOrdinary,
   bitsOf,
   both,
   fastOr,
@@ -61,7 +62,14 @@ function scalarFma(
     const bits = operands.map((x) => bitsOf(width, x));
     return floatOf(width, e.callHelper(`fma${width}`, I64, [e.stateAddress(), ...bits, i32.const(negate)]));
   };
-  const usual = both(isArithmeticFast(e), ordinaryScalars(width, "narrow", operands));
+  const mode = isArithmeticFast(e);
+  if (e.fuses) {
+    if (assumeOrdinary(e, mode, width, "narrow", operands)) return e.let(fused(width, negate, operands));
+    const usual = both(mode, ordinaryScalars(width, "narrow", operands));
+    const type = width === 64 ? F64 : F32;
+    return fastOr<typeof F32 | typeof F64>(e, usual, type, () => fused(width, negate, operands), slow);
+  }
+  const usual = both(mode, ordinaryScalars(width, "narrow", operands));
   if (width === 64) {
     const [a, b, c] = operands as F64Expr[];
     return fastOr(
@@ -83,6 +91,17 @@ function scalarFma(
   return fastOr(e, both(usual, clear), F32, () => f32.demoteF64(sum), slow as () => F32Expr);
 }
 
+/** With the host's own instruction. */
+function fused(width: Precision, negate: number, operands: readonly (F32Expr | F64Expr)[]): F32Expr | F64Expr {
+  const signs = [NEGATE.product, 0, NEGATE.addend];
+  if (width === 64) {
+    const [a, b, c] = operands.map((x, i) => f64x2.splat(negate & signs[i] ? f64.neg(x as F64Expr) : (x as F64Expr)));
+    return f64x2.extract(f64x2.relaxedMadd(a, b, c), 0);
+  }
+  const [a, b, c] = operands.map((x, i) => f32x4.splat(negate & signs[i] ? f32.neg(x as F32Expr) : (x as F32Expr)));
+  return f32x4.extract(f32x4.relaxedMadd(a, b, c), 0);
+}
+
 /** XORs the signs of the lanes that `which` is negated in. */
 function negated(width: Precision, kind: Kind, which: number, a: V128Expr): V128Expr {
   const sign = 1n << BigInt(width - 1);
@@ -98,6 +117,10 @@ function packedFma(e: Translator, width: Precision, kind: Kind, a: V128Expr, b: 
   const usual = both(isArithmeticFast(e), ordinaryVectors(width, "narrow", [a, b, c]));
   const factor = e.let(negated(width, kind, NEGATE.product, a));
   const addend = e.let(negated(width, kind, NEGATE.addend, c));
+  if (e.fuses) {
+    const madd = width === 64 ? f64x2.relaxedMadd : f32x4.relaxedMadd;
+    return fastOrPacked(e, usual, () => madd(factor, b, addend), slow);
+  }
   if (width === 64) {
     return fastOrPacked(e, usual, () => e.callHelper("fusedNearest64x2", V128, [factor, b, addend]), slow);
   }

@@ -309,6 +309,11 @@ export abstract class Translator extends FunctionBuilder {
     return i32.eq(i32.and(i32.wrap(this.state(STATE.mxcsr, 32)), i32.const(mask)), i32.const(value));
   }
 
+  /** Does the host's relaxed_madd round once? Asked where that is used, and only there. */
+  get fuses(): boolean {
+    return false;
+  }
+
   /**
    * May these scalars be taken for zero or ordinary (float.ts) from here on? Then whatever else they are has left.
    * @param test makes the test of some of them

@@ -159,6 +159,7 @@ const RUNS: readonly (readonly [first: number, immediate: Immediate, names: stri
   [SIMD | 0xf8, "none", "i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f32x4_u"],
   [SIMD | 0xfa, "none", "f32x4.convert_i32x4_s f32x4.convert_i32x4_u"],
   [SIMD | 0xfc, "none", "i32x4.trunc_sat_f64x2_s_zero i32x4.trunc_sat_f64x2_u_zero"],
+  [SIMD | 0x105, "none", "f32x4.relaxed_madd f32x4.relaxed_nmadd f64x2.relaxed_madd f64x2.relaxed_nmadd"],
   [SIMD | 0xfe, "none", "f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u"],
 ];
 

@@ -202,6 +202,8 @@ export const f32x4 = {
   nearest: vecUnary(0x6a),
   convertI32x4S: vecUnary(0xfa),
   convertI32x4U: vecUnary(0xfb),
+  /** a·b + c in one rounding or in two, as the host likes (jit/host-fma.ts). */
+  relaxedMadd: vecTernary(0x105),
 } as const;
 
 export const f64x2 = {
@@ -216,4 +218,5 @@ export const f64x2 = {
   nearest: vecUnary(0x94),
   convertLowI32x4S: vecUnary(0xfe),
   convertLowI32x4U: vecUnary(0xff),
+  relaxedMadd: vecTernary(0x107),
 } as const;
