@@ -9,9 +9,19 @@ import { hostFuses } from "./host-fma.ts";
 import { discoverRegion, type Region } from "./region.ts";
 import { packRegions, type StoredRegion, unpackRegions } from "./region-store.ts";
 
-/** Samples of a function before it is compiled, and bytes of code (as a power of 2) for one more. */
+/**
+ * Samples of a function before it is compiled, and bytes of code (as a power of 2) for one more: fewer as long as the
+ * host has not optimized the compiler, which it has after some thousand instructions.
+ */
 const HOT_SAMPLES = 4;
 const BYTES_PER_SAMPLE = 5;
+const BYTES_PER_SAMPLE_AT_FIRST = 3;
+const FIRST_INSTRUCTIONS = 8000;
+/**
+ * Samples in all before anything is compiled, if there are regions of an earlier run: loading the compiler takes about as
+ * long, and what is left over then is seldom worth it.
+ */
+const LOAD_SAMPLES = 800;
 /** Code that a region may have at most, about. */
 const MAX_BYTES = 4096;
 /** The first cell is always 0: calls whose target got none. */
@@ -73,6 +83,7 @@ export class Jit {
   readonly #byPage = new Map<number, Set<CompiledRegion>>();
   readonly #freeSlots: number[] = [];
   readonly #samples = new Map<number, number>();
+  #sampleCount = 0;
   readonly #inner = new Map<number, number>();
   /** Addresses that could not be compiled, or are not worth it. */
   readonly #refused = new Set<number>();
@@ -145,15 +156,17 @@ export class Jit {
    * @param next where it goes on
    */
   sampled(last: number, next: number): void {
+    const isEarly = ++this.#sampleCount < LOAD_SAMPLES && this.#compiled === 0 && this.#restoredRegions > 0;
     const range = this.functionRange(last);
     if (range === undefined) {
-      if (count(this.#samples, next) >= HOT_SAMPLES) this.#compile(next);
+      if (count(this.#samples, next) >= HOT_SAMPLES && !isEarly) this.#compile(next);
       return;
     }
-    const needed = HOT_SAMPLES + (Math.min(range.end - range.start, MAX_BYTES) >>> BYTES_PER_SAMPLE);
+    const shift = this.#instructions < FIRST_INSTRUCTIONS ? BYTES_PER_SAMPLE_AT_FIRST : BYTES_PER_SAMPLE;
+    const needed = HOT_SAMPLES + (Math.min(range.end - range.start, MAX_BYTES) >>> shift);
     if (!this.#starts.has(range.start)) {
-      if (count(this.#samples, range.start) >= needed) this.#compile(range.start);
-    } else if (count(this.#inner, range.start) >= needed && next >= range.start && next < range.end) {
+      if (count(this.#samples, range.start) >= needed && !isEarly) this.#compile(range.start);
+    } else if (count(this.#inner, range.start) >= needed && !isEarly && next >= range.start && next < range.end) {
       // It has been compiled, and the interpreter is in it all the same: it is entered in the middle.
       this.#inner.delete(range.start);
       this.#compile(next);
