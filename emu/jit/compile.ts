@@ -93,14 +93,14 @@ export function regionModule(functions: readonly RegionFunction[], helpers: read
   const first = module.functionCount;
   const places = new Map(functions.map(({ start, slot }, i) => [start, { slot, index: first + i }]));
   for (const [i, { slot, name, body, calls }] of functions.entries()) {
-    const code = body.code.slice();
+    // In place: every module that the body comes into sets them.
     for (const { target, slotAt, indexAt } of calls) {
       const place = places.get(target) ?? { slot: NO_SLOT, index: first + i };
-      patchNumber(code, slotAt, SLOT_BYTES, place.slot);
-      patchNumber(code, indexAt, INDEX_BYTES, place.index);
+      patchNumber(body.code, slotAt, SLOT_BYTES, place.slot);
+      patchNumber(body.code, indexAt, INDEX_BYTES, place.index);
     }
     const type = { params: HANDLER_PARAMS, results: [I32] } as const;
-    module.place(slot, [module.addBody({ ...body, code }, type, undefined, name)]);
+    module.place(slot, [module.addBody(body, type, undefined, name)]);
   }
   return module.finish();
 }

@@ -1,12 +1,18 @@
 /** A growing byte buffer with the number encodings of the WebAssembly binary format (core spec, 5.2). */
 export class Bytes {
-  #buffer = new Uint8Array(256);
-  #view = new DataView(this.#buffer.buffer);
+  #buffer: Uint8Array;
+  #view: DataView;
   length = 0;
   /** The last `local.set`, as long as nothing follows it: where it starts and ends, and its local. */
   #setStart = -1;
   #setEnd = -1;
   #setIndex = -1;
+
+  /** @param capacity bytes that are expected: more cost a copy */
+  constructor(capacity = 256) {
+    this.#buffer = new Uint8Array(capacity);
+    this.#view = new DataView(this.#buffer.buffer);
+  }
 
   #reserve(count: number): void {
     if (this.length + count <= this.#buffer.length) return;

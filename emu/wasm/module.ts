@@ -97,7 +97,9 @@ export class ModuleBuilder {
 
   /** The module in binary form. */
   finish(): Uint8Array {
-    const out = new Bytes();
+    // Modules may be large, and copies of them more than the host has to spare.
+    const codeSize = this.#functions.reduce((sum, { body }) => sum + body.code.length + 5, 5);
+    const out = new Bytes(codeSize + this.#functions.length * 256 + 0x1000);
     for (const byte of [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) out.byte(byte);
     const section = (id: number, body: Bytes): void => {
       out.byte(id);
@@ -119,7 +121,7 @@ export class ModuleBuilder {
     section(SECTION.export, this.#exportSection());
     if (this.#elements.length > 0) section(SECTION.element, this.#elementSection());
     this.#hintSection(out);
-    const code = new Bytes();
+    const code = new Bytes(codeSize);
     code.u32(this.#functions.length);
     for (const { body } of this.#functions) {
       code.u32(body.code.length);
