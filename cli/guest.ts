@@ -25,6 +25,17 @@ export interface GuestOptions {
   readonly tier?: string;
   /** Memory to use, made early. */
   readonly wasmMemory?: WebAssembly.Memory;
+  /** How another guest started the program, in place of what the command line and the host's environment say. */
+  readonly start?: Start;
+}
+
+/** What a program gets from the one that starts it. */
+export interface Start {
+  /** The path that was given. */
+  readonly name: Uint8Array;
+  readonly argv: readonly Uint8Array[];
+  readonly envp: readonly Uint8Array[];
+  readonly signals: { readonly ignored: readonly number[]; readonly blocked: bigint };
 }
 
 /** Host signals that the guest gets (docs/cli.md). */
@@ -59,10 +70,11 @@ export function createMachine(
   const pack = readHandlerPack();
   const machine = new Machine({
     program,
-    path: file,
+    path: options.start === undefined ? file : new TextDecoder().decode(options.start.name),
     exePath: realpathSync(file),
-    args: rawArguments([file, ...args]),
-    env: buildEnvironment(options.env, options.clearEnv ?? false),
+    args: options.start?.argv ?? rawArguments([file, ...args]),
+    env: options.start?.envp ?? buildEnvironment(options.env, options.clearEnv ?? false),
+    signals: options.start?.signals,
     host,
     cpus: options.cpus === undefined ? availableParallelism() : parseCount("--cpus", options.cpus, 1024),
     cpu: options.cpu,

@@ -1,5 +1,5 @@
 import process from "node:process";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { fillOptionalValues, withRunCommand } from "./arguments.ts";
 import { explain } from "./failure.ts";
 import type { RunOptions } from "./run.ts";
@@ -87,6 +87,7 @@ function buildProgram(about: { file?: string }, memory: WebAssembly.Memory | und
       collect,
       [],
     )
+    .addOption(new Option("--handover <FD>").hideHelp())
     .action(async (file: string, args: string[], options: RunOptions) => {
       about.file = file;
       const { run } = await import("./run.ts");

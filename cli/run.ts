@@ -5,6 +5,7 @@ import type { ExitStatus } from "../syscalls/linux-process.ts";
 import type { Machine } from "../syscalls/machine.ts";
 import { Strace } from "../syscalls/strace/strace.ts";
 import { parseChoice } from "./arguments.ts";
+import { ChildProcess, childProcesses } from "./child-process.ts";
 import type { RegionDump } from "./dump-region.ts";
 import { CliError } from "./failure.ts";
 import { type CacheOpener, createMachine, forwardSignals, type GuestOptions, shellStatus, writeAll } from "./guest.ts";
@@ -20,22 +21,22 @@ export interface RunOptions extends GuestOptions {
   readonly dumpRegion?: readonly string[];
   /** `--no-cache` makes it false. */
   readonly cache?: boolean;
+  /** The descriptor from which a goemu started by another takes what it is to run. */
+  readonly handover?: string;
 }
 
 /** Takes hold of a machine before it runs; what it returns is called with the guest's end. */
 export type Attach = (machine: Machine) => Promise<(status: ExitStatus) => Promise<void>>;
 
 /** Runs a program; returns the exit status for the shell. */
-export async function run(
-  file: string,
-  args: readonly string[],
-  options: RunOptions,
-  attach?: Attach,
-): Promise<number> {
+export async function run(path: string, args: readonly string[], given: RunOptions, attach?: Attach): Promise<number> {
+  const child = given.handover === undefined ? undefined : new ChildProcess(given.handover);
+  const file = child?.file ?? path;
+  const options: RunOptions = child === undefined ? given : { ...given, start: child.start };
   const statistics =
     options.stats === undefined ? undefined : parseChoice("--stats", options.stats || "text", ["text", "json"]);
   const trace = options.strace === undefined ? undefined : openTrace(options.strace);
-  const host = new NodeHost();
+  const host = new NodeHost({ processes: childProcesses(options), inherited: child?.inherited });
   let cache: NodeTranslationCache | undefined;
   let executable: ProgramFile | undefined;
   const open: CacheOpener = (program, build) => {
@@ -68,7 +69,7 @@ export async function run(
       cache?.commit();
     }
     if (statistics !== undefined) writeAll(2, formatStatistics(machine.statistics(), statistics));
-    return shellStatus(file, status);
+    return child?.end(status) ?? shellStatus(file, status);
   } finally {
     stopForwarding();
     trace?.close();

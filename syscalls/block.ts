@@ -17,9 +17,10 @@ export class Block {
   readonly timeout: () => number | bigint;
   /**
    * What a caught signal makes of the call (signal(7), "Interruption of system calls"): `restart` is ERESTARTSYS
-   * (restarted under SA_RESTART, else EINTR), `eintr` is ERESTARTNOHAND (always EINTR when a handler runs).
+   * (restarted under SA_RESTART, else EINTR), `eintr` is ERESTARTNOHAND (always EINTR when a handler runs), `never` that
+   * signals wait until the call is over (TASK_KILLABLE).
    */
-  readonly onSignal: "restart" | "eintr";
+  readonly onSignal: "restart" | "eintr" | "never";
   /** Runs just before an interrupted call returns EINTR, for instance to store the time left. */
   readonly interrupted: (() => void) | undefined;
   /** Always runs once, when the wait is over for whatever reason. */
@@ -30,7 +31,7 @@ export class Block {
     retry: () => number | bigint | null;
     deadline?: number;
     timeout?: () => number | bigint;
-    onSignal?: "restart" | "eintr";
+    onSignal?: "restart" | "eintr" | "never";
     interrupted?: () => void;
     cleanup?: () => void;
   }) {

@@ -15,10 +15,13 @@ import { Block, type SyscallResult } from "./block.ts";
 import { signalOfStop } from "./exceptions.ts";
 import { FileState } from "./files/file-state.ts";
 import type { Host } from "./host/host.ts";
+import type { ExitStatus, HostChild } from "./host/processes.ts";
 import { LinuxThread } from "./linux-thread.ts";
 import type { FileBacking } from "./memory/file-backing.ts";
 import { storeShared } from "./memory/file-backing.ts";
 import { Network } from "./net/network.ts";
+import type { Bridge } from "./process/bridge.ts";
+import { Children } from "./process/children.ts";
 import { Limits } from "./process/limits.ts";
 import type { Process } from "./process.ts";
 import { Signals } from "./signals/state.ts";
@@ -30,8 +33,7 @@ import { Timekeeping } from "./time/timekeeping.ts";
 import type { ProcessObserver, Supervisor, SyscallTracer } from "./tracer.ts";
 import { Waits } from "./waits.ts";
 
-/** How a process ended: its own status, or the signal that killed it. */
-export type ExitStatus = { kind: "exited"; status: number } | { kind: "signaled"; signal: number };
+export type { ExitStatus } from "./host/processes.ts";
 
 export interface ProcessOptions {
   readonly memory: GuestMemory;
@@ -64,7 +66,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly memory: GuestMemory;
   readonly interpreter: Interpreter;
   readonly scheduler: Scheduler<LinuxThread>;
-  readonly files: FileState;
+  /** Like `signals` and `limits`, those of a child while something is done on its behalf. */
+  files: FileState;
   readonly host: Host;
   readonly cpus: number;
   readonly features: ReadonlySet<string>;
@@ -83,12 +86,13 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** Who sees threads come, go and take turns, and stops (CodeCache.stops); set by probes. */
   observer: ProcessObserver | undefined;
   supervisor: Supervisor | undefined;
-  readonly signals = new Signals(this);
+  signals = new Signals(this);
+  readonly children = new Children(this);
   readonly waits = new Waits(this);
   readonly futexes = new FutexTable();
   readonly timers: IntervalTimers;
   readonly timekeeping: Timekeeping;
-  readonly limits = new Limits();
+  limits = new Limits();
   readonly network: Network;
   readonly heap: { readonly start: number; end: number };
   /** Files behind mappings, to be let go at the end. */
@@ -100,6 +104,10 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly #options: ProcessOptions;
   readonly #threads = new Map<number, LinuxThread>();
   readonly #freeSlots: number[] = [];
+  /** The process's own, whatever is done on a child's behalf. */
+  readonly #files: FileState;
+  readonly #signals: Signals;
+  #replacement: { readonly host: HostChild; readonly bridges: readonly Bridge[] } | undefined;
   #nextSlot = 0;
   #nextTid: number;
   #finishedCpuTime = 0;
@@ -131,6 +139,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.#nextTid = options.pid;
     this.files = new FileState(options.host, Number(this.limits.get(7).soft));
     this.files.wakeUp = () => this.wakeUp();
+    this.#files = this.files;
+    this.#signals = this.signals;
     this.network = new Network(this);
     this.scheduler = new Scheduler(options.interpreter, options.loop, this);
     this.timers = new IntervalTimers(this);
@@ -198,6 +208,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     if (slot >= MAX_THREADS) throw new SyscallError("EAGAIN");
     const cpu = new CpuState(this.memory.space.memory.buffer as ArrayBuffer, slot);
     cpu.reset();
+    while (this.children.find(this.#nextTid) !== undefined) this.#nextTid++;
     const thread = new LinuxThread(this.#nextTid++, cpu, slot, name);
     this.#threads.set(thread.tid, thread);
     this.threadsStarted++;
@@ -221,8 +232,66 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.waits.abandon(thread);
   }
 
+  /** Runs something for a thread: a child before its execve(2) has files, signal actions and limits of its own. */
+  onBehalfOf<T>(thread: LinuxThread, run: () => T): T {
+    const { vfork } = thread;
+    if (vfork === undefined) return run();
+    const { files, signals, limits } = this;
+    this.files = vfork.files;
+    this.signals = vfork.signals;
+    this.limits = vfork.limits;
+    try {
+      return run();
+    } finally {
+      this.files = files;
+      this.signals = signals;
+      this.limits = limits;
+    }
+  }
+
+  /** A child no longer needs this process's memory: the thread that started it goes on. */
+  releaseParent(thread: LinuxThread): void {
+    const { vfork } = thread;
+    if (vfork === undefined) return;
+    vfork.files.close();
+    this.host.umask(this.#files.umask);
+    thread.state = "exited";
+    this.forgetThread(thread);
+    vfork.released.wake();
+  }
+
+  #endChild(thread: LinuxThread, status: ExitStatus): boolean {
+    const { vfork } = thread;
+    if (vfork === undefined) return false;
+    const { signals } = this;
+    this.signals = this.#signals;
+    this.children.ended(vfork.child, status, undefined);
+    this.signals = signals;
+    this.releaseParent(thread);
+    return true;
+  }
+
+  /** A program on the host has taken this process's place (execve(2)): nothing runs here until it ends. */
+  replacedBy(host: HostChild, bridges: readonly Bridge[]): void {
+    this.#replacement = { host, bridges };
+    for (const thread of [...this.#threads.values()]) {
+      thread.state = "exited";
+      this.forgetThread(thread);
+    }
+    this.files.close();
+    this.network.close();
+  }
+
+  /** A signal from outside. */
+  signalFromHost(signal: number): void {
+    if (this.#replacement !== undefined) this.host.processes?.kill(this.#replacement.host.pid, signal);
+    else this.signals.send({ signal, code: 0, pid: 0, uid: this.uid });
+    this.wakeUp();
+  }
+
   /** exit(2): ends one thread; with the last one the process ends. */
   exitThread(thread: LinuxThread, status: number): void {
+    if (this.#endChild(thread, { kind: "exited", status })) return;
     if (thread.clearChildTid !== 0) {
       try {
         this.memory.writeU32(thread.clearChildTid, 0);
@@ -241,14 +310,22 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   // The end.
 
-  /** exit_group(2). */
-  exit(status: number): void {
+  /** exit_group(2). @param thread whose process it is, the one that shares memory with this one or this one */
+  exit(status: number, thread?: LinuxThread): void {
+    if (thread !== undefined && this.#endChild(thread, { kind: "exited", status })) return;
     this.#finish({ kind: "exited", status });
   }
 
   /** A signal kills the process. */
-  die(_thread: LinuxThread, signal: number): void {
+  die(thread: LinuxThread, signal: number): void {
+    if (this.#endChild(thread, { kind: "signaled", signal })) return;
     this.#finish({ kind: "signaled", signal });
+  }
+
+  /** The program that took this process's place has ended. */
+  endAs(status: ExitStatus): void {
+    for (const bridge of this.#replacement?.bridges ?? []) bridge.close();
+    this.#finish(status);
   }
 
   #finish(status: ExitStatus): void {
@@ -257,6 +334,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     for (const backing of this.backings) backing.close();
     this.exitStatus = status;
     this.network.close();
+    this.children.close();
     this.strace?.processExit(this, status);
     this.wakeUp();
   }
@@ -282,8 +360,9 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   }
 
   prepare(thread: LinuxThread): void {
-    if (thread.interrupted !== undefined || thread.savedMask !== undefined || this.signals.deliverable(thread)) {
-      this.signals.deliver(thread);
+    const signals = thread.vfork?.signals ?? this.signals;
+    if (thread.interrupted !== undefined || thread.savedMask !== undefined || signals.deliverable(thread)) {
+      this.onBehalfOf(thread, () => signals.deliver(thread));
     }
   }
 
@@ -336,7 +415,10 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     if (row === undefined) result = -errno.ENOSYS;
     else {
       try {
-        result = row.handler(this, thread, args);
+        result =
+          thread.vfork === undefined
+            ? row.handler(this, thread, args)
+            : this.onBehalfOf(thread, () => row.handler(this, thread, args));
       } catch (error) {
         result = -errnoOf(error);
       }

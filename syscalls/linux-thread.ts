@@ -4,6 +4,7 @@ import type { Timer } from "../emu/threads/timer-queue.ts";
 import { SS_DISABLE } from "./abi/signals.ts";
 import { Args } from "./args.ts";
 import type { Block } from "./block.ts";
+import type { VforkState } from "./process/children.ts";
 import { SignalQueue } from "./signals/queue.ts";
 import type { Thread } from "./thread.ts";
 
@@ -45,6 +46,8 @@ export class LinuxThread implements Thread, GuestThread {
   readonly args = new Args();
   /** A signal broke a wait off; how the call goes on depends on the handler (Linux: ERESTARTSYS and its kin). */
   interrupted: Block | undefined;
+  /** It runs for a child process that shares this one's memory until its execve(2). */
+  vfork: VforkState | undefined;
   /** Set while the thread must not run, by a debugger. */
   held = false;
 

@@ -18,6 +18,7 @@ import { type AuxEntry, buildAuxv, buildInitialStack } from "../loader/stack.ts"
 import { SymbolTable } from "../loader/symbols/table.ts";
 import { buildVdso } from "../loader/vdso.ts";
 import { VVAR } from "../loader/vdso-code.ts";
+import { SIG_IGN } from "./abi/signals.ts";
 import { JsEventLoop } from "./host/event-loop.ts";
 import type { Host } from "./host/host.ts";
 import { type ExitStatus, LinuxProcess } from "./linux-process.ts";
@@ -39,6 +40,8 @@ export interface MachineOptions {
   readonly program: Uint8Array | FileSource;
   /** Name for messages, /proc/self/exe and AT_EXECFN: the path by which it was started. */
   readonly path: string;
+  /** Signals that it ignores from its start, and those that it blocks (bit N-1: signal N), as execve(2) leaves them. */
+  readonly signals?: { readonly ignored: readonly number[]; readonly blocked: bigint };
   /** argv with argv[0]; by default the path alone. */
   readonly args?: readonly (string | Uint8Array)[];
   /** Environment as NAME=VALUE; by default empty. */
@@ -163,6 +166,10 @@ export class Machine {
     if (options.cache !== undefined) this.interpreter.restore(options.cache);
     this.mainThread = this.process.createThread(this.process.exePath.slice(this.process.exePath.lastIndexOf("/") + 1));
     this.#prepareStack(plan, layout, options.path, argv, envp);
+    this.mainThread.signalMask = options.signals?.blocked ?? 0n;
+    for (const signal of options.signals?.ignored ?? []) {
+      this.process.signals.setAction(signal, { handler: BigInt(SIG_IGN), flags: 0, restorer: 0n, mask: 0n });
+    }
     this.process.startThread(this.mainThread);
   }
 
@@ -339,8 +346,7 @@ export class Machine {
 
   /** Sends a signal to the guest from outside. */
   kill(signal: number): void {
-    this.process.signals.send({ signal, code: 0, pid: 0, uid: this.process.uid });
-    this.process.wakeUp();
+    this.process.signalFromHost(signal);
   }
 
   statistics(): Statistics {

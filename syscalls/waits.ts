@@ -23,13 +23,13 @@ export class Waits {
     thread.state = "blocked";
     thread.wait = { block, waiter, timer };
     for (const queue of block.on) queue.add(waiter);
-    if (this.#process.signals.deliverable(thread)) this.interrupt(thread);
+    this.interrupt(thread);
   }
 
   #retry(thread: LinuxThread, attempt: () => number | bigint | null): void {
     let result: number | bigint | null;
     try {
-      result = attempt();
+      result = this.#process.onBehalfOf(thread, attempt);
     } catch (error) {
       if (error instanceof SyscallError) result = -error.value;
       else if (error instanceof GuestFault) result = -errno.EFAULT;
@@ -53,7 +53,8 @@ export class Waits {
   /** A signal has come: the thread leaves its wait; delivery decides whether the call fails or starts again. */
   interrupt(thread: LinuxThread): void {
     const { wait } = thread;
-    if (wait === undefined || !this.#process.signals.deliverable(thread)) return;
+    if (wait === undefined || wait.block.onSignal === "never") return;
+    if (!(thread.vfork?.signals ?? this.#process.signals).deliverable(thread)) return;
     this.#end(thread);
     thread.interrupted = wait.block;
     this.#process.strace?.leave(this.#process, thread, -errno.EINTR);

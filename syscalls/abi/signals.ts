@@ -135,6 +135,9 @@ export const SS_AUTODISARM = 0x8000_0000;
 export const MINSIGSTKSZ = 2048;
 
 /** si_code: where a signal comes from. */
+/** si_code of SIGCHLD. */
+export const CLD_EXITED = 1;
+export const CLD_KILLED = 2;
 export const SI_USER = 0;
 export const SI_KERNEL = 0x80;
 export const SI_QUEUE = -1;

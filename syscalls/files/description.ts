@@ -4,6 +4,7 @@ import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY } from "../abi/fcntl.
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import type { FileStat } from "../abi/stat.ts";
 import type { HostFile } from "../host/host.ts";
+import type { Inheritance } from "../host/processes.ts";
 import type { Process } from "../process.ts";
 import type { IoVector } from "./io-vector.ts";
 
@@ -140,6 +141,11 @@ export abstract class FileDescription {
 
   /** What mmap(2) maps; undefined if the kind cannot be mapped (ENODEV). */
   get mappable(): Mappable | undefined {
+    return undefined;
+  }
+
+  /** What a child process gets for it; undefined if it can't be handed on: then the child starts without. */
+  inherit(): Inheritance | undefined {
     return undefined;
   }
 

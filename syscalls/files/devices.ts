@@ -1,6 +1,8 @@
 import { SyscallError } from "../abi/errno.ts";
+import { O_ACCMODE } from "../abi/fcntl.ts";
 import type { FileStat } from "../abi/stat.ts";
 import type { Host } from "../host/host.ts";
+import type { Inheritance } from "../host/processes.ts";
 import { FileDescription } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";
 
@@ -31,6 +33,10 @@ export class CharacterDevice extends FileDescription {
     this.path = path;
     this.#stat = stat;
     this.#behaviour = behaviour;
+  }
+
+  override inherit(): Inheritance {
+    return { kind: "open", path: this.path, flags: this.flags & O_ACCMODE };
   }
 
   override get seekable(): boolean {

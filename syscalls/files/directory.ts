@@ -2,6 +2,7 @@ import { SyscallError } from "../abi/errno.ts";
 import { O_PATH, SEEK_CUR, SEEK_SET } from "../abi/fcntl.ts";
 import { directoryType, type FileStat } from "../abi/stat.ts";
 import type { HostDirectoryEntry, HostFile, HostFileSystem } from "../host/host.ts";
+import type { Inheritance } from "../host/processes.ts";
 import type { Process } from "../process.ts";
 import { FileDescription } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";
@@ -72,6 +73,11 @@ export class HostDirectory extends DirectoryDescription {
 
   override get prefix(): string {
     return this.#host.prefix;
+  }
+
+  override inherit(): Inheritance | undefined {
+    const { descriptor } = this.#host;
+    return descriptor === undefined ? undefined : { kind: "host", descriptor };
   }
 
   override get path(): string {

@@ -1,4 +1,4 @@
-import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDWR } from "../abi/fcntl.ts";
+import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
 import type { Host, HostFile, HostInput, HostOutput } from "../host/host.ts";
 import type { FileDescription } from "./description.ts";
@@ -30,15 +30,33 @@ export class FileState {
   /**
    * Opens the three standard streams and the host's working directory.
    * @param limit RLIMIT_NOFILE
+   * @param parent whose descriptors, directory and mask a new process has, in place of the host's
    */
-  constructor(host: Host, limit = 1024) {
+  constructor(host: Host, limit = 1024, parent?: FileState) {
     this.host = host;
     this.table = new FdTable(limit);
-    this.umask = host.umask(0o22);
+    this.umask = parent?.umask ?? host.umask(0o22);
     host.umask(this.umask);
-    this.cwd = this.openWorkingDirectory(host.files.currentDirectory());
-    this.hiddenDevices = this.#findHiddenDevices();
-    this.#openStandardStreams();
+    if (parent === undefined) {
+      this.cwd = this.openWorkingDirectory(host.files.currentDirectory());
+      this.hiddenDevices = this.#findHiddenDevices();
+      this.#openStandardStreams();
+      this.#openInherited();
+      return;
+    }
+    const { path, prefix, file } = parent.cwd;
+    this.cwd = file === undefined ? parent.cwd : this.openWorkingDirectory(prefix, path);
+    this.hiddenDevices = parent.hiddenDevices;
+    this.wakeUp = parent.wakeUp;
+    this.table.hardLimit = parent.table.hardLimit;
+    for (const [fd, { description, closeOnExec }] of parent.table.entries()) {
+      this.table.replace(fd, description, closeOnExec);
+    }
+  }
+
+  /** A copy for a new process: open file descriptions are shared (fork(2)). */
+  fork(): FileState {
+    return new FileState(this.host, this.table.limit, this);
   }
 
   /**
@@ -87,6 +105,22 @@ export class FileState {
     }
   }
 
+  /** Descriptors that whoever started the program left open, and the standard streams that it closed. */
+  #openInherited(): void {
+    for (const { fd, stream, as } of this.host.inherited ?? []) {
+      if (as !== undefined) this.table.replace(fd, this.table.get(as), false);
+      else if (stream === undefined) this.table.close(fd);
+      else {
+        const access = stream.flags & O_ACCMODE;
+        const description = this.#standardStream(
+          access === O_WRONLY ? undefined : stream,
+          access === O_RDONLY ? undefined : stream,
+        );
+        this.table.replace(fd, description, false);
+      }
+    }
+  }
+
   #standardStream(input: HostInput | undefined, output: HostOutput | undefined): FileDescription {
     const stdio = (input ?? output) as HostInput | HostOutput;
     if (stdio.file !== undefined && (stdio.stat().mode & S_IFMT) === S_IFREG) {
@@ -96,6 +130,7 @@ export class FileState {
     const sink = output ?? terminal?.stdout;
     return new StreamDescription(
       {
+        descriptor: stdio.descriptor,
         path: stdio.path,
         stat: () => stdio.stat(),
         source: input === undefined ? undefined : (max) => input.read(max),

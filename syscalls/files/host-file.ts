@@ -2,6 +2,7 @@ import { SyscallError } from "../abi/errno.ts";
 import { O_APPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET } from "../abi/fcntl.ts";
 import type { FileStat } from "../abi/stat.ts";
 import type { HostFile } from "../host/host.ts";
+import type { Inheritance } from "../host/processes.ts";
 import { FileDescription, type Mappable } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";
 
@@ -41,6 +42,8 @@ export class HostFileDescription extends FileDescription {
   readonly #openedAs: string;
   /** The host keeps the offset (a standard stream shared with other processes) until the guest seeks. */
   #hostKeepsOffset: boolean;
+  /** Another process has the same description: its reads and writes move the offset too. */
+  #shared = false;
 
   constructor(host: HostFile, flags: number, openedAs: string) {
     super(flags);
@@ -64,6 +67,21 @@ export class HostFileDescription extends FileDescription {
 
   override get pollable(): boolean {
     return false;
+  }
+
+  /** The child's descriptor shares its offset with this one, which is then the host's. */
+  override inherit(): Inheritance | undefined {
+    const host = this.#host;
+    if (host.descriptor === undefined) return undefined;
+    this.#follow();
+    if (!this.#hostKeepsOffset && host.moveTo?.(this.offset)) this.#hostKeepsOffset = true;
+    this.#shared = this.#hostKeepsOffset;
+    return { kind: "host", descriptor: host.descriptor };
+  }
+
+  /** Takes over where another process has left the offset. */
+  #follow(): void {
+    if (this.#shared && this.#hostKeepsOffset) this.offset = this.#host.currentOffset?.() ?? this.offset;
   }
 
   override get seekable(): boolean {
@@ -99,6 +117,7 @@ export class HostFileDescription extends FileDescription {
   }
 
   override read(to: IoVector): number {
+    this.#follow();
     const count = this.#transferIn(to, this.#hostKeepsOffset ? null : this.offset, this.offset);
     this.offset += count;
     return count;
@@ -128,6 +147,7 @@ export class HostFileDescription extends FileDescription {
   }
 
   override write(from: IoVector): number {
+    this.#follow();
     const appending = (this.flags & O_APPEND) !== 0;
     const count = this.#transferOut(from, appending || this.#hostKeepsOffset ? null : this.offset);
     if (appending && count > 0) this.offset = this.stat().size;
@@ -141,6 +161,7 @@ export class HostFileDescription extends FileDescription {
   }
 
   override seek(offset: number, whence: number): number {
+    this.#follow();
     const size = whence === SEEK_SET || whence === SEEK_CUR ? 0 : this.stat().size;
     const target = seekTo(offset, whence, this.offset, size);
     if (target !== this.offset) this.#hostKeepsOffset = false;

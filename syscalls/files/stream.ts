@@ -4,6 +4,7 @@ import { defaultTermios, isRaw } from "../abi/ioctl.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import type { FileStat } from "../abi/stat.ts";
 import type { HostFile, WindowSize } from "../host/host.ts";
+import type { Inheritance } from "../host/processes.ts";
 import { FileDescription, WOULD_BLOCK } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";
 
@@ -16,6 +17,8 @@ const RETRY_MS = 2;
 
 /** What a stream is made of: a terminal, a FIFO, a pipe or a device of the host. */
 export interface StreamEnds {
+  /** Its number on the host. */
+  readonly descriptor?: number;
   readonly path: string;
   stat(): FileStat;
   readonly source: ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined;
@@ -147,6 +150,11 @@ export class StreamDescription extends FileDescription {
 
   override get writesAll(): boolean {
     return true;
+  }
+
+  override inherit(): Inheritance | undefined {
+    const descriptor = this.#stream.ends.descriptor ?? this.#stream.ends.file?.descriptor;
+    return descriptor === undefined ? undefined : { kind: "host", descriptor };
   }
 
   override stat(): FileStat {

@@ -1,5 +1,6 @@
 import type { FileStat, FileSystemStat } from "../abi/stat.ts";
 import type { HostNetwork } from "./network.ts";
+import type { HostProcesses } from "./processes.ts";
 
 /**
  * Everything that reaches outside of the machine goes through these interfaces, so that a library user, a browser or a
@@ -14,6 +15,10 @@ export interface Host {
   readonly files: HostFileSystem;
   /** What lies beyond the guest's own loopback; without it connections to the outside fail with ENETUNREACH. */
   readonly network?: HostNetwork;
+  /** Runs the guest's child processes; without it execve(2) fails with ENOSYS. */
+  readonly processes?: HostProcesses;
+  /** What the guest starts with besides the three standard streams, or in their place; without it nothing. */
+  readonly inherited?: readonly InheritedStream[];
   /** CLOCK_MONOTONIC in ns, exact enough in a double. */
   monotonicNs(): number;
   /** CLOCK_REALTIME in ns since 1970. */
@@ -32,6 +37,14 @@ export interface Host {
   close(): void;
 }
 
+/** A descriptor that a process starts with; without `stream` and `as` it is closed. */
+export interface InheritedStream {
+  readonly fd: number;
+  readonly stream?: HostInput & HostOutput;
+  /** It is the same open file description as this descriptor. */
+  readonly as?: number;
+}
+
 export interface WindowSize {
   readonly rows: number;
   readonly columns: number;
@@ -39,6 +52,8 @@ export interface WindowSize {
 
 /** What the three standard streams have in common. */
 interface HostStdio {
+  /** Its number on the host, which a child process can inherit. */
+  readonly descriptor?: number;
   readonly isTerminal: boolean;
   /** What fstat(2) tells about it. */
   stat(): FileStat;
@@ -70,6 +85,12 @@ export interface HostOutput extends HostStdio {
 
 /** An open file or directory of the host. */
 export interface HostFile {
+  /** Its number on the host, which a child process can inherit. */
+  readonly descriptor?: number;
+  /** Where the host's own offset stands, as other processes may have left it. */
+  currentOffset?(): number | undefined;
+  /** Moves the host's own offset, as far as the file reaches; false if that can't be done. */
+  moveTo?(offset: number): boolean;
   /**
    * What stands for this directory when "/name" is appended: stays right when the directory is renamed, where the host
    * has such a thing, else the path by which it was opened.

@@ -3,31 +3,40 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import { O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
 import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../abi/stat.ts";
-import type { Host, HostFile, HostInput, HostOutput, WindowSize } from "./host.ts";
+import type { Host, HostFile, HostInput, HostOutput, InheritedStream, WindowSize } from "./host.ts";
 import { asSyscallError, attempt } from "./node-errors.ts";
 import { fromNodeStat, inheritedState, NodeFile, NodeFileSystem } from "./node-files.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { PullReader } from "./node-reader.ts";
+import type { HostProcesses } from "./processes.ts";
 import { isTerminal } from "./terminal.ts";
 
-/** One of Node's own three streams, used by descriptor, past Node's buffering. */
-class NodeStdio implements HostInput, HostOutput {
+/** One of Node's own three streams, or another that it was started with, used by descriptor, past Node's buffering. */
+export class NodeStdio implements HostInput, HostOutput {
   readonly #fd: number;
+  /** The access mode, where the guest is to take it for one end of a pipe. */
+  readonly #pipe: number | undefined;
   readonly isTerminal: boolean;
   readonly flags: number;
   readonly file: HostFile | undefined;
   #reader: PullReader | undefined;
 
-  constructor(fd: number) {
+  constructor(fd: number, pipe?: number) {
     this.#fd = fd;
+    this.#pipe = pipe;
     this.isTerminal = isTerminal(fd);
     const inherited = inheritedState(fd);
-    this.flags = inherited?.flags ?? (this.isTerminal ? O_RDWR : fd === 0 ? O_RDONLY : O_WRONLY);
+    this.flags = pipe ?? inherited?.flags ?? (this.isTerminal ? O_RDWR : fd === 0 ? O_RDONLY : O_WRONLY);
     const regular = (this.stat().mode & S_IFMT) === S_IFREG;
     this.file = regular ? new NodeFile(fd, this.path, inherited?.offset ?? 0) : undefined;
   }
 
+  get descriptor(): number {
+    return this.#fd;
+  }
+
   get path(): string {
+    if (this.#pipe !== undefined) return `pipe:[${this.stat().ino}]`;
     try {
       return fs.readlinkSync(`/proc/self/fd/${this.#fd}`, { encoding: "latin1" });
     } catch {
@@ -36,6 +45,11 @@ class NodeStdio implements HostInput, HostOutput {
   }
 
   stat(): FileStat {
+    const stat = this.#hostStat();
+    return this.#pipe === undefined ? stat : { ...stat, mode: S_IFIFO | 0o600 };
+  }
+
+  #hostStat(): FileStat {
     return fromNodeStat(attempt(() => fs.fstatSync(this.#fd, { bigint: true })));
   }
 
@@ -46,7 +60,7 @@ class NodeStdio implements HostInput, HostOutput {
   }
 
   read(max: number): Uint8Array | Promise<Uint8Array> {
-    const kind = this.stat().mode & S_IFMT;
+    const kind = this.#hostStat().mode & S_IFMT;
     if (this.isTerminal || kind === S_IFIFO || kind === S_IFSOCK) {
       this.#reader ??= new PullReader(this.#fd);
       return this.#reader.read(max);
@@ -99,11 +113,24 @@ export class NodeHost implements Host {
   readonly stderr: NodeStdio = new NodeStdio(2);
   readonly files = new NodeFileSystem();
   readonly network: NodeNetwork | undefined;
+  readonly processes: HostProcesses | undefined;
+  readonly inherited: readonly InheritedStream[] | undefined;
   /** Wall clock minus monotonic clock, which gives the wall clock its nanoseconds. */
   #offsetNs = 0n;
 
-  /** @param options.network false keeps the guest within the machine: its sockets reach each other only */
-  constructor(options: { readonly network?: boolean } = {}) {
+  /**
+   * @param options.network false keeps the guest within the machine: its sockets reach each other only
+   * @param options.processes runs child processes; without it there are none
+   */
+  constructor(
+    options: {
+      readonly network?: boolean;
+      readonly processes?: HostProcesses;
+      readonly inherited?: readonly InheritedStream[];
+    } = {},
+  ) {
+    this.processes = options.processes;
+    this.inherited = options.inherited;
     this.network = options.network === false ? undefined : new NodeNetwork();
   }
 
@@ -140,6 +167,7 @@ export class NodeHost implements Host {
   close(): void {
     this.stdin.close();
     this.network?.close();
+    this.processes?.close();
   }
 }
 

@@ -36,6 +36,13 @@ export class Limits {
     [RLIMIT.MEMLOCK, { soft: 8_388_608n, hard: 8_388_608n }],
   ]);
 
+  /** A copy for a new process. */
+  fork(): Limits {
+    const copy = new Limits();
+    for (const [resource, limit] of this.#limits) copy.#limits.set(resource, limit);
+    return copy;
+  }
+
   /** @throws SyscallError EINVAL for an unknown resource */
   get(resource: number): Limit {
     if (resource >= RESOURCES) throw new SyscallError("EINVAL");

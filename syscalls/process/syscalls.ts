@@ -1,13 +1,20 @@
 import { PAGE_SIZE } from "../../emu/layout.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
+import { O_NONBLOCK } from "../abi/fcntl.ts";
+import { SI_USER } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
 import { bytesToPath } from "../files/path.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { OS_RELEASE, OS_VERSION } from "../proc/system-files.ts";
+import { checkSignal, signalChild } from "../signals/syscalls.ts";
 import { row } from "../table.ts";
+import { pidOf } from "./children.ts";
+import { execve } from "./exec.ts";
 import { RLIM_INFINITY, RLIMIT } from "./limits.ts";
+import { PidFd } from "./pidfd.ts";
+import { wait4, waitid } from "./wait.ts";
 
 type Handler = (process: LinuxProcess, thread: LinuxThread, args: Args) => SyscallResult;
 
@@ -193,8 +200,51 @@ const membarrier: Handler = (_process, _thread, args) => {
   return 0;
 };
 
-/** The guest has no children: fork is not there. */
-const noChildren: Handler = () => -errno.ECHILD;
+/**
+ * setpgid(2): a child before its execve gets a group of its own, be it by 0 or by joining another; for any other process
+ * the host has decided already.
+ */
+const setpgid: Handler = (process, thread, args) => {
+  const [pid, group] = [args.i32(0), args.i32(1)];
+  if (group < 0) throw new SyscallError("EINVAL");
+  const own = pid === 0 || pid === pidOf(process, thread);
+  if (thread.vfork !== undefined && own) {
+    thread.vfork.detached = true;
+    return 0;
+  }
+  if (!own && process.children.find(pid) === undefined) throw new SyscallError("ESRCH");
+  return own ? 0 : -errno.EACCES;
+};
+
+const setsid: Handler = (process, thread) => {
+  if (thread.vfork === undefined || thread.vfork.detached) throw new SyscallError("EPERM");
+  thread.vfork.detached = true;
+  return pidOf(process, thread);
+};
+
+const pidfdOpen: Handler = (process, _thread, args) => {
+  const [pid, flags] = [args.i32(0), args.u32(1)];
+  if (flags & ~O_NONBLOCK || pid <= 0) throw new SyscallError("EINVAL");
+  const child = process.children.find(pid);
+  if (child === undefined && pid !== process.pid) throw new SyscallError("ESRCH");
+  return process.files.table.install(new PidFd(child, flags), true);
+};
+
+const pidfdSendSignal: Handler = (process, _thread, args) => {
+  const description = process.files.table.get(args.u32(0));
+  if (args.u32(3) !== 0) throw new SyscallError("EINVAL");
+  if (!(description instanceof PidFd)) throw new SyscallError("EBADF");
+  checkSignal(args.i32(1));
+  const { child } = description;
+  if (child !== undefined) return signalChild(process, child, args.i32(1));
+  if (args.i32(1) !== 0) {
+    process.signals.send({ signal: args.i32(1), code: SI_USER, pid: process.pid, uid: process.uid });
+  }
+  return 0;
+};
+
+const EXECVE_NOTE =
+  "in a process of its own, which takes this one's place; pipes and host files are handed on, sockets and others are closed";
 
 const one =
   (value: (process: LinuxProcess) => number): Handler =>
@@ -202,13 +252,9 @@ const one =
     value(process);
 
 export const PROCESS_SYSCALLS = [
-  row(
-    39,
-    "getpid",
-    [],
-    one((p) => p.pid),
-  ),
-  row(61, "wait4", ["int", "address", "int", "address"], noChildren, "there are no child processes"),
+  row(39, "getpid", [], pidOf),
+  row(59, "execve", ["path", "address", "address"], execve, EXECVE_NOTE),
+  row(61, "wait4", ["int", "address", "int", "address"], wait4, "children that stop are not told of"),
   row(63, "uname", ["utsname"], uname),
   row(97, "getrlimit", ["resource", "rlimit"], getrlimit),
   row(99, "sysinfo", ["address"], sysinfo),
@@ -250,7 +296,8 @@ export const PROCESS_SYSCALLS = [
     [],
     one((p) => p.pid),
   ),
-  row(112, "setsid", [], () => -errno.EPERM),
+  row(109, "setpgid", ["int", "int"], setpgid, "for a child before execve: a new group"),
+  row(112, "setsid", [], setsid, "for a child before execve"),
   row(113, "setreuid", ["int", "int"], setId(2, users), "only to ids that the process has"),
   row(114, "setregid", ["int", "int"], setId(2, groups), "only to ids that the process has"),
   row(115, "getgroups", ["int", "address"], getgroups),
@@ -277,9 +324,11 @@ export const PROCESS_SYSCALLS = [
   ),
   row(158, "arch_prctl", ["archCode", "address"], archPrctl),
   row(160, "setrlimit", ["resource", "rlimit"], setrlimit),
-  row(247, "waitid", ["int", "int", "address", "int", "address"], noChildren, "there are no child processes"),
+  row(247, "waitid", ["int", "int", "address", "int", "address"], waitid, "children that stop are not told of"),
   row(302, "prlimit64", ["int", "resource", "rlimit", "rlimit"], prlimit64),
   row(318, "getrandom", ["bufferOut", "size", "hex"], getrandom),
   row(324, "membarrier", ["int", "int", "int"], membarrier),
+  row(424, "pidfd_send_signal", ["fd", "signal", "address", "hex"], pidfdSendSignal, "without a siginfo of one's own"),
+  row(434, "pidfd_open", ["int", "hex"], pidfdOpen, "children and the process itself"),
   row(334, "rseq", ["address", "size", "int", "hex"], () => -errno.ENOSYS, "not there; callers do without"),
 ];

@@ -14,6 +14,8 @@ export interface SignalInfo {
   readonly value?: bigint;
   readonly timerId?: number;
   readonly overrun?: number;
+  /** si_status of SIGCHLD: the exit status or the signal. */
+  readonly status?: number;
   /** Raw siginfo given by rt_sigqueueinfo(2). */
   readonly raw?: Uint8Array;
   /** Page-fault error code and trap number for the ucontext. */
@@ -38,7 +40,11 @@ export function encodeSigInfo(info: SignalInfo): Uint8Array {
   view.setInt32(0, info.signal, true);
   if (info.raw === undefined) {
     view.setInt32(8, info.code, true);
-    if (info.code === SI_TIMER) {
+    if (info.status !== undefined) {
+      view.setInt32(16, info.pid ?? 0, true);
+      view.setInt32(20, info.uid ?? 0, true);
+      view.setInt32(24, info.status, true);
+    } else if (info.code === SI_TIMER) {
       view.setInt32(16, info.timerId ?? 0, true);
       view.setInt32(20, info.overrun ?? 0, true);
       view.setBigUint64(24, BigInt.asUintN(64, info.value ?? 0n), true);

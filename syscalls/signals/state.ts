@@ -43,6 +43,13 @@ export class Signals {
     this.#process = process;
   }
 
+  /** A copy of the actions for a new process, with nothing pending (fork(2)). */
+  fork(): Signals {
+    const copy = new Signals(this.#process);
+    for (const [signal, action] of this.#actions.entries()) if (action !== undefined) copy.#actions[signal] = action;
+    return copy;
+  }
+
   action(signal: number): SignalAction {
     return this.#actions[signal] ?? DEFAULT_ACTION;
   }
@@ -65,7 +72,9 @@ export class Signals {
 
   /** Sends a signal to the process; false if too many are queued already (EAGAIN to a sender that can be told). */
   send(info: SignalInfo): boolean {
-    const takers = [...this.#process.threads].filter((thread) => !(thread.signalMask & bitOf(info.signal)));
+    const takers = [...this.#process.threads].filter(
+      (thread) => thread.vfork === undefined && !(thread.signalMask & bitOf(info.signal)),
+    );
     if (takers.length > 0 && this.#ignored(info.signal)) return true;
     if (this.#duplicate(this.pending, info)) return true;
     if (this.#full(info)) return false;

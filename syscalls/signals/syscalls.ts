@@ -16,6 +16,7 @@ import type { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
+import type { Child } from "../process/children.ts";
 import { row } from "../table.ts";
 import { deadlineAt, readTimespec } from "../time/timespec.ts";
 import { onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
@@ -98,14 +99,31 @@ function sigaltstack(process: LinuxProcess, thread: LinuxThread, args: Args): Sy
   return 0;
 }
 
-function checkSignal(signal: number): void {
+/** @throws SyscallError EINVAL for what is no signal's number */
+export function checkSignal(signal: number): void {
   if (signal < 0 || signal > 64) throw new SyscallError("EINVAL");
+}
+
+/** Sends a signal to a child. One that has ended, but was not waited for, takes any (kill(2), ESRCH). */
+export function signalChild(process: LinuxProcess, child: Child, signal: number): number {
+  if (child.status !== undefined) {
+    if (process.children.find(child.pid) !== child) throw new SyscallError("ESRCH");
+    return 0;
+  }
+  if (child.host !== undefined) process.host.processes?.kill(child.pid, signal);
+  return 0;
 }
 
 function kill(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [pid, signal] = [args.i32(0), args.i32(1)];
   checkSignal(signal);
-  // The guest is alone in its process group: 0, -1 and -pid reach nobody else.
+  const child = process.children.find(Math.abs(pid));
+  if (child !== undefined && pid !== process.pid) {
+    if (pid > 0) return signalChild(process, child, signal);
+    process.host.processes?.kill(pid, signal);
+    return 0;
+  }
+  // Besides children, the guest is alone in its process group: 0, -1 and -pid reach nobody else.
   if (pid !== process.pid && pid !== 0 && pid !== -process.pid) throw new SyscallError("ESRCH");
   if (signal !== 0) process.signals.send({ signal, code: SI_USER, pid: process.pid, uid: process.uid });
   return 0;
@@ -196,7 +214,7 @@ export const SIGNAL_SYSCALLS = [
   row(14, "rt_sigprocmask", ["sigmaskHow", "sigset", "sigset", "size"], rtSigprocmask),
   row(15, "rt_sigreturn", [], rtSigreturn),
   row(34, "pause", [], pause),
-  row(62, "kill", ["int", "signal"], kill, "the guest sees no other processes"),
+  row(62, "kill", ["int", "signal"], kill, "the guest sees itself and its children"),
   row(127, "rt_sigpending", ["sigset", "size"], rtSigpending),
   row(128, "rt_sigtimedwait", ["sigset", "address", "timespec", "size"], rtSigtimedwait),
   row(129, "rt_sigqueueinfo", ["int", "signal", "address"], (process: LinuxProcess, _thread: LinuxThread, args) => {

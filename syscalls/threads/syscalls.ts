@@ -1,10 +1,11 @@
 import { REG } from "../../emu/cpu/state.ts";
 import { SyscallError } from "../abi/errno.ts";
-import { SS_DISABLE } from "../abi/signals.ts";
+import { SIGNAL, SS_DISABLE } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
+import { vfork } from "../process/vfork.ts";
 import { row } from "../table.ts";
 import { futex } from "./futex.ts";
 
@@ -24,6 +25,7 @@ export const CLONE = {
   PARENT_SETTID: 0x10_0000,
   CHILD_CLEARTID: 0x20_0000,
   DETACHED: 0x40_0000,
+  PIDFD: 0x1000,
   UNTRACED: 0x80_0000,
   CHILD_SETTID: 0x100_0000,
 } as const;
@@ -31,15 +33,43 @@ export const CLONE = {
 /** What makes a thread of this process; anything without it would be a new process. */
 const THREAD_FLAGS = CLONE.VM | CLONE.FS | CLONE.FILES | CLONE.SIGHAND | CLONE.THREAD;
 
+/** What a child may have in common with its parent, and be given, when it shares its memory (vfork). */
+const VFORK_FLAGS = CLONE.VM | CLONE.VFORK | CLONE.PIDFD | CLONE.SETTLS | CLONE.PARENT_SETTID;
+const EXIT_SIGNAL = 0xff;
+
+/** clone(2) for a child process that is to call execve(2). @throws SyscallError ENOSYS for any other kind of process */
+function cloneProcess(process: LinuxProcess, thread: LinuxThread, flags: number, args: Args): SyscallResult {
+  const needed = CLONE.VM | CLONE.VFORK;
+  if ((flags & needed) !== needed || flags & ~(VFORK_FLAGS | EXIT_SIGNAL)) throw new SyscallError("ENOSYS");
+  if (flags & CLONE.PIDFD && flags & CLONE.PARENT_SETTID) throw new SyscallError("EINVAL");
+  return vfork(process, thread, {
+    exitSignal: flags & EXIT_SIGNAL,
+    stack: args.u64(1),
+    parentTid: flags & CLONE.PARENT_SETTID ? args.address(2) : undefined,
+    pidfd: flags & CLONE.PIDFD ? args.address(2) : undefined,
+    tls: flags & CLONE.SETTLS ? args.u64(4) : undefined,
+  });
+}
+
+const vforkCall = (process: LinuxProcess, thread: LinuxThread): SyscallResult =>
+  vfork(process, thread, {
+    exitSignal: SIGNAL.SIGCHLD,
+    stack: 0n,
+    parentTid: undefined,
+    pidfd: undefined,
+    tls: undefined,
+  });
+
 /**
- * clone(2) for threads: flags, stack, parent's and child's tid address, TLS base.
- * @throws SyscallError ENOSYS for what would be a new process, EAGAIN when there are too many threads
+ * clone(2): flags, stack, parent's and child's tid address, TLS base.
+ * @throws SyscallError ENOSYS for a process with memory of its own, EAGAIN when there are too many threads
  */
 function clone(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
   const flags = args.u32(0);
   if (flags & CLONE.THREAD && !(flags & CLONE.SIGHAND)) throw new SyscallError("EINVAL");
   if (flags & CLONE.SIGHAND && !(flags & CLONE.VM)) throw new SyscallError("EINVAL");
-  if ((flags & THREAD_FLAGS) !== THREAD_FLAGS) throw new SyscallError("ENOSYS");
+  if (!(flags & CLONE.THREAD)) return cloneProcess(process, thread, flags, args);
+  if ((flags & THREAD_FLAGS) !== THREAD_FLAGS || thread.vfork !== undefined) throw new SyscallError("ENOSYS");
   const [stack, parentTid, childTid] = [args.u64(1), args.address(2), args.address(3)];
   const child = process.createThread(thread.name);
   try {
@@ -77,8 +107,8 @@ const exit = (process: LinuxProcess, thread: LinuxThread, args: Args): SyscallRe
   return 0;
 };
 
-const exitGroup = (process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult => {
-  process.exit(args.i32(0) & 0xff);
+const exitGroup = (process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult => {
+  process.exit(args.i32(0) & 0xff, thread);
   return 0;
 };
 
@@ -127,8 +157,9 @@ export const THREAD_SYSCALLS = [
     "clone",
     ["cloneFlags", "address", "address", "address", "address"],
     clone,
-    "threads only: no fork, no vfork",
+    "threads, and children that share memory until execve (vfork); no fork",
   ),
+  row(58, "vfork", [], vforkCall),
   row(60, "exit", ["status"], exit),
   row(186, "gettid", [], (_process: LinuxProcess, thread: LinuxThread) => thread.tid),
   row(202, "futex", ["address", "futexOp", "uint", "timespec", "address", "hex"], futex, "no priority inheritance"),

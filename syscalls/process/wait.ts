@@ -1,0 +1,150 @@
+import { errno, SyscallError } from "../abi/errno.ts";
+import { SIGNAL } from "../abi/signals.ts";
+import type { Args } from "../args.ts";
+import { Block, type SyscallResult } from "../block.ts";
+import type { ExitStatus } from "../host/processes.ts";
+import type { LinuxProcess } from "../linux-process.ts";
+import type { LinuxThread } from "../linux-thread.ts";
+import { SIGINFO_SIZE, writeSigInfo } from "../signals/info.ts";
+import { type Child, endSignal } from "./children.ts";
+import { PidFd } from "./pidfd.ts";
+
+/** Options of wait4(2) and waitid(2) (include/uapi/linux/wait.h). */
+const W = {
+  NOHANG: 1,
+  UNTRACED: 2,
+  EXITED: 4,
+  CONTINUED: 8,
+  NOWAIT: 0x0100_0000,
+  NOTHREAD: 0x2000_0000,
+  ALL: 0x4000_0000,
+  CLONE: 0x8000_0000,
+} as const;
+const P = { ALL: 0, PID: 1, PGID: 2, PIDFD: 3 } as const;
+
+/** Which children a call waits for: by number and kind (kernel/exit.c, eligible_child). */
+function eligible(options: number, chosen: (child: Child) => boolean): (child: Child) => boolean {
+  return (child) => {
+    if (!chosen(child)) return false;
+    if (options & W.ALL) return true;
+    return (child.exitSignal !== SIGNAL.SIGCHLD) === ((options & W.CLONE) !== 0);
+  };
+}
+
+/** Waits until one of the children has ended; `take` stores what the caller wants and gives the result. */
+function waitFor(
+  process: LinuxProcess,
+  options: number,
+  wanted: (child: Child) => boolean,
+  nothing: () => number,
+  take: (child: Child, status: ExitStatus) => number,
+): SyscallResult {
+  const attempt = (): number | null => {
+    const children = [...process.children.all].filter(wanted);
+    if (children.length === 0) return -errno.ECHILD;
+    const ended = children.find(({ status }) => status !== undefined);
+    if (ended?.status === undefined) return null;
+    if (!(options & W.NOWAIT)) process.children.reap(ended);
+    return take(ended, ended.status);
+  };
+  const now = attempt();
+  if (now !== null) return now;
+  if (options & W.NOHANG) return nothing();
+  return new Block({ on: [process.children.queue], retry: attempt });
+}
+
+/** The status word of wait(2): the exit status in the second byte, or the signal in the first. */
+const statusWord = (status: ExitStatus): number =>
+  status.kind === "exited" ? (status.status & 0xff) << 8 : status.signal & 0x7f;
+
+/** struct rusage (144 bytes): ru_utime 0, ru_stime 16, ru_maxrss 32. */
+function writeUsage(process: LinuxProcess, address: number, child: Child): void {
+  if (address === 0) return;
+  const bytes = new Uint8Array(144);
+  const view = new DataView(bytes.buffer);
+  const { userUs = 0, systemUs = 0, maxRssKib = 0 } = child.usage ?? {};
+  for (const [offset, us] of [
+    [0, userUs],
+    [16, systemUs],
+  ]) {
+    view.setBigInt64(offset, BigInt(Math.floor(us / 1e6)), true);
+    view.setBigInt64(offset + 8, BigInt(Math.floor(us % 1e6)), true);
+  }
+  view.setBigInt64(32, BigInt(maxRssKib), true);
+  process.memory.writeBytes(address, bytes);
+}
+
+/** wait4(2). A process group is taken for that of its leader. */
+export function wait4(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+  const [pid, statusAt, options, usageAt] = [args.i32(0), args.address(1), args.u32(2), args.address(3)];
+  const known = W.NOHANG | W.UNTRACED | W.CONTINUED | W.NOTHREAD | W.ALL | W.CLONE;
+  if (options & ~known || pid === -0x8000_0000) throw new SyscallError(options & ~known ? "EINVAL" : "ESRCH");
+  if (thread.vfork !== undefined) throw new SyscallError("ECHILD");
+  const chosen = (child: Child): boolean => pid === -1 || pid === 0 || child.pid === Math.abs(pid);
+  return waitFor(
+    process,
+    options,
+    eligible(options, chosen),
+    () => 0,
+    (child, status) => {
+      if (statusAt !== 0) process.memory.writeU32(statusAt, statusWord(status));
+      writeUsage(process, usageAt, child);
+      return child.pid;
+    },
+  );
+}
+
+/** waitid(2). */
+export function waitid(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+  const [kind, id, infoAt, options, usageAt] = [
+    args.i32(0),
+    args.i32(1),
+    args.address(2),
+    args.u32(3),
+    args.address(4),
+  ];
+  const known = W.NOHANG | W.UNTRACED | W.EXITED | W.CONTINUED | W.NOWAIT | W.NOTHREAD | W.ALL | W.CLONE;
+  if (options & ~known || !(options & (W.EXITED | W.UNTRACED | W.CONTINUED))) throw new SyscallError("EINVAL");
+  const chosen = chooser(process, kind, id);
+  if (thread.vfork !== undefined || !(options & W.EXITED)) throw new SyscallError("ECHILD");
+  return waitFor(
+    process,
+    options,
+    eligible(options, chosen.wanted),
+    () => {
+      if (chosen.nonblocking) return -errno.EAGAIN;
+      if (infoAt !== 0) process.memory.writeBytes(infoAt, new Uint8Array(SIGINFO_SIZE));
+      return 0;
+    },
+    (child, status) => {
+      if (infoAt !== 0) {
+        writeSigInfo(process.memory, infoAt, { ...endSignal(process, child, status), signal: SIGNAL.SIGCHLD });
+      }
+      writeUsage(process, usageAt, child);
+      return 0;
+    },
+  );
+}
+
+function chooser(
+  process: LinuxProcess,
+  kind: number,
+  id: number,
+): { wanted: (child: Child) => boolean; nonblocking: boolean } {
+  switch (kind) {
+    case P.ALL:
+      return { wanted: () => true, nonblocking: false };
+    case P.PID:
+    case P.PGID:
+      if (id < 0 || (kind === P.PID && id === 0)) throw new SyscallError("EINVAL");
+      return { wanted: (child) => id === 0 || child.pid === id, nonblocking: false };
+    case P.PIDFD: {
+      if (id < 0) throw new SyscallError("EINVAL");
+      const description = process.files.table.get(id);
+      if (!(description instanceof PidFd)) throw new SyscallError("EBADF");
+      return { wanted: (child) => child === description.child, nonblocking: description.nonblocking };
+    }
+    default:
+      throw new SyscallError("EINVAL");
+  }
+}
