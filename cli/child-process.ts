@@ -3,7 +3,7 @@ import process from "node:process";
 import { pathToBytes } from "../syscalls/files/path.ts";
 import type { Handover, HandoverDescriptor, Report } from "../syscalls/host/handover.ts";
 import type { InheritedStream } from "../syscalls/host/host.ts";
-import { NodeStdio } from "../syscalls/host/node-host.ts";
+import { NodeInherited } from "../syscalls/host/node-host.ts";
 import { NodeProcesses } from "../syscalls/host/node-processes.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
 import { CliError } from "./failure.ts";
@@ -86,7 +86,7 @@ function readHandover(fd: number): Handover {
 function inheritedStreams(descriptors: readonly HandoverDescriptor[]): InheritedStream[] {
   const streams = descriptors.map(({ fd, as, pipe }): InheritedStream => {
     if (as !== undefined) return { fd, as };
-    return { fd, stream: new NodeStdio(fd, pipe) };
+    return { fd, stream: new NodeInherited(fd, pipe) };
   });
   for (let fd = 0; fd <= 2; fd++) if (!descriptors.some((each) => each.fd === fd)) streams.push({ fd });
   return streams;

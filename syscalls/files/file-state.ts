@@ -145,6 +145,7 @@ export class FileState {
         windowSize: () => stdio.windowSize(),
         setRawMode: (raw) => this.host.stdin.setRawMode(raw),
         wakeUp: () => this.wakeUp(),
+        release: () => stdio.release?.(),
       },
       terminal !== undefined && input !== undefined ? O_RDWR : stdio.flags & (O_ACCMODE | O_APPEND | O_LARGEFILE),
     );

@@ -31,6 +31,8 @@ export interface StreamEnds {
   /** Lets the machine go on after something arrived. */
   wakeUp(): void;
   readonly file?: HostFile;
+  /** Gives a stream back that was there from the start. */
+  release?(): void;
 }
 
 /** The state of a host stream that all descriptions of it share: what has arrived and not been read. */
@@ -101,6 +103,7 @@ class Stream {
     if (--this.users > 0) return;
     clearTimeout(this.#retry);
     this.ends.file?.close();
+    this.ends.release?.();
   }
 }
 

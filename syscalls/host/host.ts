@@ -55,6 +55,8 @@ interface HostStdio {
   /** Its number on the host, which a child process can inherit. */
   readonly descriptor?: number;
   readonly isTerminal: boolean;
+  /** Gives it back when the guest has closed it; standard streams of a program that a shell started stay open. */
+  release?(): void;
   /** What fstat(2) tells about it. */
   stat(): FileStat;
   /** Open flags: access mode, O_APPEND. */

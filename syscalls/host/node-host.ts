@@ -95,6 +95,27 @@ export class NodeStdio implements HostInput, HostOutput {
   }
 }
 
+/** A descriptor that another guest handed on: whoever is at its other end must see that this one closes it. */
+export class NodeInherited extends NodeStdio {
+  readonly #number: number;
+
+  constructor(fd: number, pipe: number | undefined) {
+    super(fd, pipe);
+    this.#number = fd;
+  }
+
+  release(): void {
+    this.close();
+    try {
+      fs.closeSync(this.#number);
+      // Node believes in its standard streams: something harmless takes the number, the lowest that is free.
+      if (this.#number <= 2) fs.openSync("/dev/null", fs.constants.O_RDWR);
+    } catch {
+      // The reader had it, and has closed it.
+    }
+  }
+}
+
 /** How far the wall clock may be off (Date.now() itself is good for a millisecond). */
 const MAX_DRIFT_NS = 5_000_000n;
 
