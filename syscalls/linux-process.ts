@@ -106,7 +106,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly #freeSlots: number[] = [];
   /** The process's own, whatever is done on a child's behalf. */
   readonly #files: FileState;
-  readonly #signals: Signals;
+  readonly #signals = this.signals;
+  readonly #limits = this.limits;
   #replacement: { readonly host: HostChild; readonly bridges: readonly Bridge[] } | undefined;
   #nextSlot = 0;
   #nextTid: number;
@@ -140,7 +141,6 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.files = new FileState(options.host, Number(this.limits.get(7).soft));
     this.files.wakeUp = () => this.wakeUp();
     this.#files = this.files;
-    this.#signals = this.signals;
     this.network = new Network(this);
     this.scheduler = new Scheduler(options.interpreter, options.loop, this);
     this.timers = new IntervalTimers(this);
@@ -235,11 +235,12 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** Runs something for a thread: a child before its execve(2) has files, signal actions and limits of its own. */
   onBehalfOf<T>(thread: LinuxThread, run: () => T): T {
     const { vfork } = thread;
-    if (vfork === undefined) return run();
     const { files, signals, limits } = this;
-    this.files = vfork.files;
-    this.signals = vfork.signals;
-    this.limits = vfork.limits;
+    // What a child does may wake a thread of its parent, whose call is then finished within the child's.
+    if (vfork === undefined && files === this.#files) return run();
+    this.files = vfork?.files ?? this.#files;
+    this.signals = this.signalsOf(thread);
+    this.limits = vfork?.limits ?? this.#limits;
     try {
       return run();
     } finally {
@@ -247,6 +248,11 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
       this.signals = signals;
       this.limits = limits;
     }
+  }
+
+  /** The signal actions that hold for a thread, whoever's behalf something is done on. */
+  signalsOf(thread: LinuxThread): Signals {
+    return thread.vfork?.signals ?? this.#signals;
   }
 
   /** A child no longer needs this process's memory: the thread that started it goes on. */
@@ -360,7 +366,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   }
 
   prepare(thread: LinuxThread): void {
-    const signals = thread.vfork?.signals ?? this.signals;
+    const signals = this.signalsOf(thread);
     if (thread.interrupted !== undefined || thread.savedMask !== undefined || signals.deliverable(thread)) {
       this.onBehalfOf(thread, () => signals.deliver(thread));
     }

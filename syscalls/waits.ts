@@ -54,7 +54,7 @@ export class Waits {
   interrupt(thread: LinuxThread): void {
     const { wait } = thread;
     if (wait === undefined || wait.block.onSignal === "never") return;
-    if (!(thread.vfork?.signals ?? this.#process.signals).deliverable(thread)) return;
+    if (!this.#process.signalsOf(thread).deliverable(thread)) return;
     this.#end(thread);
     thread.interrupted = wait.block;
     this.#process.strace?.leave(this.#process, thread, -errno.EINTR);
