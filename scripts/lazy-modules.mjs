@@ -16,10 +16,8 @@ const LAZY = {
     from: ["emu/interpreter/helper-library.ts", "emu/interpreter/interpreter.ts"],
   },
   "emu/interpreter/record-writer.ts": { names: ["RecordWriter"], from: ["emu/interpreter/code-cache.ts"] },
-  "emu/jit/compile.ts": {
-    names: ["compileRegion", "regionModule"],
-    from: ["emu/jit/tier.ts", "emu/jit/region-store.ts"],
-  },
+  "emu/jit/compile.ts": { names: ["compileRegion"], from: ["emu/jit/tier.ts"] },
+  "emu/jit/region-module.ts": { names: ["regionModule"], from: ["emu/jit/tier.ts", "emu/jit/region-store.ts"] },
   "emu/jit/region.ts": { names: ["discoverRegion"], from: ["emu/jit/tier.ts"] },
   "emu/jit/tier.ts": { names: ["Jit"], from: ["emu/interpreter/interpreter.ts"] },
 };

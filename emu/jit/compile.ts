@@ -1,11 +1,7 @@
 import { REG, STATE } from "../cpu/state.ts";
 import type { Instruction } from "../decode/instruction.ts";
-import { GO_ON_SIGNATURE, SLOW_SIGNATURE, TIMESTAMP_SIGNATURE } from "../interpreter/core-module.ts";
-import { helperSignature } from "../interpreter/helper-module.ts";
-import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
-import { TABLE_SLOTS, translatedModule } from "../interpreter/translated-module.ts";
+import { TABLE_SLOTS } from "../interpreter/translated-module.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE } from "../layout.ts";
-import { patchNumber } from "../wasm/bytes.ts";
 import {
   call,
   callIndirect,
@@ -24,6 +20,7 @@ import type { FunctionBody } from "../wasm/module.ts";
 import { checkable, copyOf, isToBeChecked, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
 import { loopOf } from "./loops.ts";
 import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
+import { type CallSite, FIRST_HELPER, GO_ON, INDEX_BYTES, SLOT_BYTES, SLOW, TIMESTAMP } from "./region-module.ts";
 import { type RegionImports, RegionTranslator } from "./region-translator.ts";
 import { ALL_REGISTERS, type RegisterFlow, registerFlow } from "./register-flow.ts";
 import { type BlockUse, kindOf, type VectorKind } from "./register-translator.ts";
@@ -48,61 +45,6 @@ export interface CompileOptions {
 export interface RegionMark {
   readonly offset: number;
   readonly starts: RegionBlock | Instruction | "exits";
-}
-
-/** A region's function, and where it goes in the table. */
-export interface RegionFunction {
-  /** Guest address of the region's start. */
-  readonly start: number;
-  readonly slot: number;
-  /** What profilers of the host are to call it. */
-  readonly name: string;
-  readonly body: FunctionBody;
-  readonly calls: readonly CallSite[];
-}
-
-/**
- * A guest call of a known address, as a direct call of a function of the same module in place of one through the table:
- * taken if the target's region is in the table slot that it had when the module was made.
- */
-export interface CallSite {
-  readonly target: number;
-  /** Offsets in the body of the slot, SLOT_BYTES, and of the function's index, INDEX_BYTES. */
-  readonly slotAt: number;
-  readonly indexAt: number;
-}
-
-const SLOT_BYTES = 3;
-const INDEX_BYTES = 3;
-/** No region is there: the target is not in the module. */
-const NO_SLOT = -1;
-
-/** Imports of every module of regions: these, then the helpers in the order in which they came up. */
-const SLOW = 0;
-const GO_ON = 1;
-const TIMESTAMP = 2;
-const FIRST_HELPER = 3;
-
-/** A module that puts regions' functions into the table. */
-export function regionModule(functions: readonly RegionFunction[], helpers: readonly string[]): Uint8Array {
-  const module = translatedModule();
-  module.import("slowRegion", SLOW_SIGNATURE);
-  module.import("goOn", GO_ON_SIGNATURE);
-  module.import("timestamp", TIMESTAMP_SIGNATURE);
-  for (const name of helpers) module.import(name, helperSignature(name));
-  const first = module.functionCount;
-  const places = new Map(functions.map(({ start, slot }, i) => [start, { slot, index: first + i }]));
-  for (const [i, { slot, name, body, calls }] of functions.entries()) {
-    // In place: every module that the body comes into sets them.
-    for (const { target, slotAt, indexAt } of calls) {
-      const place = places.get(target) ?? { slot: NO_SLOT, index: first + i };
-      patchNumber(body.code, slotAt, SLOT_BYTES, place.slot);
-      patchNumber(body.code, indexAt, INDEX_BYTES, place.index);
-    }
-    const type = { params: HANDLER_PARAMS, results: [I32] } as const;
-    module.place(slot, [module.addBody(body, type, undefined, name)]);
-  }
-  return module.finish();
 }
 
 /**

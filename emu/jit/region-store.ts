@@ -1,5 +1,5 @@
 import { type FunctionBody, readBodies } from "../wasm/module.ts";
-import { type CallSite, type RegionFunction, regionModule } from "./compile.ts";
+import { type CallSite, type RegionFunction, regionModule } from "./region-module.ts";
 
 /** A compiled region, as far as it can outlive the run. */
 export interface StoredRegion {

@@ -4,9 +4,10 @@ import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { ENTER_HANDLER, FIRST_REGION } from "../interpreter/slots.ts";
 import { CALL_CELLS, CALL_CELLS_END, inWindow } from "../layout.ts";
-import { compileRegion, type RegionMark, regionModule } from "./compile.ts";
+import { compileRegion, type RegionMark } from "./compile.ts";
 import { hostFuses } from "./host-fma.ts";
 import { discoverRegion, type Region } from "./region.ts";
+import { regionModule } from "./region-module.ts";
 import { packRegions, type StoredRegion, unpackRegions } from "./region-store.ts";
 
 /**
