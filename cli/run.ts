@@ -73,6 +73,7 @@ export async function run(path: string, args: readonly string[], given: RunOptio
   } finally {
     stopForwarding();
     trace?.close();
+    cache?.close();
     host.close();
   }
 }

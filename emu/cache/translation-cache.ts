@@ -1,3 +1,5 @@
+import type { MachineCode } from "./machine-code.ts";
+
 /**
  * What outlives a run of a program: named sections of bytes that the tiers write at the end of one run and find at the
  * start of the next. Whoever hands a cache to a machine vouches that it belongs to the same executable, the same build
@@ -9,6 +11,10 @@ export interface TranslationCache {
   section(name: string): Uint8Array | undefined;
   /** Keeps a section for the next run, in place of the one of this name. The bytes belong to the cache from now on. */
   put(name: string, bytes: Uint8Array): void;
+  /** Keeps a section no longer. */
+  delete(name: string): void;
+  /** Where the host's engine lets its machine code be kept. */
+  readonly machineCode?: MachineCode | undefined;
 }
 
 /** What decides about translations. All of it must be equal for one to be used again. */
@@ -29,11 +35,13 @@ export function identityOf({ content, build, options }: TranslationIdentity): st
 /** A cache in memory. */
 export class MemoryTranslationCache implements TranslationCache {
   readonly sections: Map<string, Uint8Array>;
+  readonly machineCode: MachineCode | undefined;
   /** Was anything put since the start? */
   changed = false;
 
-  constructor(sections: Iterable<readonly [string, Uint8Array]> = []) {
+  constructor(sections: Iterable<readonly [string, Uint8Array]> = [], machineCode?: MachineCode) {
     this.sections = new Map(sections);
+    this.machineCode = machineCode;
   }
 
   section(name: string): Uint8Array | undefined {
@@ -43,5 +51,9 @@ export class MemoryTranslationCache implements TranslationCache {
   put(name: string, bytes: Uint8Array): void {
     this.sections.set(name, bytes);
     this.changed = true;
+  }
+
+  delete(name: string): void {
+    if (this.sections.delete(name)) this.changed = true;
   }
 }

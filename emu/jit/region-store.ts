@@ -1,3 +1,4 @@
+import type { TranslationCache } from "../cache/translation-cache.ts";
 import { type FunctionBody, readBodies } from "../wasm/module.ts";
 import { type CallSite, type RegionFunction, regionModule } from "./region-module.ts";
 
@@ -13,9 +14,18 @@ export interface StoredRegion {
   readonly code: RegionFunction;
 }
 
+/** A module with regions' functions. */
+export interface StoredModule {
+  /** Checksum of its bytes: they are a section of this name, and what the host's engine made of them is another. */
+  readonly id: string;
+  /** They are read again when they are wanted. */
+  readonly bytes: () => Uint8Array | undefined;
+  /** In the order of the functions, without those that are of no use any more. */
+  readonly regions: readonly (StoredRegion | undefined)[];
+}
+
 /** All that regions depend on beside the code that they were made from. */
-export interface StoredRegions {
-  readonly regions: readonly StoredRegion[];
+export interface StoredTables {
   /** Targets of direct calls, in the order of their cells. */
   readonly cells: readonly number[];
   /** Helpers, in the order in which modules of regions import them. */
@@ -26,55 +36,135 @@ export interface StoredRegions {
   readonly pages: ReadonlyMap<number, bigint>;
 }
 
-/** As JSON: the tables are small beside the code. The functions are in the module, in the same order. */
+/** As JSON: the tables are small beside the code. The functions are in the modules, in the same order. */
 interface Tables {
-  readonly regions: readonly (Omit<StoredRegion, "code"> & { readonly name: string; readonly calls: number[] })[];
+  readonly modules: readonly { readonly id: string; readonly regions: readonly (RegionRow | null)[] }[];
   readonly cells: readonly number[];
   readonly helpers: readonly string[];
   readonly fuses?: boolean | undefined;
   readonly pages: readonly (readonly [page: number, checksum: string])[];
 }
 
-/** Two sections for the translation cache: tables, and a module with all regions' functions. */
-export function packRegions(stored: StoredRegions): { tables: Uint8Array; module: Uint8Array } {
-  const { cells, helpers, fuses, pages } = stored;
-  const code = stored.regions.map((region) => region.code);
-  const regions = stored.regions.map(({ start, entries, slot, pages: own, patient, instructions }, i) => {
-    const calls = code[i].calls.flatMap(({ target, slotAt, indexAt }) => [target, slotAt, indexAt]);
-    return { start, entries, slot, pages: own, patient, instructions, name: code[i].name, calls };
-  });
-  const sums = [...pages].map(([page, checksum]) => [page, checksum.toString(16)] as const);
-  const tables: Tables = { regions, cells, helpers, fuses, pages: sums };
-  return { tables: new TextEncoder().encode(JSON.stringify(tables)), module: regionModule(code, helpers) };
+interface RegionRow extends Omit<StoredRegion, "code"> {
+  readonly name: string;
+  readonly calls: readonly number[];
 }
 
-/** What `packRegions` was given. */
-export function unpackRegions(section: Uint8Array, module: Uint8Array): StoredRegions {
-  const tables = JSON.parse(new TextDecoder().decode(section)) as Tables;
-  // Looked for when somebody wants to save the functions again.
+/** Sections of the translation cache: what the regions are, their functions, what the engine has made of these. */
+const TABLES_SECTION = "region tables";
+const codeSection = (id: string): string => `region code ${id}`;
+const machineSection = (id: string): string => `machine code ${id}`;
+
+/** Machine code is written again if it has grown by more than one part in so many. */
+const MORE = 50;
+
+/** Leaves regions to the next run. Modules that are in the cache already are not written again, others go. */
+export function storeRegions(cache: TranslationCache, modules: readonly StoredModule[], rest: StoredTables): void {
+  const before = tablesOf(cache)?.modules.map(({ id }) => id) ?? [];
+  const { cells, helpers, fuses } = rest;
+  const pages = [...rest.pages].map(([page, checksum]) => [page, checksum.toString(16)] as const);
+  const rows = modules.map(({ id, regions }) => ({
+    id,
+    regions: regions.map((region) => (region ? rowOf(region) : null)),
+  }));
+  const tables: Tables = { modules: rows, cells, helpers, fuses, pages };
+  cache.put(TABLES_SECTION, new TextEncoder().encode(JSON.stringify(tables)));
+  for (const { id, bytes } of modules) {
+    const made = before.includes(id) ? undefined : bytes();
+    if (made !== undefined) cache.put(codeSection(id), made);
+  }
+  for (const id of before) {
+    if (modules.some((module) => module.id === id)) continue;
+    cache.delete(codeSection(id));
+    cache.delete(machineSection(id));
+  }
+}
+
+/** What `storeRegions` was given by an earlier run. */
+export function storedRegions(cache: TranslationCache): (StoredTables & { modules: StoredModule[] }) | undefined {
+  const tables = tablesOf(cache);
+  if (tables === undefined) return undefined;
+  const modules = tables.modules.map(({ id, regions }) => {
+    const bytes = (): Uint8Array | undefined => cache.section(codeSection(id));
+    return { id, bytes, regions: regionsOf(regions, bytes) };
+  });
+  const pages = new Map(tables.pages.map(([page, checksum]) => [page, BigInt(`0x${checksum}`)]));
+  return { modules, cells: tables.cells, helpers: tables.helpers, fuses: tables.fuses, pages };
+}
+
+/** Has an earlier run left regions? */
+export const hasRegions = (cache: TranslationCache): boolean => cache.section(TABLES_SECTION) !== undefined;
+
+/** A module as the engine has it. */
+export interface LoadedModule extends StoredModule {
+  readonly module: WebAssembly.Module;
+  /** Bytes of machine code that it came with. */
+  readonly machineBytes: number;
+}
+
+/** A stored module, with machine code if there is some for this engine; undefined if the module is damaged. */
+export function loadModule(cache: TranslationCache, stored: StoredModule): LoadedModule | undefined {
+  const bytes = stored.bytes() as Uint8Array<ArrayBuffer> | undefined;
+  if (bytes === undefined) return undefined;
+  const code = cache.machineCode === undefined ? undefined : cache.section(machineSection(stored.id));
+  const module = code && cache.machineCode?.module(code, bytes);
+  if (code !== undefined && module !== undefined) return { ...stored, module, machineBytes: code.length };
+  return { ...stored, module: new WebAssembly.Module(bytes), machineBytes: 0 };
+}
+
+/** Keeps a module's machine code, if there is notably more than the last time. @param functions of the module */
+export function storeMachineCode(cache: TranslationCache, loaded: LoadedModule, functions: Iterable<unknown>): void {
+  const code = cache.machineCode?.of(loaded.module, functions);
+  const enough = loaded.machineBytes * (1 + 1 / MORE);
+  if (code !== undefined && code.length > enough) cache.put(machineSection(loaded.id), code);
+}
+
+/** A module for regions that are not in one, or not in one that is to be kept. @param id checksum of bytes */
+export function makeModule(
+  regions: readonly StoredRegion[],
+  helpers: readonly string[],
+  id: (bytes: Uint8Array) => string,
+): StoredModule {
+  const bytes = regionModule(
+    regions.map((region) => region.code),
+    helpers,
+  );
+  return { id: id(bytes), bytes: () => bytes, regions };
+}
+
+function tablesOf(cache: TranslationCache): Tables | undefined {
+  const section = cache.section(TABLES_SECTION);
+  return section && (JSON.parse(new TextDecoder().decode(section)) as Tables);
+}
+
+function rowOf({ start, entries, slot, pages, patient, instructions, code }: StoredRegion): RegionRow {
+  const calls = code.calls.flatMap(({ target, slotAt, indexAt }) => [target, slotAt, indexAt]);
+  return { start, entries, slot, pages, patient, instructions, name: code.name, calls };
+}
+
+function regionsOf(
+  rows: readonly (RegionRow | null)[],
+  module: () => Uint8Array | undefined,
+): (StoredRegion | undefined)[] {
+  // Looked for when somebody wants to put the functions into another module.
   let bodies: FunctionBody[] | undefined;
-  return {
-    regions: tables.regions.map(({ name, calls, ...region }, i) => ({
-      ...region,
-      code: {
-        start: region.start,
-        slot: region.slot,
-        name,
-        get calls(): CallSite[] {
-          return Array.from({ length: calls.length / 3 }, (_, k) => {
-            const [target, slotAt, indexAt] = calls.slice(3 * k, 3 * k + 3);
-            return { target, slotAt, indexAt };
-          });
-        },
-        get body(): FunctionBody {
-          bodies ??= readBodies(module);
-          return bodies[i];
-        },
+  const functionOf = ({ name, calls, ...region }: RegionRow, i: number): StoredRegion => ({
+    ...region,
+    code: {
+      start: region.start,
+      slot: region.slot,
+      name,
+      get calls(): CallSite[] {
+        return Array.from({ length: calls.length / 3 }, (_, k) => {
+          const [target, slotAt, indexAt] = calls.slice(3 * k, 3 * k + 3);
+          return { target, slotAt, indexAt };
+        });
       },
-    })),
-    cells: tables.cells,
-    helpers: tables.helpers,
-    fuses: tables.fuses,
-    pages: new Map(tables.pages.map(([page, checksum]) => [page, BigInt(`0x${checksum}`)])),
-  };
+      get body(): FunctionBody {
+        bodies ??= readBodies(module() ?? new Uint8Array(0));
+        return bodies[i];
+      },
+    },
+  });
+  return rows.map((row, i) => (row === null ? undefined : functionOf(row, i)));
 }

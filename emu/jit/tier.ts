@@ -7,8 +7,9 @@ import { CALL_CELLS, CALL_CELLS_END, inWindow } from "../layout.ts";
 import { compileRegion, type RegionMark } from "./compile.ts";
 import { hostFuses } from "./host-fma.ts";
 import { discoverRegion, type Region } from "./region.ts";
+import { RegionArchive } from "./region-archive.ts";
 import { regionModule } from "./region-module.ts";
-import { packRegions, type StoredRegion, unpackRegions } from "./region-store.ts";
+import type { StoredRegion } from "./region-store.ts";
 
 /**
  * Samples of a function before it is compiled, and bytes of code (as a power of 2) for one more: fewer as long as the
@@ -23,15 +24,14 @@ const FIRST_INSTRUCTIONS = 8000;
  * long, and what is left over then is seldom worth it.
  */
 const LOAD_SAMPLES = 800;
+/** Samples in all before the regions of an earlier run are read: a program that ends sooner does without. */
+const RESTORE_SAMPLES = 100;
 /** Code that a region may have at most, about. */
 const MAX_BYTES = 4096;
 /** The first cell is always 0: calls whose target got none. */
 const NO_CELL = CALL_CELLS;
 /** Exits for the interpreter's help after which a region is compiled anew to take the slow path itself. */
 const IMPATIENT_EXITS = 300;
-/** Sections of the translation cache: what the regions are, and their functions. */
-const TABLES_SECTION = "region tables";
-const MODULE_SECTION = "region code";
 /** Regions are saved again if new ones make up more than one part in so many, or have taken so many ms. */
 const WORTH_SAVING = 100;
 const WORTH_SAVING_TIME = 15;
@@ -43,7 +43,8 @@ export type FunctionRange = (
   address: number,
 ) => { start: number; end: number; name: string; goAbi: boolean } | undefined;
 
-interface CompiledRegion extends StoredRegion {
+interface CompiledRegion extends Omit<StoredRegion, "code"> {
+  readonly stored: StoredRegion;
   helpExits: number;
   /** Others of its module may call it directly, as long as it is in its slot. */
   readonly isShared: boolean;
@@ -93,6 +94,7 @@ export class Jit {
   readonly #helperNames: string[] = [];
   /** Pages whose code has changed at some time. */
   readonly #written = new Set<number>();
+  #archive: RegionArchive | undefined;
   /** Does relaxed_madd round once here? Undefined as long as no region has asked. */
   #fuses: boolean | undefined;
   /** Instructions in regions of an earlier run. */
@@ -157,7 +159,10 @@ export class Jit {
    * @param next where it goes on
    */
   sampled(last: number, next: number): void {
-    const isEarly = ++this.#sampleCount < LOAD_SAMPLES && this.#compiled === 0 && this.#restoredRegions > 0;
+    const isWaiting = this.#archive?.isWaiting ?? false;
+    if (++this.#sampleCount >= RESTORE_SAMPLES) this.restoreNow();
+    const hasRegions = isWaiting || this.#restoredRegions > 0;
+    const isEarly = this.#sampleCount < LOAD_SAMPLES && this.#compiled === 0 && hasRegions;
     const range = this.functionRange(last);
     if (range === undefined) {
       if (count(this.#samples, next) >= HOT_SAMPLES && !isEarly) this.#compile(next);
@@ -184,6 +189,8 @@ export class Jit {
 
   #compile(start: number, patient = this.patientFromStart): void {
     const { stops } = this.#code;
+    // Slots are fixed in what was left by earlier runs.
+    this.restoreNow();
     if (!inWindow(start) || this.#starts.has(start) || this.#refused.has(start)) return;
     if (this.#starts.size >= MAX_REGIONS) this.#dropAll();
     const before = this.now();
@@ -221,7 +228,7 @@ export class Jit {
       this.onCompile?.({ name: code.name, region, module, bytes: body.code.length, marks, patient });
     // Another region may have an entry there already.
     const inner = region.entries.map(({ address }) => address);
-    this.#add({
+    const stored = {
       start,
       entries: [start, ...inner],
       slot,
@@ -229,9 +236,8 @@ export class Jit {
       patient,
       instructions: region.instructionCount,
       code,
-      helpExits: 0,
-      isShared: false,
-    });
+    };
+    this.#add({ ...stored, stored, helpExits: 0, isShared: false });
     this.#compiled++;
     this.#instructions += region.instructionCount;
     this.#bytes += body.code.length;
@@ -265,41 +271,49 @@ export class Jit {
 
   /** Leaves the regions to the next run of the program, if there are new ones enough. */
   save(cache: TranslationCache): void {
+    if (this.#archive?.isWaiting) return;
+    if (this.#archive?.cache !== cache) this.#archive = new RegionArchive(cache, () => this.now());
+    const archive = this.#archive;
     const isLittle = this.#instructions * WORTH_SAVING <= this.#restored && this.#milliseconds < WORTH_SAVING_TIME;
-    if (this.#instructions === 0 || isLittle) return;
-    const regions = [...this.#starts.values()].filter(({ pages }) => pages.every((page) => !this.#written.has(page)));
-    const pages = new Set(regions.flatMap((region) => region.pages));
-    const saved = {
-      regions,
-      cells: [...this.#cells.keys()],
-      helpers: this.#helperNames,
-      fuses: this.#fuses,
-      pages: this.#checksums(pages),
-    };
-    const { tables, module } = packRegions(saved);
-    cache.put(TABLES_SECTION, tables);
-    cache.put(MODULE_SECTION, module);
+    if (this.#instructions > 0 && !isLittle) {
+      const usable = [...this.#starts.values()].filter(({ pages }) => pages.every((page) => !this.#written.has(page)));
+      const pages = this.#checksums(new Set(usable.flatMap((region) => region.pages)));
+      const rest = { cells: [...this.#cells.keys()], helpers: this.#helperNames, fuses: this.#fuses, pages };
+      archive.save(new Set(usable.map(({ stored }) => stored)), rest);
+    }
+    archive.saveMachineCode(({ start, slot }) =>
+      this.#starts.get(start)?.slot === slot ? this.#table.get(slot) : null,
+    );
   }
 
-  /** Takes over the regions of an earlier run, where the code that they were made from is the same. */
+  /**
+   * Takes over the regions of an earlier run, where the code that they were made from is the same: not before the
+   * program has run for a moment, since for one that ends sooner they are not worth reading.
+   */
   restore(cache: TranslationCache): void {
-    const tables = cache.section(TABLES_SECTION);
-    const module = cache.section(MODULE_SECTION);
-    if (tables === undefined || module === undefined) return;
-    const { regions, cells, helpers, fuses, pages } = unpackRegions(tables, module);
+    this.#archive = new RegionArchive(cache, () => this.now());
+  }
+
+  /** Takes over the regions of an earlier run that wait to be. */
+  restoreNow(): void {
+    const stored = this.#archive?.load();
     // The cache may have come from another host.
-    if (fuses !== undefined && fuses !== hostFuses()) return;
+    if (stored === undefined || (stored.fuses !== undefined && stored.fuses !== hostFuses())) return;
+    const { modules, cells, helpers, fuses, pages } = stored;
     this.#fuses = fuses;
     for (const name of helpers) this.#helper(name);
     for (const address of cells) this.#callCell(address);
-    this.#instantiate(module);
     const now = this.#checksums(pages.keys());
-    for (const region of regions) {
-      this.#nextSlot = Math.max(this.#nextSlot, region.slot + 1);
-      if (!region.pages.every((page) => now.get(page) !== undefined && now.get(page) === pages.get(page))) continue;
-      this.#restored += region.instructions;
-      this.#restoredRegions++;
-      this.#add({ ...region, helpExits: 0, isShared: true });
+    for (const { module, regions } of modules) {
+      new WebAssembly.Instance(module, { env: this.#imports });
+      for (const region of regions) {
+        if (region === undefined) continue;
+        this.#nextSlot = Math.max(this.#nextSlot, region.slot + 1);
+        if (!region.pages.every((page) => now.get(page) !== undefined && now.get(page) === pages.get(page))) continue;
+        this.#restored += region.instructions;
+        this.#restoredRegions++;
+        this.#add({ ...region, stored: region, helpExits: 0, isShared: true });
+      }
     }
   }
 

@@ -73,6 +73,43 @@ describe("translations on disk", () => {
     }
   });
 
+  it("keep what is not put again, and lose what is deleted", () => {
+    const cache = open();
+    for (const name of ["a", "b", "c"]) cache.put(name, new Uint8Array(500).fill(name.charCodeAt(0)));
+    cache.delete("c");
+    expect(cache.section("c")).toBeUndefined();
+    expect(cache.commit()).toBe(true);
+    const next = open();
+    expect(next.section("c")).toBeUndefined();
+    next.put("d", Uint8Array.of(4));
+    next.delete("a");
+    // The file that was there at the start is read, whatever another process makes of it meanwhile.
+    fs.renameSync(join(directory, files()[0]), join(directory, "elsewhere"));
+    expect(next.section("a")).toBeUndefined();
+    expect(next.commit()).toBe(true);
+    next.close();
+    const last = open();
+    expect(["a", "b", "d"].map((name) => last.section(name)?.length)).toEqual([undefined, 500, 1]);
+    expect(last.section("b")?.every((byte) => byte === "b".charCodeAt(0))).toBe(true);
+  });
+
+  it("go altogether if what they may have been made for is damaged", () => {
+    const cache = open();
+    cache.put("handlers", new Uint8Array(500).fill(1));
+    cache.put("records", new Uint8Array(500).fill(2));
+    cache.commit();
+    const path = join(directory, files()[0]);
+    const bytes = fs.readFileSync(path);
+    bytes[bytes.length - 1] ^= 1;
+    fs.writeFileSync(path, bytes);
+    const next = open();
+    expect(next.section("handlers")).toBeDefined();
+    expect(next.section("records")).toBeUndefined();
+    next.put("more", Uint8Array.of(1));
+    expect(next.commit()).toBe(false);
+    expect(files()).toEqual([]);
+  });
+
   it("do without a directory that cannot be had", () => {
     fs.mkdirSync(join(directory, ".."), { recursive: true });
     fs.writeFileSync(directory, "a file");

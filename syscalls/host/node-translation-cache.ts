@@ -3,13 +3,15 @@ import * as fs from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { Checksum } from "../../emu/cache/checksum.ts";
-import { decodeSections, encodeSections } from "../../emu/cache/container.ts";
-import { identityOf, MemoryTranslationCache, type TranslationIdentity } from "../../emu/cache/translation-cache.ts";
+import { encodeSections, SectionReader } from "../../emu/cache/container.ts";
+import type { MachineCode } from "../../emu/cache/machine-code.ts";
+import { identityOf, type TranslationCache, type TranslationIdentity } from "../../emu/cache/translation-cache.ts";
 import type { FileSource } from "../../loader/bytes.ts";
+import { nodeMachineCode } from "./node-machine-code.ts";
 
 /** Most bytes of all files together, and of one; what was used longest ago goes first. */
 const DIRECTORY_LIMIT = 256 * 2 ** 20;
-const FILE_LIMIT = 64 * 2 ** 20;
+const FILE_LIMIT = 128 * 2 ** 20;
 /** A file's time of use is kept this exact: writing it at each start would cost more than it tells. */
 const USE_RESOLUTION_MS = 3_600_000;
 /** What another process began to write this long ago will never be finished. */
@@ -41,34 +43,83 @@ export interface NodeTranslationCacheOptions {
 
 /**
  * Translations on disk: one file for each executable, build and set of options. Files appear whole, by rename, and
- * carry a checksum, so that any number of processes may use one directory; whatever is wrong with a file or with the
+ * carry checksums, so that any number of processes may use one directory; whatever is wrong with a file or with the
  * directory, the program runs as if there were none.
  */
-export class NodeTranslationCache extends MemoryTranslationCache {
+export class NodeTranslationCache implements TranslationCache {
+  readonly machineCode: MachineCode | undefined = nodeMachineCode;
   readonly #path: string;
   readonly #directory: string;
   readonly #identity: string;
   readonly #limit: number;
+  /** The file of the last run stays open: another process may replace it meanwhile. */
+  #file: { readonly fd: number; readonly reader: SectionReader } | undefined;
+  readonly #put = new Map<string, Uint8Array>();
+  readonly #deleted = new Set<string>();
+  /** Something of the file has been used. */
+  #isUsed = false;
 
   constructor(identity: TranslationIdentity, { directory, limit = DIRECTORY_LIMIT }: NodeTranslationCacheOptions) {
-    const line = identityOf(identity);
-    const path = join(directory, nameOf(line) + TRANSLATIONS);
-    super(isOurs(directory) ? readSections(path, line) : []);
-    this.#path = path;
+    this.#identity = identityOf(identity);
+    this.#path = join(directory, nameOf(this.#identity) + TRANSLATIONS);
     this.#directory = directory;
-    this.#identity = line;
     this.#limit = limit;
+    this.#file = isOurs(directory) ? openSections(this.#path, this.#identity) : undefined;
   }
 
-  /** Writes what was put, if anything was; returns whether it is on disk now. */
+  section(name: string): Uint8Array | undefined {
+    const put = this.#put.get(name);
+    if (put !== undefined || this.#deleted.has(name)) return put;
+    const bytes = this.#file?.reader.section(name);
+    if (bytes !== undefined) this.#isUsed = true;
+    return bytes;
+  }
+
+  put(name: string, bytes: Uint8Array): void {
+    this.#deleted.delete(name);
+    this.#put.set(name, bytes);
+  }
+
+  delete(name: string): void {
+    this.#put.delete(name);
+    if (this.#file?.reader.names.includes(name)) this.#deleted.add(name);
+  }
+
+  /** Writes what was put, if anything was, beside what the file has; returns whether it is on disk now. */
   commit(): boolean {
-    if (!this.changed) return false;
-    this.changed = false;
-    const file = encodeSections(this.#identity, this.sections);
-    if (file.length > Math.min(FILE_LIMIT, this.#limit)) return false;
+    if (this.#put.size === 0 && this.#deleted.size === 0) return false;
+    const sections = this.#sections();
+    this.#put.clear();
+    this.#deleted.clear();
+    if (sections === undefined) {
+      quietly(() => fs.unlinkSync(this.#path));
+      return false;
+    }
+    const file = encodeSections(this.#identity, sections);
+    const size = file.reduce((sum, { length }) => sum + length, 0);
+    if (size > Math.min(FILE_LIMIT, this.#limit)) return false;
     if (!writeWhole(this.#directory, this.#path, file)) return false;
     evict(this.#directory, this.#limit);
     return true;
+  }
+
+  /** Lets go of the file; there are no sections any more. */
+  close(): void {
+    const file = this.#file;
+    this.#file = undefined;
+    if (file !== undefined) quietly(() => fs.closeSync(file.fd));
+  }
+
+  /** All sections for the next run; undefined if some are damaged that others may have been made for. */
+  #sections(): Map<string, Uint8Array> | undefined {
+    const { reader } = this.#file ?? {};
+    const kept = new Map<string, Uint8Array>();
+    for (const name of reader?.names ?? []) {
+      const bytes = this.#put.has(name) || this.#deleted.has(name) ? undefined : reader?.section(name);
+      if (bytes !== undefined) kept.set(name, bytes);
+    }
+    if (!reader?.isDamaged) return new Map([...kept, ...this.#put]);
+    return this.#isUsed ? undefined : new Map(this.#put);
   }
 }
 
@@ -76,16 +127,29 @@ export class NodeTranslationCache extends MemoryTranslationCache {
 const nameOf = (identity: string): string =>
   new Checksum().of(new TextEncoder().encode(identity)).toString(16).padStart(16, "0");
 
-function readSections(path: string, identity: string): Iterable<readonly [string, Uint8Array]> {
-  const file = quietly(() => {
-    const stat = fs.statSync(path);
-    if (stat.size > FILE_LIMIT) return undefined;
-    const bytes = fs.readFileSync(path);
+function openSections(path: string, identity: string): { fd: number; reader: SectionReader } | undefined {
+  const fd = quietly(() => fs.openSync(path, "r"));
+  if (fd === undefined) return undefined;
+  const reader = quietly(() => {
+    const { size, mtimeMs } = fs.fstatSync(fd);
+    if (size > FILE_LIMIT) return undefined;
     const now = Date.now();
-    if (now - stat.mtimeMs > USE_RESOLUTION_MS) quietly(() => fs.utimesSync(path, now / 1000, now / 1000));
-    return bytes;
+    if (now - mtimeMs > USE_RESOLUTION_MS) quietly(() => fs.futimesSync(fd, now / 1000, now / 1000));
+    return SectionReader.open((offset, length) => readPiece(fd, offset, length), size, identity);
   });
-  return (file && decodeSections(file, identity)) ?? [];
+  if (reader !== undefined) return { fd, reader };
+  quietly(() => fs.closeSync(fd));
+  return undefined;
+}
+
+function readPiece(fd: number, offset: number, length: number): Uint8Array | undefined {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; ) {
+    const count = quietly(() => fs.readSync(fd, bytes, at, length - at, offset + at)) ?? 0;
+    if (count === 0) return undefined;
+    at += count;
+  }
+  return bytes;
 }
 
 /**
@@ -100,7 +164,7 @@ export function contentHash(directory: string, file: FileSource, stat: fs.BigInt
   if (known !== undefined && /^[0-9a-f]{64}\n$/.test(known)) return known.slice(0, 64);
   const hash = sha256(file);
   const isSettled = BigInt(Date.now()) * 1_000_000n - ctimeNs > RACY_NS;
-  if (isSettled) writeWhole(directory, path, new TextEncoder().encode(`${hash}\n`));
+  if (isSettled) writeWhole(directory, path, [new TextEncoder().encode(`${hash}\n`)]);
   return hash;
 }
 
@@ -116,12 +180,18 @@ function sha256(file: FileSource): string {
 }
 
 /** Writes a file under another name and renames it, so that nobody ever sees a part of it. */
-function writeWhole(directory: string, path: string, bytes: Uint8Array): boolean {
+function writeWhole(directory: string, path: string, pieces: readonly Uint8Array[]): boolean {
   const temporary = `${path}.${process.pid}-${process.hrtime.bigint().toString(36)}${TEMPORARY}`;
   const done = quietly(() => {
     makeDirectory(directory);
     if (!isOurs(directory)) return false;
-    fs.writeFileSync(temporary, bytes, { mode: 0o600, flag: "wx" });
+    const fd = fs.openSync(temporary, "wx", 0o600);
+    try {
+      // One behind the other: put together they would be in memory twice.
+      for (const piece of pieces) fs.writeFileSync(fd, piece);
+    } finally {
+      fs.closeSync(fd);
+    }
     fs.renameSync(temporary, path);
     return true;
   });

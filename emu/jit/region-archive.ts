@@ -1,0 +1,97 @@
+import { Checksum } from "../cache/checksum.ts";
+import type { TranslationCache } from "../cache/translation-cache.ts";
+import {
+  hasRegions,
+  type LoadedModule,
+  loadModule,
+  makeModule,
+  type StoredModule,
+  type StoredRegion,
+  type StoredTables,
+  storedRegions,
+  storeMachineCode,
+  storeRegions,
+} from "./region-store.ts";
+
+/** A module is kept as long as so many quarters of its functions are in use. */
+const QUARTERS_IN_USE = 3;
+/** Engines optimize what has run for a while: after a shorter run there is little more of it than before. */
+const LONG_RUN_MS = 500;
+
+/** Regions of earlier runs in the translation cache, and what becomes of them. */
+export class RegionArchive {
+  readonly cache: TranslationCache;
+  readonly #now: () => number;
+  #loaded: readonly LoadedModule[] = [];
+  #loadedAt = 0;
+  /** There are regions that have not been asked for. */
+  #isWaiting: boolean;
+
+  /** @param now a clock in ms */
+  constructor(cache: TranslationCache, now: () => number) {
+    this.cache = cache;
+    this.#now = now;
+    this.#isWaiting = hasRegions(cache);
+  }
+
+  get isWaiting(): boolean {
+    return this.#isWaiting;
+  }
+
+  /** What an earlier run left, once. */
+  load(): (StoredTables & { modules: readonly LoadedModule[] }) | undefined {
+    if (!this.#isWaiting) return undefined;
+    this.#isWaiting = false;
+    const stored = storedRegions(this.cache);
+    if (stored === undefined) return undefined;
+    const modules = stored.modules.flatMap((module) => loadModule(this.cache, module) ?? []);
+    this.#loaded = modules;
+    this.#loadedAt = this.#now();
+    return { ...stored, modules };
+  }
+
+  /**
+   * Leaves regions to the next run: modules of earlier runs as they are, as long as they are good and larger than what
+   * has come since, and one of all the rest. So they double in size from each to the next, and few are made anew, for
+   * which the engine has no machine code then.
+   */
+  save(regions: ReadonlySet<StoredRegion>, rest: StoredTables): void {
+    const live = ({ regions: all }: StoredModule): StoredRegion[] => all.filter((each) => isIn(regions, each));
+    const inUse = (module: StoredModule): number => instructionsOf(live(module));
+    const kept = new Set(this.#loaded);
+    let others = instructionsOf([...regions]);
+    for (const module of kept) others -= inUse(module);
+    for (const module of [...kept].sort((a, b) => inUse(a) - inUse(b))) {
+      const isWorn = live(module).length * 4 < module.regions.length * QUARTERS_IN_USE;
+      if ((!isWorn && inUse(module) > others) || module.bytes() === undefined) continue;
+      kept.delete(module);
+      others += inUse(module);
+    }
+    const modules: StoredModule[] = [...kept].map(({ id, bytes, regions: all }) => {
+      return { id, bytes, regions: all.map((region) => (isIn(regions, region) ? region : undefined)) };
+    });
+    const isKept = new Set(modules.flatMap((module) => module.regions));
+    const free = [...regions].filter((region) => !isKept.has(region));
+    const checksum = new Checksum();
+    const id = (bytes: Uint8Array): string => checksum.of(bytes).toString(16);
+    if (free.length > 0) modules.push(makeModule(free, rest.helpers, id));
+    this.#loaded = [...kept];
+    storeRegions(this.cache, modules, rest);
+  }
+
+  /** Leaves machine code to the next run. @param functionOf a region's function, or null if it is not in use */
+  saveMachineCode(functionOf: (region: StoredRegion) => unknown): void {
+    const isLong = this.#now() - this.#loadedAt > LONG_RUN_MS;
+    for (const module of this.#loaded) {
+      if (module.machineBytes > 0 && !isLong) continue;
+      const functions = module.regions.map((region) => region && functionOf(region)).filter((each) => each != null);
+      storeMachineCode(this.cache, module, functions);
+    }
+  }
+}
+
+const isIn = (regions: ReadonlySet<StoredRegion>, region: StoredRegion | undefined): region is StoredRegion =>
+  region !== undefined && regions.has(region);
+
+const instructionsOf = (regions: readonly StoredRegion[]): number =>
+  regions.reduce((sum, { instructions }) => sum + instructions, 0);

@@ -1,0 +1,54 @@
+import * as v8 from "node:v8";
+import type { MachineCode } from "../../emu/cache/machine-code.ts";
+
+interface Natives {
+  readonly isOptimized: (wasmFunction: unknown) => boolean;
+  readonly serialize: (module: WebAssembly.Module) => ArrayBuffer;
+  readonly deserialize: (code: ArrayBuffer, bytes: Uint8Array) => WebAssembly.Module | undefined;
+}
+
+/**
+ * V8's machine code. V8 can write it down for embedders (`CompiledWasmModule::Serialize`, which browsers use), and Node
+ * does not pass that on; V8's own functions for tests do (V8, src/runtime/runtime-test-wasm.cc:
+ * `Runtime_SerializeWasmModule`, `Runtime_DeserializeWasmModule`, `Runtime_IsTurboFanFunction`). Where an engine has
+ * them not, as V8 14 has not, there is no machine code, and modules are compiled again. What was written down begins
+ * with V8's version, its flags and the processor's features, and V8 takes it for nothing if one of them differs
+ * (src/wasm/wasm-serialization.cc, `WriteHeader`, `IsSupportedVersion`).
+ */
+export const nodeMachineCode: MachineCode = {
+  of(module, functions) {
+    const found = nativesOf();
+    if (found === undefined) return undefined;
+    // V8 ends the process where there is nothing to write.
+    for (const each of functions) if (found.isOptimized(each)) return new Uint8Array(found.serialize(module));
+    return undefined;
+  },
+
+  module(code, bytes) {
+    const found = nativesOf();
+    if (found === undefined) return undefined;
+    const isWhole = code.byteLength === code.buffer.byteLength;
+    return found.deserialize((isWhole ? code.buffer : code.slice().buffer) as ArrayBuffer, bytes);
+  },
+};
+
+/**
+ * V8's functions; undefined where there are none. They can be named only by code that is parsed while a flag is set; and
+ * V8 forgets what it made of code that is not used, to parse it again: so they are not kept.
+ */
+function nativesOf(): Natives | undefined {
+  try {
+    v8.setFlagsFromString("--allow-natives-syntax");
+    return {
+      isOptimized: new Function("f", "return %IsTurboFanFunction(f)") as Natives["isOptimized"],
+      serialize: new Function("m", "return %SerializeWasmModule(m)") as Natives["serialize"],
+      deserialize: new Function("c", "b", "return %DeserializeWasmModule(c, b)") as Natives["deserialize"],
+    };
+  } catch (error) {
+    // There is no such function, or none may be made from text.
+    if (error instanceof SyntaxError || error instanceof EvalError) return undefined;
+    throw error;
+  } finally {
+    v8.setFlagsFromString("--no-allow-natives-syntax");
+  }
+}
