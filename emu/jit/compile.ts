@@ -19,7 +19,7 @@ import type { Label } from "../wasm/function.ts";
 import type { FunctionBody } from "../wasm/module.ts";
 import { checkable, copyOf, isToBeChecked, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
 import { loopOf } from "./loops.ts";
-import { flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
+import { dominates, flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
 import { type CallSite, FIRST_HELPER, GO_ON, INDEX_BYTES, SLOT_BYTES, SLOW, TIMESTAMP } from "./region-module.ts";
 import { type RegionImports, RegionTranslator } from "./region-translator.ts";
 import { ALL_REGISTERS, type RegisterFlow, registerFlow } from "./register-flow.ts";
@@ -57,9 +57,10 @@ export function compileRegion(
   id: number,
   options: CompileOptions,
 ): { body: FunctionBody; calls: CallSite[] } {
-  const { uses, kinds } = firstPass(region, options);
+  const imports = importsOf(options);
+  const { uses, kinds } = firstPass(region, imports);
   const flow = registerFlow(region, uses);
-  const emitter = new RegionEmitter(region, options, flow, kinds, uses);
+  const emitter = new RegionEmitter(region, options, imports, flow, kinds, uses);
   emitter.emit(id);
   if (options.marks !== undefined) emitter.finishMarks(options.marks);
   return { body: emitter.translator.body(), calls: emitter.callSites() };
@@ -68,6 +69,8 @@ export function compileRegion(
 /** Function indices and manners of a region's code. */
 const importsOf = ({ helper, fuses, patient }: CompileOptions): RegionImports => ({
   slow: SLOW,
+  sharers: new Set(),
+  writesLater: new Set(),
   timestamp: TIMESTAMP,
   helper: (name) => FIRST_HELPER + helper(name),
   fuses,
@@ -75,10 +78,10 @@ const importsOf = ({ helper, fuses, patient }: CompileOptions): RegionImports =>
 });
 
 /** Finds out what the blocks do to registers, for the code proper: instructions are translated, and thrown away. */
-function firstPass(region: Region, options: CompileOptions): { uses: Map<RegionBlock, BlockUse>; kinds: VectorKind[] } {
+function firstPass(region: Region, imports: RegionImports): { uses: Map<RegionBlock, BlockUse>; kinds: VectorKind[] } {
   const uses = new Map<RegionBlock, BlockUse>();
   const whole = Array.from({ length: 16 }, (): VectorKind => "whole");
-  const t = new RegionTranslator(importsOf(options), ALL_REGISTERS, whole, true);
+  const t = new RegionTranslator(imports, ALL_REGISTERS, whole, true);
   for (const block of region.blocks) {
     t.begin(nothingKnown(), 0);
     uses.set(block, t.use);
@@ -138,6 +141,7 @@ class RegionEmitter {
   constructor(
     region: Region,
     options: CompileOptions,
+    imports: RegionImports,
     flow: RegisterFlow,
     kinds: readonly VectorKind[],
     uses: ReadonlyMap<RegionBlock, BlockUse>,
@@ -147,7 +151,7 @@ class RegionEmitter {
     this.#uses = uses;
     this.#callCell = options.callCell;
     if (options.marks !== undefined) this.#marks = [];
-    this.translator = new RegionTranslator(importsOf(options), flow.used, kinds, false);
+    this.translator = new RegionTranslator(imports, flow.used, kinds, false);
     this.#left = this.translator.param(1, I32);
     this.#wanted = this.translator.fixedLocal(I32);
     this.#target = this.translator.fixedLocal(I32);
@@ -208,6 +212,7 @@ class RegionEmitter {
       return;
     }
     const kept = this.#throughLoop(block, knowledge);
+    this.#checkModes(block, kept);
     this.translator.holding(kept, () =>
       this.translator.plainLoop((label) => {
         this.#scopes.push({ block, label });
@@ -217,14 +222,36 @@ class RegionEmitter {
     );
   }
 
+  /** Checks MXCSR before a loop, for what relies on it in each turn. Code that is called might change it. */
+  #checkModes(header: RegionBlock, kept: Knowledge): void {
+    const { body } = loopOf(header);
+    const isKept = [...body].every((block) => block.end !== "call" && !this.#uses.get(block)?.changesModes);
+    // A dispatch may be on the way to an entry.
+    if (!isKept || header.end === "dispatch") return;
+    const ends = header.predecessors.filter((block) => body.has(block));
+    const always = [...body].filter((block) => ends.every((end) => dominates(block, end)));
+    const wanted = always.flatMap((block) => [...(this.#uses.get(block)?.modes ?? [])]);
+    const modes = new Set(wanted.filter((mode) => !kept.modes.has(mode)));
+    if (modes.size === 0) return;
+    const t = this.translator;
+    t.restore(copyOf(kept), this.#flow.dirtyIn(header));
+    t.checkAgain({ ...nothingKnown(), modes }, i32.const(header.address), t.dirty, header.flagsIn !== 0);
+    for (const mode of modes) kept.modes.add(mode);
+  }
+
   /** What is known at a loop's header, whichever way it is come by. */
   #throughLoop(header: RegionBlock, knowledge: Knowledge): Knowledge {
     let written = 0;
+    let changesModes = false;
     for (const block of loopOf(header).body) {
       if (block.end === "call") return nothingKnown();
-      written |= this.#uses.get(block)?.dirties ?? 0;
+      const use = this.#uses.get(block);
+      written |= use?.dirties ?? 0;
+      changesModes ||= use?.changesModes ?? false;
     }
-    return throughLoop(knowledge, written);
+    const kept = throughLoop(knowledge, written);
+    if (changesModes) kept.modes.clear();
+    return kept;
   }
 
   /** A block inside the scopes of the merge blocks that follow it; the outermost scope is the last to follow. */

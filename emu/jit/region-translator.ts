@@ -36,7 +36,7 @@ import {
 import type { Label } from "../wasm/function.ts";
 import { type Checked, CONSTANTS, type Knowledge, type Origin } from "./knowledge.ts";
 import { flagsBefore } from "./region.ts";
-import { type RegisterMask, RegisterTranslator, type VectorKind } from "./register-translator.ts";
+import { noUse, type RegisterMask, RegisterTranslator, type VectorKind } from "./register-translator.ts";
 
 const n = (value: number | bigint): I64Expr => i64.const(value);
 
@@ -57,6 +57,10 @@ export interface RegionImports {
   readonly fuses: () => boolean;
   /** Nothing is taken for granted whose failure leaves the region: it has failed too often. */
   readonly patient: boolean;
+  /** What the second pass is to know: instructions that access memory off a base as others of their block do, … */
+  readonly sharers: Set<Instruction>;
+  /** … and off a base that their block writes off later. */
+  readonly writesLater: Set<Instruction>;
 }
 
 /** A way out of the region: registers to store, then an address to go on at, or an exit code. */
@@ -105,6 +109,8 @@ export class RegionTranslator extends RegisterTranslator {
   readonly #ways = new Map<string, Way>();
   /** Constants that wait for how far a check has to reach. */
   readonly #reaches: { readonly known: Checked; readonly reach: LateConst }[] = [];
+  /** First instruction of the block to access memory off a base; for the first pass. */
+  readonly #first = new Map<object, Instruction>();
   /** Ways out of the loop under construction (REP), and how many loops had such. */
   #loopWays: Way[] | undefined;
   #loops = 0;
@@ -118,7 +124,8 @@ export class RegionTranslator extends RegisterTranslator {
 
   /** Starts a block with what is known there. */
   begin(knowledge: RegisterTranslator["knowledge"], dirty: RegisterMask): void {
-    this.use = { reads: 0, defines: 0, dirties: 0 };
+    this.#first.clear();
+    this.use = noUse();
     this.restore(knowledge, dirty);
   }
 
@@ -129,7 +136,7 @@ export class RegionTranslator extends RegisterTranslator {
     this.#unspent = unspent;
     this.terminator = undefined;
     emit(this);
-    if (LOADS_MXCSR.has(instruction.mnemonic)) this.knowledge.modes.clear();
+    if (LOADS_MXCSR.has(instruction.mnemonic)) this.#forgetModes();
   }
 
   override callHelper<T extends ValType>(name: string, result: T, args: readonly Expr[]): Expr<T> {
@@ -143,9 +150,15 @@ export class RegionTranslator extends RegisterTranslator {
   // Memory.
 
   override access(address: I64Expr, bytes: number, need: number): I32Expr {
-    if (this.isTrial) return i32.wrap(address);
-    const origin = this.originOf(address);
-    if (origin === undefined || bytes === 1 || this.nesting > 0 || this.#imports.patient) {
+    const indexed = this.originOfIndexed(address);
+    const origin = indexed ?? this.originOf(address);
+    if (this.isTrial) {
+      if (origin !== undefined && this.nesting === 0) this.#noteAccess(origin.root, need);
+      return i32.wrap(address);
+    }
+    // An element's address serves itself alone, most often.
+    const isAlone = indexed !== undefined && !this.#imports.sharers.has(this.instruction);
+    if (origin === undefined || isAlone || bytes === 1 || this.nesting > 0 || this.#imports.patient) {
       const known = origin && this.#known(origin, bytes, need);
       if (origin !== undefined && known !== undefined) return placeAt(known, origin);
       return this.#checkOnce(address, bytes, need);
@@ -154,14 +167,27 @@ export class RegionTranslator extends RegisterTranslator {
     if (known === undefined) {
       // Stacks are written to and grow down: what is below, down to where a frame usually ends, is checked along.
       const isStack = this.isStackAddress(origin);
+      const isWritten = isStack || this.#imports.writesLater.has(this.instruction);
       const { offset } = origin;
       const below = isStack ? STACK_BIAS : checkedBelow(origin, bytes);
-      known = this.#checkReach(i64.sub(address, n(below)), isStack ? need | PROT_WRITE : need);
+      known = this.#checkReach(i64.sub(address, n(below)), isWritten ? need | PROT_WRITE : need);
       known.low = offset - below;
       this.learn(origin.root, known);
       known = this.#known(origin, bytes, need) as Checked;
     }
     return placeAt(known, origin);
+  }
+
+  /** What the first pass sees: who reads off a base that the same block writes off later checks for both at once. */
+  #noteAccess(root: object, need: number): void {
+    const { sharers, writesLater } = this.#imports;
+    const first = this.#first.get(root);
+    if (first === undefined) {
+      this.#first.set(root, this.instruction);
+      return;
+    }
+    if (first !== this.instruction) sharers.add(first).add(this.instruction);
+    if (need & PROT_WRITE) writesLater.add(first);
   }
 
   /** Checks one access; nothing is known afterwards. */
@@ -281,11 +307,17 @@ export class RegionTranslator extends RegisterTranslator {
   override mxcsrIs(mask: number, value: number): I32Expr {
     if (this.#imports.patient || this.nesting > 0) return super.mxcsrIs(mask, value);
     const mode = `${mask}=${value}`;
+    if (!this.use.changesModes) this.use.modes.add(mode);
     if (!this.knowledge.modes.has(mode)) {
       super.if(i32.eqz(super.mxcsrIs(mask, value)), () => this.sideExit(), undefined, false);
       this.knowledge.modes.add(mode);
     }
     return i32.const(1);
+  }
+
+  #forgetModes(): void {
+    this.use.changesModes = true;
+    this.knowledge.modes.clear();
   }
 
   override get fuses(): boolean {
@@ -320,7 +352,7 @@ export class RegionTranslator extends RegisterTranslator {
   }
 
   override setState(offset: number, value: I64Expr, width: Width): void {
-    if (offset === STATE.mxcsr) this.knowledge.modes.clear();
+    if (offset === STATE.mxcsr) this.#forgetModes();
     super.setState(offset, value, width);
   }
 

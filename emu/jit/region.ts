@@ -303,7 +303,8 @@ function findDominators(entry: RegionBlock, ordered: readonly RegionBlock[]): vo
   }
 }
 
-function dominates(a: RegionBlock, b: RegionBlock): boolean {
+/** Do all ways from the start to `b` lead through `a`? */
+export function dominates(a: RegionBlock, b: RegionBlock): boolean {
   let at = b;
   while (at.index > a.index) at = at.dominator;
   return at === a;

@@ -1,5 +1,5 @@
 import type { Region, RegionBlock } from "./region.ts";
-import type { BlockUse, RegisterMask } from "./register-translator.ts";
+import { type BlockUse, noUse, type RegisterMask } from "./register-translator.ts";
 
 export const ALL_REGISTERS: RegisterMask = -1;
 
@@ -19,7 +19,7 @@ export interface RegisterFlow {
   validOut(block: RegionBlock): RegisterMask;
 }
 
-const NO_USE: BlockUse = { reads: 0, defines: 0, dirties: 0 };
+const NO_USE = noUse();
 
 /**
  * Flow analyses. Forward: which registers are newer than memory (nothing is, behind a call: everything was stored before

@@ -1,5 +1,5 @@
 import { STATE, VECTOR_STRIDE } from "../cpu/state.ts";
-import { ADDRESS_FORM, type Instruction, type Operand, SEGMENT } from "../decode/instruction.ts";
+import { ADDRESS_FORM, type Instruction, type MemoryOperand, type Operand, SEGMENT } from "../decode/instruction.ts";
 import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
 import { FLAG_WORD_OFFSETS, type FlagWord } from "../semantics/flag-words.ts";
 import type { FloatExpr, Range } from "../semantics/float.ts";
@@ -25,6 +25,7 @@ import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
 import { type Checked, CONSTANTS, isWithin, type Knowledge, localsIn, nothingKnown, type Origin } from "./knowledge.ts";
 import { LocalPool } from "./local-pool.ts";
 import { localsOf, PendingFlagTranslator } from "./pending-flags.ts";
+import { SumRoots } from "./sum-roots.ts";
 
 const WORD_NAMES: readonly FlagWord[] = ["result", "carry", "width"];
 
@@ -45,7 +46,12 @@ export interface BlockUse {
   defines: RegisterMask;
   /** Possibly written, and not yet stored to the CPU state. */
   dirties: RegisterMask;
+  /** States of MXCSR that it relies on (`Knowledge.modes`), and whether it may change them. */
+  readonly modes: Set<string>;
+  changesModes: boolean;
 }
+
+export const noUse = (): BlockUse => ({ reads: 0, defines: 0, dirties: 0, modes: new Set(), changesModes: false });
 
 /** How often a region uses an XMM register as a whole, and its low lane as a scalar. */
 export interface VectorUse {
@@ -79,7 +85,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   readonly #pool = new LocalPool();
   instruction: Instruction = undefined as unknown as Instruction;
   /** What the block under translation does to registers. */
-  use: BlockUse = { reads: 0, defines: 0, dirties: 0 };
+  use: BlockUse = noUse();
   /** What the region does to XMM registers. */
   readonly vectorUse: VectorUse[] = Array.from({ length: 16 }, () => ({ whole: 0, f64: 0, f32: 0 }));
   /** Registers whose local is newer than the CPU state here, on some path at least. */
@@ -92,6 +98,9 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   readonly #low: (LowLane | undefined)[] = [];
   readonly #words: Record<FlagWord, LocalRef<typeof I64>>;
   readonly #pinnedOrigins = new Map<Expr, Origin>();
+  /** Addresses of this instruction with base and index. */
+  readonly #indexed = new Map<Expr, Origin>();
+  readonly #sums = new SumRoots();
   /** XMM registers whose low lane the current instruction has read into a local of its own. */
   readonly #pinnedLow = new Map<Expr, number>();
   /** Results of the current instruction that are ordinary. */
@@ -169,6 +178,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   }
 
   #forgetPinned(): void {
+    this.#indexed.clear();
     this.#pinnedOrigins.clear();
     this.#pinnedLow.clear();
     this.#results.clear();
@@ -447,11 +457,31 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     if (memory === undefined || memory.vectorIndex !== 0) throw new Error("no scalar address");
     let address: I64Expr = i64.const(memory.displacement);
     if (memory.form === ADDRESS_FORM.indexed) {
-      address = i64.shl(this.#read(memory.index >>> 3), n(memory.shift));
-      if (memory.base !== STATE.zero) address = i64.add(this.#read(memory.base >>> 3), address);
+      const index = this.#read(memory.index >>> 3);
+      address = i64.shl(index, n(memory.shift));
+      const base = memory.base === STATE.zero ? undefined : this.#read(memory.base >>> 3);
+      if (base !== undefined) address = i64.add(base, address);
       address = i64.add(address, i64.const(memory.displacement));
+      if (base !== undefined && this.nesting === 0 && !memory.address32)
+        this.#indexed.set(address, this.#originOfElement(base, index, memory));
     } else if (memory.form === ADDRESS_FORM.base) address = i64.add(this.#read(memory.base >>> 3), address);
     return memory.address32 ? this.cut(address, 32) : address;
+  }
+
+  #originOfElement(base: I64Expr, index: I64Expr, memory: MemoryOperand): Origin {
+    const from = this.originOf(base) as Origin;
+    const { root, offset } = this.originOf(index) as Origin;
+    const shift = BigInt(memory.shift);
+    const distance = from.offset + (offset << shift) + BigInt(memory.displacement);
+    return { root: this.#sums.rootOf(from.root, root, memory.shift), offset: BigInt.asIntN(64, distance) };
+  }
+
+  /** What the address of an element, by base and index, is a constant away from. */
+  protected originOfIndexed(address: I64Expr): Origin | undefined {
+    if (!(address instanceof Sum)) return this.#indexed.get(address);
+    const base = this.#indexed.get(address) ?? this.#indexed.get(address.base);
+    if (base === undefined || this.#indexed.has(address)) return base;
+    return { root: base.root, offset: BigInt.asIntN(64, base.offset + address.offset) };
   }
 
   override linearAddress(): I64Expr {
@@ -506,6 +536,8 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     const origin = value.type === I64 && this.nesting === 0 ? this.originOf(value as unknown as I64Expr) : undefined;
     const pinned = super.let(value);
     if (origin !== undefined) this.#pinnedOrigins.set(pinned, origin);
+    const indexed = value.type === I64 ? this.originOfIndexed(value as unknown as I64Expr) : undefined;
+    if (indexed !== undefined) this.#indexed.set(pinned, indexed);
     if (value.type === F64 || value.type === F32) {
       const number = this.#lowOf(value);
       if (number !== undefined) this.#pinnedLow.set(pinned, number);
