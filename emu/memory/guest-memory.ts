@@ -134,18 +134,40 @@ export class GuestMemory {
    */
   readCString(address: number, max: number): Uint8Array | undefined {
     if (!(address >= 0 && address < TASK_SIZE)) throw new GuestFault(address);
-    const out: number[] = [];
+    let before: Uint8Array | undefined;
     for (let at = address; at < address + max; ) {
       const host = this.physical(at, PROT_READ);
       const count = Math.min(PAGE_SIZE - (at % PAGE_SIZE), address + max - at);
-      for (let i = 0; i < count; i++) {
-        const byte = this.u8[host + i];
-        if (byte === 0) return Uint8Array.from(out);
-        out.push(byte);
-      }
+      const piece = this.u8.subarray(host, host + count);
+      const end = piece.indexOf(0);
+      const found = end < 0 ? piece : piece.subarray(0, end);
+      const bytes = new Uint8Array((before?.length ?? 0) + found.length);
+      if (before !== undefined) bytes.set(before);
+      bytes.set(found, before?.length ?? 0);
+      if (end >= 0) return bytes;
+      before = bytes;
       at += count;
     }
     return undefined;
+  }
+
+  /**
+   * Where [address, address + length) lies in wasm memory if that is one piece that allows `need` throughout; -1 if not.
+   * @param length at least 1
+   */
+  contiguous(address: number, length: number, need: number): number {
+    const end = address + length;
+    if (!(address >= 0 && end <= TASK_SIZE)) return -1;
+    try {
+      const first = this.physical(address, need);
+      for (let at = Math.floor(address / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE; at < end; at += PAGE_SIZE) {
+        if (this.physical(at, need) !== first + (at - address)) return -1;
+      }
+      return first;
+    } catch (error) {
+      if (error instanceof GuestFault) return -1;
+      throw error;
+    }
   }
 
   #fits(address: number, size: number): boolean {

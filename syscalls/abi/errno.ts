@@ -154,12 +154,18 @@ export function isErrnoName(name: string): name is ErrnoName {
   return name in errno;
 }
 
-/** Thrown inside a system call to make it fail; the dispatcher returns `-value` to the guest. */
+/**
+ * Thrown inside a system call to make it fail; the dispatcher returns `-value` to the guest. Guests ask for files that are
+ * not there all the time, so no stack is recorded, which is most of what an error costs.
+ */
 export class SyscallError extends Error {
   readonly value: number;
 
   constructor(name: ErrnoName) {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(name);
+    Error.stackTraceLimit = stackTraceLimit;
     this.value = errno[name];
   }
 }

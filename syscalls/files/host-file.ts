@@ -103,6 +103,12 @@ export class HostFileDescription extends FileDescription {
   }
 
   #transferIn(to: IoVector, position: number | null, start: number): number {
+    const place = to.place();
+    if (place >= 0) {
+      const count = this.#host.read(to.bytes, position, place, to.remaining);
+      to.advance(count);
+      return count;
+    }
     const before = to.done;
     for (const view of to.views()) {
       const at = position === null ? null : position + (to.done - before);
@@ -128,6 +134,12 @@ export class HostFileDescription extends FileDescription {
   }
 
   #transferOut(from: IoVector, position: number | null): number {
+    const place = from.place();
+    if (place >= 0) {
+      const count = this.#host.write(from.bytes, position, place, from.remaining);
+      from.advance(count);
+      return count;
+    }
     let views = from.views();
     if (views.length === 0 && from.remaining > 0) from.fault();
     if (views.length > 1 && position === null) {

@@ -80,6 +80,18 @@ export class IoVector {
     return this.length - this.done;
   }
 
+  /** All memory that the vector's bytes may lie in; see place. */
+  get bytes(): Uint8Array {
+    return this.#memory?.u8 ?? this.#buffer;
+  }
+
+  /** Where in `bytes` all that is left lies, if it is one piece and may be accessed throughout; -1 if not, or if none is. */
+  place(): number {
+    if (this.#segments.length !== 1 || this.remaining === 0) return -1;
+    const start = this.#segments[0].address + this.done;
+    return this.#memory === undefined ? start : this.#memory.contiguous(start, this.remaining, this.#need);
+  }
+
   /**
    * Views of what comes next, at most `max` bytes; shorter where the guest may not access what follows. Nothing is
    * consumed: see advance.

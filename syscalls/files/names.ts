@@ -24,7 +24,11 @@ const mkdir: Handler = (process, _thread, args) => mkdirAt(process, AT_FDCWD, ar
 const mkdirat: Handler = (process, _thread, args) => mkdirAt(process, args.i32(0), args.address(1), args.u32(2));
 
 /** Last name of a path: "." and ".." have errors of their own (fs/namei.c, do_rmdir and do_unlinkat). */
-const lastName = (path: string): string => path.replace(/\/+$/, "").replace(/^.*\//, "");
+function lastName(path: string): string {
+  let end = path.length;
+  while (end > 0 && path[end - 1] === "/") end--;
+  return path.slice(path.lastIndexOf("/", end - 1) + 1, end);
+}
 
 function removeDirectory(process: Process, dirfd: number, path: string): number {
   const name = lastName(path);

@@ -29,7 +29,7 @@ function openPlace(process: Process, place: Place, flags: number, mode: number, 
   if (place.kind === "virtual") return openInTree(process, place.node, place.path, flags);
   // An empty set of permission bits besides the file's own: the kernel drops them too (S_IALLUGO).
   const file = process.host.files.open(place.path, flags & ~abi.O_CLOEXEC, mode & 0o7777);
-  const stat = file.stat();
+  const stat = file.opened ?? file.stat();
   if (isHidden(process, stat)) {
     file.close();
     return openPlace(process, redirect(process, place.shown, follow), flags, mode, follow);

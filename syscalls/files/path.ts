@@ -9,7 +9,9 @@ const decoder = new TextDecoder();
 export function bytesToPath(bytes: Uint8Array): string {
   let path = "";
   for (let at = 0; at < bytes.length; at += 8192) {
-    path += String.fromCharCode(...bytes.subarray(at, at + 8192));
+    // Spreading goes through an iterator.
+    const piece = bytes.subarray(at, at + 8192) as unknown as number[];
+    path += String.fromCharCode.apply(null, piece);
   }
   return path;
 }

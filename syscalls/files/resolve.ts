@@ -53,6 +53,9 @@ function normalize(path: string): string[] {
 
 const ROOTS = new Set(["proc", "sys", "dev"]);
 
+/** Absolute paths that name nothing of ours whatever "." and ".." in them mean: most paths there are. */
+const IS_HOSTS = /^\/(?!(?:proc|sys|dev)(?:\/|$))[^/.][^/]*(?:\/[^/.][^/]*)*$/;
+
 /**
  * Finds what a path argument names. Only our own trees are walked here; the host walks its own.
  * @param dirfd directory descriptor or AT_FDCWD, ignored for absolute paths
@@ -60,6 +63,7 @@ const ROOTS = new Set(["proc", "sys", "dev"]);
  * @throws SyscallError ENOENT for the empty path, EBADF, ENOTDIR, ELOOP
  */
 export function resolve(process: Process, dirfd: number, path: string, follow: boolean): Place {
+  if (IS_HOSTS.test(path)) return { kind: "host", path, shown: path };
   return resolveFrom(process, dirfd, path, follow, 0);
 }
 

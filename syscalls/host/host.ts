@@ -102,12 +102,16 @@ export interface HostFile {
   path(): string;
   /** Offset shared with other processes by inheritance, and where it stands; undefined for files we opened. */
   readonly inheritedOffset: number | undefined;
+  /** What stat() said when it was opened, where the host has asked for that anyway. */
+  readonly opened?: FileStat;
   /**
    * Reads at `position`, or at the host's own offset if that is null. Regular files answer at once; what can block
    * throws EAGAIN.
+   * @param at where in `into` the bytes go, its start if left out
+   * @param length how many at most, up to its end if left out
    */
-  read(into: Uint8Array, position: number | null): number;
-  write(from: Uint8Array, position: number | null): number;
+  read(into: Uint8Array, position: number | null, at?: number, length?: number): number;
+  write(from: Uint8Array, position: number | null, at?: number, length?: number): number;
   readonly isTerminal: boolean;
   /** Bytes of a FIFO or a device when there are some; undefined for regular files and directories. */
   readonly input: ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined;

@@ -90,17 +90,17 @@ class MemoryHostFile implements HostFile {
     return this.#path;
   }
 
-  read(into: Uint8Array, position: number | null): number {
-    const view = this.#node.bytes.view(position ?? 0, (position ?? 0) + into.length);
-    into.set(view);
+  read(into: Uint8Array, position: number | null, at = 0, length = into.length - at): number {
+    const view = this.#node.bytes.view(position ?? 0, (position ?? 0) + length);
+    into.set(view, at);
     return view.length;
   }
 
   /** A position of null appends: files opened here have no offset of their own. */
-  write(from: Uint8Array, position: number | null): number {
-    this.#node.bytes.write(from, position ?? this.#node.bytes.size);
+  write(from: Uint8Array, position: number | null, at = 0, length = from.length - at): number {
+    this.#node.bytes.write(from.subarray(at, at + length), position ?? this.#node.bytes.size);
     this.#node.mtimeNs = this.#now();
-    return from.length;
+    return length;
   }
 
   stat(): FileStat {

@@ -10,11 +10,15 @@ export function asSyscallError(error: unknown): SyscallError {
   return new SyscallError(isErrnoName(code) ? code : "EIO");
 }
 
-/** Runs a Node call and turns what it throws into a SyscallError. */
+/** Runs a Node call and turns what it throws into a SyscallError. No stack is recorded (see there). */
 export function attempt<T>(run: () => T): T {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
   try {
     return run();
   } catch (error) {
     throw asSyscallError(error);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }

@@ -1,9 +1,9 @@
 import * as fs from "node:fs";
 import { SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
-import { directoryType, type FileStat, type FileSystemStat, S_IFCHR, S_IFIFO, S_IFMT } from "../abi/stat.ts";
+import { directoryType, type FileStat, type FileSystemStat, S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT } from "../abi/stat.ts";
 import type { HostDirectoryEntry, HostFile, HostFileSystem } from "./host.ts";
-import { attempt } from "./node-errors.ts";
+import { asSyscallError, attempt } from "./node-errors.ts";
 import { PullReader } from "./node-reader.ts";
 import { isTerminal } from "./terminal.ts";
 
@@ -82,8 +82,10 @@ export class NodeFile implements HostFile {
   readonly inheritedOffset: number | undefined;
   #reader: PullReader | undefined;
   readonly #standard: boolean;
+  readonly opened: FileStat | undefined;
 
-  constructor(fd: number, openedAs: string, inheritedOffset?: number) {
+  constructor(fd: number, openedAs: string, inheritedOffset?: number, opened?: FileStat) {
+    this.opened = opened;
     this.#fd = fd;
     this.#openedAs = openedAs;
     this.inheritedOffset = inheritedOffset;
@@ -133,12 +135,20 @@ export class NodeFile implements HostFile {
     return path;
   }
 
-  read(into: Uint8Array, position: number | null): number {
-    return attempt(() => fs.readSync(this.#fd, into, 0, into.length, position));
+  read(into: Uint8Array, position: number | null, at = 0, length = into.length - at): number {
+    try {
+      return fs.readSync(this.#fd, into, at, length, position);
+    } catch (error) {
+      throw asSyscallError(error);
+    }
   }
 
-  write(from: Uint8Array, position: number | null): number {
-    return attempt(() => fs.writeSync(this.#fd, from, 0, from.length, position));
+  write(from: Uint8Array, position: number | null, at = 0, length = from.length - at): number {
+    try {
+      return fs.writeSync(this.#fd, from, at, length, position);
+    } catch (error) {
+      throw asSyscallError(error);
+    }
   }
 
   get isTerminal(): boolean {
@@ -203,20 +213,46 @@ export class NodeFileSystem implements HostFileSystem {
   open(path: string, flags: number, mode: number): HostFile {
     if (!LINUX && (flags & abi.O_TMPFILE) === abi.O_TMPFILE) throw new SyscallError("ENOTSUP");
     const name = toBuffer(path);
-    let native = nativeFlags(flags);
-    const nonblocking = fs.constants.O_NONBLOCK ?? 0;
-    if (!(flags & (abi.O_PATH | abi.O_NONBLOCK)) && isFifoOrDevice(name)) native |= nonblocking;
-    return new NodeFile(
-      attempt(() => fs.openSync(name, native, mode)),
-      path,
-    );
+    const native = nativeFlags(flags);
+    const nonblocking = flags & (abi.O_PATH | abi.O_NONBLOCK) ? 0 : (fs.constants.O_NONBLOCK ?? 0);
+    if (nonblocking === 0) {
+      return new NodeFile(
+        attempt(() => fs.openSync(name, native, mode)),
+        path,
+      );
+    }
+    return this.#openPatiently(name, path, native, nonblocking, mode);
+  }
+
+  /**
+   * Opening a FIFO waits for its other end, opening a terminal line for its carrier; the host must not wait. For regular
+   * files and directories O_NONBLOCK means nothing, except that a lease of another process (fcntl(2), F_SETLEASE) is
+   * not waited for.
+   */
+  #openPatiently(name: Buffer, path: string, native: number, nonblocking: number, mode: number): NodeFile {
+    let fd: number;
+    try {
+      fd = attempt(() => fs.openSync(name, native | nonblocking, mode));
+    } catch (error) {
+      if (!(error instanceof SyscallError) || error.message !== "EAGAIN" || isFifoOrDevice(name)) throw error;
+      fd = attempt(() => fs.openSync(name, native, mode));
+    }
+    const stat = fromNodeStat(fs.fstatSync(fd, { bigint: true }));
+    // A drive opened so might be one without a disk in it.
+    if ((stat.mode & S_IFMT) === S_IFBLK) {
+      fs.closeSync(fd);
+      fd = attempt(() => fs.openSync(name, native, mode));
+    }
+    return new NodeFile(fd, path, undefined, stat);
   }
 
   stat(path: string, follow: boolean): FileStat {
-    const options = { bigint: true } as const;
-    return fromNodeStat(
-      attempt(() => (follow ? fs.statSync(toBuffer(path), options) : fs.lstatSync(toBuffer(path), options))),
-    );
+    const name = toBuffer(path);
+    if (follow) return fromNodeStat(attempt(() => fs.statSync(name, { bigint: true })));
+    // To be told of a missing file by a value is cheaper; statSync's may stand for ENOTDIR as well.
+    const stat = attempt(() => fs.lstatSync(name, { bigint: true, throwIfNoEntry: false }));
+    if (stat === undefined) throw new SyscallError("ENOENT");
+    return fromNodeStat(stat);
   }
 
   readDirectory(path: string): HostDirectoryEntry[] {
@@ -301,7 +337,6 @@ export class NodeFileSystem implements HostFileSystem {
   }
 }
 
-/** Opening a FIFO waits for its other end, opening a terminal line for its carrier; the host must not wait. */
 function isFifoOrDevice(path: Buffer): boolean {
   try {
     const stat = fs.statSync(path, { throwIfNoEntry: false });
