@@ -34,7 +34,10 @@ function nativeFlags(flags: number): number {
   return native;
 }
 
-const toBuffer = (path: string): Buffer => Buffer.from(path, "latin1");
+/** A path as Node takes it: text is encoded as UTF-8, so that only ASCII may be given as it is. */
+const toNode = (path: string): string | Buffer => (IS_ASCII.test(path) ? path : Buffer.from(path, "latin1"));
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are ASCII too
+const IS_ASCII = /^[\x00-\x7f]*$/;
 const seconds = (ns: bigint): number => Number(ns) / 1e9;
 
 export function fromNodeStat(stat: fs.BigIntStats): FileStat {
@@ -212,7 +215,7 @@ export class NodeFile implements HostFile {
 export class NodeFileSystem implements HostFileSystem {
   open(path: string, flags: number, mode: number): HostFile {
     if (!LINUX && (flags & abi.O_TMPFILE) === abi.O_TMPFILE) throw new SyscallError("ENOTSUP");
-    const name = toBuffer(path);
+    const name = toNode(path);
     const native = nativeFlags(flags);
     const nonblocking = flags & (abi.O_PATH | abi.O_NONBLOCK) ? 0 : (fs.constants.O_NONBLOCK ?? 0);
     if (nonblocking === 0) {
@@ -229,7 +232,7 @@ export class NodeFileSystem implements HostFileSystem {
    * files and directories O_NONBLOCK means nothing, except that a lease of another process (fcntl(2), F_SETLEASE) is
    * not waited for.
    */
-  #openPatiently(name: Buffer, path: string, native: number, nonblocking: number, mode: number): NodeFile {
+  #openPatiently(name: string | Buffer, path: string, native: number, nonblocking: number, mode: number): NodeFile {
     let fd: number;
     try {
       fd = attempt(() => fs.openSync(name, native | nonblocking, mode));
@@ -247,7 +250,7 @@ export class NodeFileSystem implements HostFileSystem {
   }
 
   stat(path: string, follow: boolean): FileStat {
-    const name = toBuffer(path);
+    const name = toNode(path);
     if (follow) return fromNodeStat(attempt(() => fs.statSync(name, { bigint: true })));
     // To be told of a missing file by a value is cheaper; statSync's may stand for ENOTDIR as well.
     const stat = attempt(() => fs.lstatSync(name, { bigint: true, throwIfNoEntry: false }));
@@ -256,7 +259,7 @@ export class NodeFileSystem implements HostFileSystem {
   }
 
   readDirectory(path: string): HostDirectoryEntry[] {
-    const names = attempt(() => fs.readdirSync(toBuffer(path), { encoding: "buffer" }));
+    const names = attempt(() => fs.readdirSync(toNode(path), { encoding: "buffer" }));
     const base = Buffer.from(`${path}/`, "latin1");
     const entries: HostDirectoryEntry[] = [];
     for (const name of names) {
@@ -268,55 +271,55 @@ export class NodeFileSystem implements HostFileSystem {
   }
 
   mkdir(path: string, mode: number): void {
-    attempt(() => fs.mkdirSync(toBuffer(path), { mode }));
+    attempt(() => fs.mkdirSync(toNode(path), { mode }));
   }
 
   rmdir(path: string): void {
-    attempt(() => fs.rmdirSync(toBuffer(path)));
+    attempt(() => fs.rmdirSync(toNode(path)));
   }
 
   unlink(path: string): void {
-    attempt(() => fs.unlinkSync(toBuffer(path)));
+    attempt(() => fs.unlinkSync(toNode(path)));
   }
 
   rename(from: string, to: string): void {
-    attempt(() => fs.renameSync(toBuffer(from), toBuffer(to)));
+    attempt(() => fs.renameSync(toNode(from), toNode(to)));
   }
 
   link(from: string, to: string): void {
-    attempt(() => fs.linkSync(toBuffer(from), toBuffer(to)));
+    attempt(() => fs.linkSync(toNode(from), toNode(to)));
   }
 
   symlink(target: string, path: string): void {
-    attempt(() => fs.symlinkSync(toBuffer(target), toBuffer(path)));
+    attempt(() => fs.symlinkSync(toNode(target), toNode(path)));
   }
 
   readLink(path: string): string {
-    return attempt(() => fs.readlinkSync(toBuffer(path), { encoding: "buffer" })).toString("latin1");
+    return attempt(() => fs.readlinkSync(toNode(path), { encoding: "buffer" })).toString("latin1");
   }
 
   truncate(path: string, size: number): void {
-    attempt(() => fs.truncateSync(toBuffer(path), size));
+    attempt(() => fs.truncateSync(toNode(path), size));
   }
 
   chmod(path: string, mode: number): void {
-    attempt(() => fs.chmodSync(toBuffer(path), mode));
+    attempt(() => fs.chmodSync(toNode(path), mode));
   }
 
   chown(path: string, uid: number, gid: number, follow: boolean): void {
-    attempt(() => (follow ? fs.chownSync : fs.lchownSync)(toBuffer(path), uid, gid));
+    attempt(() => (follow ? fs.chownSync : fs.lchownSync)(toNode(path), uid, gid));
   }
 
   setTimes(path: string, atimeNs: bigint, mtimeNs: bigint, follow: boolean): void {
-    attempt(() => (follow ? fs.utimesSync : fs.lutimesSync)(toBuffer(path), seconds(atimeNs), seconds(mtimeNs)));
+    attempt(() => (follow ? fs.utimesSync : fs.lutimesSync)(toNode(path), seconds(atimeNs), seconds(mtimeNs)));
   }
 
   access(path: string, mode: number): void {
-    attempt(() => fs.accessSync(toBuffer(path), mode));
+    attempt(() => fs.accessSync(toNode(path), mode));
   }
 
   fileSystem(path: string): FileSystemStat {
-    const stat = attempt(() => fs.statfsSync(toBuffer(path), { bigint: true }));
+    const stat = attempt(() => fs.statfsSync(toNode(path), { bigint: true }));
     return {
       type: Number(stat.type),
       blockSize: Number(stat.bsize),
@@ -329,7 +332,7 @@ export class NodeFileSystem implements HostFileSystem {
   }
 
   realPath(path: string): string {
-    return attempt(() => fs.realpathSync.native(toBuffer(path), { encoding: "buffer" })).toString("latin1");
+    return attempt(() => fs.realpathSync.native(toNode(path), { encoding: "buffer" })).toString("latin1");
   }
 
   currentDirectory(): string {
@@ -337,7 +340,7 @@ export class NodeFileSystem implements HostFileSystem {
   }
 }
 
-function isFifoOrDevice(path: Buffer): boolean {
+function isFifoOrDevice(path: string | Buffer): boolean {
   try {
     const stat = fs.statSync(path, { throwIfNoEntry: false });
     return stat !== undefined && (stat.isFIFO() || stat.isCharacterDevice());
