@@ -29,7 +29,7 @@ import {
   i32,
   i64,
   LateConst,
-  type LocalRef,
+  LocalRef,
   Place,
   type ValType,
 } from "../wasm/expr.ts";
@@ -272,7 +272,13 @@ export class RegionTranslator extends RegisterTranslator {
         this.#ifUnreachable(linear, checked, leave);
       }
     }
-    for (const checked of known.checked.get(CONSTANTS) ?? []) this.#ifUnreachable(n(checked.low), checked, leave);
+    for (const checked of known.checked.get(CONSTANTS) ?? []) {
+      const linear = n(checked.low);
+      // A register with a known value may have been the address when it was checked: whoever comes from a dispatch has
+      // not been there.
+      if (checked.host instanceof LocalRef) this.set(checked.host as LocalRef<typeof I32>, i32.wrap(linear));
+      this.#ifUnreachable(linear, checked, leave);
+    }
     for (const mode of known.modes) {
       const [mask, value] = mode.split("=").map(Number);
       super.if(i32.eqz(super.mxcsrIs(mask, value)), leave, undefined, false);
