@@ -1,6 +1,8 @@
 /** goemu as a library: an x86-64 Linux machine for a program, its files, its clock and its streams. */
 export { CpuModelError, LEVELS, parseCpuModel } from "./emu/cpu/features.ts";
 export { CpuState, REG, REGISTER_NAMES } from "./emu/cpu/state.ts";
+export type { CompileMessage, CompileReply, CompilerThread } from "./emu/jit/compile-protocol.ts";
+export { CompileServer } from "./emu/jit/compile-server.ts";
 export { GuestFault, GuestMemory } from "./emu/memory/guest-memory.ts";
 export type { EventLoop } from "./emu/threads/scheduler.ts";
 export type { FileSource } from "./loader/bytes.ts";
@@ -57,6 +59,7 @@ export type {
   HostNetwork,
   HostPath,
 } from "./syscalls/host/network.ts";
+export { startCompilerThread } from "./syscalls/host/node-compiler-thread.ts";
 export { NodeHost } from "./syscalls/host/node-host.ts";
 export type { ExitStatus, LinuxProcess } from "./syscalls/linux-process.ts";
 export { Machine, type MachineOptions, type Statistics } from "./syscalls/machine.ts";

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import process from "node:process";
 import type { TranslationCache } from "../emu/cache/translation-cache.ts";
 import type { HandlerPack } from "../emu/interpreter/handlers.ts";
+import type { CompilerThread } from "../emu/jit/compile-protocol.ts";
 import { disassembleOne } from "../loader/disassemble.ts";
 import { printable } from "../loader/identify.ts";
 import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
@@ -56,6 +57,7 @@ export type CacheOpener = (program: ProgramFile, build: string) => TranslationCa
 /**
  * Loads a program into a machine with the user's surroundings.
  * @param openCache without it, or when goemu runs from its sources, nothing is kept from one run to the next
+ * @param compilerThread starts a thread that compiles hot code
  * @throws CliError, LoadError, CpuModelError for options and files that won't do
  */
 export function createMachine(
@@ -65,6 +67,7 @@ export function createMachine(
   host: NodeHost,
   tracer?: SyscallTracer,
   openCache?: CacheOpener,
+  compilerThread?: () => CompilerThread,
 ): Machine {
   const program = openProgram(file);
   const pack = readHandlerPack();
@@ -82,6 +85,7 @@ export function createMachine(
     addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
     tier: parseChoice<Tier>("--tier", options.tier ?? "auto", ["auto", "interpreter", "jit"]),
     handlerPack: pack,
+    compilerThread,
     wasmMemory: options.wasmMemory,
     cache: pack && openCache?.(program, pack.build),
     tracer,

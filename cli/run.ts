@@ -1,4 +1,5 @@
 import { closeSync, openSync } from "node:fs";
+import { startCompilerThread } from "../syscalls/host/node-compiler-thread.ts";
 import { NodeHost } from "../syscalls/host/node-host.ts";
 import type { NodeTranslationCache } from "../syscalls/host/node-translation-cache.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
@@ -48,6 +49,8 @@ export async function run(path: string, args: readonly string[], given: RunOptio
   // Whoever takes hold of a machine may change what is translated; what is printed has to be compiled.
   // What is to be compiled at first sight can't have been compiled, or translated, before.
   const mayCache = options.cache !== false && options.tier !== "jit" && attach === undefined && dumped.length === 0;
+  // Who takes hold of a machine may want the same in each run; what is compiled at first sight is to run compiled.
+  const mayCompileAside = attach === undefined && dumped.length === 0 && options.tier !== "jit";
   const machine = createMachine(
     file,
     args,
@@ -55,6 +58,7 @@ export async function run(path: string, args: readonly string[], given: RunOptio
     host,
     trace && new Strace(trace.write),
     mayCache ? open : undefined,
+    mayCompileAside ? startCompilerThread : undefined,
   );
   const stopForwarding = forwardSignals(machine);
   try {

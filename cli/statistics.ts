@@ -34,8 +34,12 @@ function tierShares({ instructions, interpretedInstructions }: Statistics): stri
 
 /** What the second tier made, and what it took. */
 function regions(statistics: Statistics): string {
-  const { compiledInstructions, regionBytes, compileMilliseconds, seconds, restoredRegions } = statistics;
-  const time = `${compileMilliseconds.toFixed(0)} ms (${percent(compileMilliseconds / 1000, seconds)} of the time)`;
-  const made = `${statistics.regions} of ${compiledInstructions} instructions, ${regionBytes} bytes, ${time}`;
+  const { compiledInstructions, regionBytes, seconds, restoredRegions } = statistics;
+  const { compileMilliseconds, longestCompileMilliseconds, asideCompileMilliseconds } = statistics;
+  const share = percent(compileMilliseconds / 1000, seconds);
+  const waited = `${compileMilliseconds.toFixed(0)} ms (${share} of the time, at most ${longestCompileMilliseconds.toFixed(1)} ms at a time)`;
+  const aside =
+    asideCompileMilliseconds === 0 ? "" : ` and ${asideCompileMilliseconds.toFixed(0)} ms in another thread`;
+  const made = `${statistics.regions} of ${compiledInstructions} instructions, ${regionBytes} bytes, ${waited}${aside}`;
   return restoredRegions === 0 ? made : `${made}; ${restoredRegions} from the cache`;
 }

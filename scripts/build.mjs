@@ -35,7 +35,7 @@ const common = {
   legalComments: "none",
   metafile: true,
   plugins: [lazyModules(root)],
-  external: ["./iced_x86.cjs", "./main.cjs"],
+  external: ["./iced_x86.cjs", "./main.cjs", "./compiler-service.cjs"],
   logLevel: "warning",
 };
 // Written over in place, so that a command that is just starting finds all its parts; what is left over goes afterwards.
@@ -50,6 +50,20 @@ const results = await Promise.all([
     define: { "import.meta.url": "goemuModuleUrl" },
     banner: { js: 'const goemuModuleUrl = require("node:url").pathToFileURL(__filename).href;' },
   }),
+  // The thread that compiles: a small file that turns V8's compile cache on, and what it then loads.
+  ...[
+    { compiler: "syscalls/host/node-compiler-worker.ts" },
+    { "compiler-service": "syscalls/host/node-compiler-service.ts" },
+  ].map((entryPoints) =>
+    build({
+      ...common,
+      entryPoints,
+      format: "cjs",
+      outExtension: { ".js": ".cjs" },
+      define: { "import.meta.url": "goemuModuleUrl" },
+      banner: { js: 'const goemuModuleUrl = require("node:url").pathToFileURL(__filename).href;' },
+    }),
+  ),
   build({ ...common, entryPoints: { index: "index.ts" }, format: "esm", banner: { js: requireFromModule } }),
 ]);
 const outputs = new Set(results.flatMap(({ metafile }) => Object.keys(metafile.outputs)));

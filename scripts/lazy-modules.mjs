@@ -16,14 +16,14 @@ const LAZY = {
     from: ["emu/interpreter/helper-library.ts", "emu/interpreter/interpreter.ts"],
   },
   "emu/interpreter/record-writer.ts": { names: ["RecordWriter"], from: ["emu/interpreter/code-cache.ts"] },
-  "emu/jit/compile.ts": { names: ["compileRegion"], from: ["emu/jit/tier.ts"] },
+  "emu/jit/compile-client.ts": { names: ["CompileClient"], from: ["emu/jit/tier.ts"] },
+  "emu/jit/region-compiler.ts": { names: ["compileRequest"], from: ["emu/jit/tier.ts"] },
   "emu/jit/region-module.ts": { names: ["regionModule"], from: ["emu/jit/tier.ts", "emu/jit/region-store.ts"] },
-  "emu/jit/region.ts": { names: ["discoverRegion"], from: ["emu/jit/tier.ts"] },
   "emu/jit/tier.ts": { names: ["Jit"], from: ["emu/interpreter/interpreter.ts"] },
 };
 const ICED = "iced-x86";
 /** Modules of Node's that are slow to load. */
-const BUILTIN = /^(node:)?(child_process|crypto|dgram|net|readline|tty|zlib)$/;
+const BUILTIN = /^(node:)?(child_process|crypto|dgram|net|readline|tty|worker_threads|zlib)$/;
 
 const standIn = `
 const standIn = (load, name) => new Proxy(function () {}, {
@@ -67,6 +67,10 @@ export function lazyModules(root) {
         const source = await readFile(path, "utf8");
         if (relative(root, path) === "cli/goemu.ts") {
           return { contents: source.replace('await import("./main.ts")', 'require("./main.cjs")'), loader: "ts" };
+        }
+        if (relative(root, path) === "syscalls/host/node-compiler-worker.ts") {
+          const load = 'require("./compiler-service.cjs")';
+          return { contents: source.replace('void import("./node-compiler-service.ts")', load), loader: "ts" };
         }
         if (!source.includes(`from "${ICED}"`)) return undefined;
         const contents = source.replaceAll(member, (text, name, key) => {

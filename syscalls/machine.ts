@@ -5,6 +5,7 @@ import { instructionsWith } from "../emu/cpu/instruction-features.ts";
 import { REG } from "../emu/cpu/state.ts";
 import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import { Interpreter } from "../emu/interpreter/interpreter.ts";
+import type { CompilerThread } from "../emu/jit/compile-protocol.ts";
 import { PAGE_SIZE, PERM_ABSENT, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
 import { AddressSpace, COMPACT, LINUX, MemoryError } from "../emu/memory/address-space.ts";
 import { GuestFault, GuestMemory } from "../emu/memory/guest-memory.ts";
@@ -60,6 +61,11 @@ export interface MachineOptions {
   readonly handlerPack?: HandlerPack;
   /** What earlier runs of the same program, build and options translated. It changes how fast, never what happens. */
   readonly cache?: TranslationCache;
+  /**
+   * Starts a thread that compiles hot code, once there is some (startCompilerThread on Node). The guest then does not wait
+   * for the compiler, and when compiled code comes in is a matter of chance; without it, that is the same in each run.
+   */
+  readonly compilerThread?: () => CompilerThread;
   /** 4 GiB of untouched memory to use in place of new memory. */
   readonly wasmMemory?: WebAssembly.Memory;
   readonly tracer?: SyscallTracer;
@@ -85,11 +91,14 @@ export interface Statistics {
   readonly handlers: number;
   /** Instructions that the interpreter ran, to within the rest of a block that was left in its middle. */
   readonly interpretedInstructions: number;
-  /** Regions that the second tier compiled: how many, their instructions, their size in bytes of WebAssembly, the time. */
+  /** Regions that the second tier compiled: how many, their instructions, their size in bytes of WebAssembly. */
   readonly regions: number;
   readonly compiledInstructions: number;
   readonly regionBytes: number;
+  /** For which the guest stood still, in all and at most at a time; what another thread has spent beside that. */
   readonly compileMilliseconds: number;
+  readonly longestCompileMilliseconds: number;
+  readonly asideCompileMilliseconds: number;
   /** Regions that were taken over from an earlier run. */
   readonly restoredRegions: number;
   /** Most bytes that were mapped accessible at one time. */
@@ -140,7 +149,7 @@ export class Machine {
     if (options.handlerPack !== undefined)
       this.interpreter.code.loadPack(options.handlerPack, options.cpu !== undefined);
     const { host } = options;
-    if (options.tier !== "interpreter") this.#enableJit(options.tier === "jit", layout, host);
+    if (options.tier !== "interpreter") this.#enableJit(options, layout);
     const ids = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };
     const argv = (options.args ?? [options.path]).map(bytesOf);
     const envp = (options.env ?? []).map(bytesOf);
@@ -173,9 +182,12 @@ export class Machine {
     this.process.startThread(this.mainThread);
   }
 
-  #enableJit(eager: boolean, layout: AddressSpaceLayout, host: Host): void {
+  #enableJit({ tier, host, compilerThread, report }: MachineOptions, layout: AddressSpaceLayout): void {
     const jit = this.interpreter.enableJit();
-    jit.eager = eager;
+    jit.eager = tier === "jit";
+    jit.startThread = compilerThread;
+    jit.features = [...this.features];
+    jit.report = report ?? (() => {});
     jit.now = () => host.monotonicNs() / 1e6;
     jit.patientFromStart = layout === "linux";
     jit.functionRange = (address) => {
@@ -312,6 +324,7 @@ export class Machine {
       await this.process.scheduler.run();
     } finally {
       this.#seconds += (this.process.host.monotonicNs() - start) / 1e9;
+      this.interpreter.jit?.close();
     }
     if (this.process.exitStatus === undefined) throw new Error("the machine stopped before its process did");
     return this.process.exitStatus;
@@ -368,6 +381,8 @@ export class Machine {
       compiledInstructions: jit?.compiledInstructions ?? 0,
       regionBytes: jit?.bytes ?? 0,
       compileMilliseconds: jit?.milliseconds ?? 0,
+      longestCompileMilliseconds: jit?.longestMilliseconds ?? 0,
+      asideCompileMilliseconds: jit?.asideMilliseconds ?? 0,
       restoredRegions: jit?.restored ?? 0,
       peakGuestMemory: this.memory.space.peakAccessibleBytes,
     };

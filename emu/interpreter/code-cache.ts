@@ -210,6 +210,18 @@ export class CodeCache {
     return this.#memory.u8.subarray(start, start + PAGE_SIZE);
   }
 
+  /** What lies in a page, for a compiler that has no other way to it; a change of its code is told (`onInvalidate`). */
+  copyPage(page: number): { page: number; isExecutable: boolean; isReadable: boolean; bytes: Uint8Array } {
+    const start = page * PAGE_SIZE;
+    const may = (need: number): boolean => this.#memory.accessible(start, PAGE_SIZE, need) === PAGE_SIZE;
+    const [isExecutable, isReadable] = [may(PROT_EXEC), may(PROT_READ)];
+    if (isExecutable) this.#memory.space.pages.markCodeAt(start, true);
+    const none = new Uint8Array(0);
+    const bytes =
+      isExecutable || isReadable ? this.#fetch(start, PAGE_SIZE, isExecutable ? PROT_EXEC : PROT_READ) : none;
+    return { page, isExecutable, isReadable, bytes: bytes.slice() };
+  }
+
   /** Marks pages that a region was made from: a write to one drops it. */
   guard(pages: readonly number[]): void {
     for (const page of pages) this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, true);
@@ -407,8 +419,8 @@ export class CodeCache {
     this.#decoders.delete(page);
   }
 
-  #fetch(address: number, length: number): Uint8Array {
-    const pieces = this.#memory.pieces(address, length, PROT_EXEC);
+  #fetch(address: number, length: number, need = PROT_EXEC): Uint8Array {
+    const pieces = this.#memory.pieces(address, length, need);
     if (pieces.length === 1) return pieces[0];
     const bytes = new Uint8Array(length);
     let at = 0;

@@ -228,6 +228,7 @@ export class Interpreter {
   run(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
     const { jit } = this;
     if (jit === undefined) this.#heat = FOREVER;
+    else jit.poll();
     cpu.view.setInt32(STATE.heat, this.#heat, true);
     const stop = this.#run(cpu, stops);
     this.#spend(cpu);

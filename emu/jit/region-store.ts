@@ -146,8 +146,7 @@ function regionsOf(
   rows: readonly (RegionRow | null)[],
   module: () => Uint8Array | undefined,
 ): (StoredRegion | undefined)[] {
-  // Looked for when somebody wants to put the functions into another module.
-  let bodies: FunctionBody[] | undefined;
+  const bodies = functionsOf(module);
   const functionOf = ({ name, calls, ...region }: RegionRow, i: number): StoredRegion => ({
     ...region,
     code: {
@@ -161,10 +160,18 @@ function regionsOf(
         });
       },
       get body(): FunctionBody {
-        bodies ??= readBodies(module() ?? new Uint8Array(0));
-        return bodies[i];
+        return bodies(i);
       },
     },
   });
   return rows.map((row, i) => (row === null ? undefined : functionOf(row, i)));
+}
+
+/** The functions of a module of regions: they are looked for when somebody wants to put them into another one. */
+export function functionsOf(module: () => Uint8Array | undefined): (index: number) => FunctionBody {
+  let bodies: FunctionBody[] | undefined;
+  return (index) => {
+    bodies ??= readBodies(module() ?? new Uint8Array(0));
+    return bodies[index];
+  };
 }

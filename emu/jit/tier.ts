@@ -3,22 +3,31 @@ import type { TranslationCache } from "../cache/translation-cache.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { ENTER_HANDLER, FIRST_REGION } from "../interpreter/slots.ts";
-import { CALL_CELLS, CALL_CELLS_END, inWindow } from "../layout.ts";
-import { compileRegion, type RegionMark } from "./compile.ts";
+import { inWindow } from "../layout.ts";
+import type { RegionMark } from "./compile.ts";
+import { type Batch, CompileClient } from "./compile-client.ts";
+import type { CompilerThread } from "./compile-protocol.ts";
 import { hostFuses } from "./host-fma.ts";
-import { discoverRegion, type Region } from "./region.ts";
+import type { Region } from "./region.ts";
 import { RegionArchive } from "./region-archive.ts";
+import { type CompileRequest, compileRequest, type FunctionBounds } from "./region-compiler.ts";
+import { RegionLinks } from "./region-links.ts";
 import { regionModule } from "./region-module.ts";
-import type { StoredRegion } from "./region-store.ts";
+import { functionsOf, type StoredRegion } from "./region-store.ts";
 
 /**
- * Samples of a function before it is compiled, and bytes of code (as a power of 2) for one more: fewer as long as the
- * host has not optimized the compiler, which it has after some thousand instructions.
+ * Samples of a function before it is compiled, and bytes of code (as a power of 2) for one more. Where the guest waits for
+ * the compiler: fewer as long as the host has not optimized it, which it has after some thousand instructions.
  */
 const HOT_SAMPLES = 4;
 const BYTES_PER_SAMPLE = 5;
 const BYTES_PER_SAMPLE_AT_FIRST = 3;
 const FIRST_INSTRUCTIONS = 8000;
+/** The same where another thread compiles. */
+const HOT_SAMPLES_ASIDE = 3;
+const BYTES_PER_SAMPLE_ASIDE = 6;
+/** Samples in all before that thread is started: for a program that is over soon it comes too late. */
+const START_SAMPLES = 100;
 /**
  * Samples in all before anything is compiled, if there are regions of an earlier run: loading the compiler takes about as
  * long, and what is left over then is seldom worth it.
@@ -28,8 +37,6 @@ const LOAD_SAMPLES = 800;
 const RESTORE_SAMPLES = 100;
 /** Code that a region may have at most, about. */
 const MAX_BYTES = 4096;
-/** The first cell is always 0: calls whose target got none. */
-const NO_CELL = CALL_CELLS;
 /** Exits for the interpreter's help after which a region is compiled anew to take the slow path itself. */
 const IMPATIENT_EXITS = 300;
 /** Regions are saved again if new ones make up more than one part in so many, or have taken so many ms. */
@@ -39,15 +46,21 @@ const WORTH_SAVING_TIME = 15;
 const MAX_REGIONS = 20_000;
 
 /** Start and end of the function that holds an address, and whether it keeps to Go's calling convention. */
-export type FunctionRange = (
-  address: number,
-) => { start: number; end: number; name: string; goAbi: boolean } | undefined;
+export type FunctionRange = (address: number) => FunctionBounds | undefined;
+
+/**
+ * Regions of one module may call each other directly, as long as they are in their slots: what takes such a slot must
+ * not be taken for them. So slots are free again when all of a module is gone.
+ */
+interface RegionModule {
+  readonly slots: readonly number[];
+  regions: number;
+}
 
 interface CompiledRegion extends Omit<StoredRegion, "code"> {
   readonly stored: StoredRegion;
   helpExits: number;
-  /** Others of its module may call it directly, as long as it is in its slot. */
-  readonly isShared: boolean;
+  readonly module: RegionModule;
 }
 
 /** A region that was compiled. */
@@ -67,7 +80,11 @@ export interface JitStatistics {
   readonly regions: number;
   readonly compiledInstructions: number;
   readonly bytes: number;
+  /** For which the guest stood still, in all and at most at a time. */
   readonly milliseconds: number;
+  readonly longestMilliseconds: number;
+  /** That another thread has spent. */
+  readonly asideMilliseconds: number;
   /** Regions of an earlier run. */
   readonly restored: number;
 }
@@ -89,14 +106,16 @@ export class Jit {
   readonly #inner = new Map<number, number>();
   /** Addresses that could not be compiled, or are not worth it. */
   readonly #refused = new Set<number>();
-  readonly #cells = new Map<number, number>();
+  readonly #links = new RegionLinks();
+  /** Of the links, how many cells and helpers are in use here. */
+  #linkedCells = 0;
+  #linkedHelpers = 0;
   readonly #view: DataView;
-  readonly #helperNames: string[] = [];
+  /** Has regions compiled elsewhere, once there are some to compile; then all come from there. */
+  #client: CompileClient | undefined;
   /** Pages whose code has changed at some time. */
   readonly #written = new Set<number>();
   #archive: RegionArchive | undefined;
-  /** Does relaxed_madd round once here? Undefined as long as no region has asked. */
-  #fuses: boolean | undefined;
   /** Instructions in regions of an earlier run. */
   #restored = 0;
   #restoredRegions = 0;
@@ -105,6 +124,8 @@ export class Jit {
   #instructions = 0;
   #bytes = 0;
   #milliseconds = 0;
+  #longest = 0;
+  #aside = 0;
   /** Where functions begin and end, if that is known. */
   functionRange: FunctionRange = () => undefined;
   /** Compile at first sight, for tests. */
@@ -113,6 +134,15 @@ export class Jit {
   patientFromStart = false;
   /** Is told about each region that is compiled, and where what is in its code. */
   onCompile: ((report: RegionReport) => void) | undefined;
+  /**
+   * Starts a thread that compiles, so that the guest need not wait for it; without one, or when somebody wants to see
+   * the regions, they are compiled on the spot.
+   */
+  startThread: (() => CompilerThread) | undefined;
+  /** The CPU's features as in /proc/cpuinfo, for that thread. */
+  features: readonly string[] = [];
+  /** Receives a line about what went wrong with it. */
+  report: (message: string) => void = () => {};
   /** A clock in ms, for statistics. */
   now: () => number = () => 0;
 
@@ -129,7 +159,10 @@ export class Jit {
     this.#table = table;
     this.#imports = imports;
     code.onInvalidate = (page) => this.#invalidate(page);
-    code.onFlush = () => this.#dropAll();
+    code.onFlush = () => {
+      this.#client?.forgetAll();
+      this.#dropAll();
+    };
   }
 
   get statistics(): JitStatistics {
@@ -138,6 +171,8 @@ export class Jit {
       compiledInstructions: this.#instructions,
       bytes: this.#bytes,
       milliseconds: this.#milliseconds,
+      longestMilliseconds: this.#longest,
+      asideMilliseconds: this.#aside,
       restored: this.#restoredRegions,
     };
   }
@@ -149,27 +184,26 @@ export class Jit {
 
   /** Compile at first sight: execution comes to `address`. */
   wanted(address: number): void {
+    this.poll();
     if (!this.#entered.has(address)) this.#compile(address);
   }
 
   /**
    * The interpreter has spent a while. A function is compiled when the interpreter has spent about as long in it as
-   * compiling it takes: then neither was much in vain, whatever comes.
+   * compiling it takes, or somewhat sooner where nobody waits for that: then neither was much in vain, whatever comes.
    * @param last the last instruction of the block that it has run
    * @param next where it goes on
    */
   sampled(last: number, next: number): void {
-    const isWaiting = this.#archive?.isWaiting ?? false;
-    if (++this.#sampleCount >= RESTORE_SAMPLES) this.restoreNow();
-    const hasRegions = isWaiting || this.#restoredRegions > 0;
-    const isEarly = this.#sampleCount < LOAD_SAMPLES && this.#compiled === 0 && hasRegions;
+    this.poll();
+    const isEarly = ++this.#sampleCount < this.#samplesAtFirst();
+    if (this.#sampleCount >= RESTORE_SAMPLES) this.restoreNow();
     const range = this.functionRange(last);
     if (range === undefined) {
       if (count(this.#samples, next) >= HOT_SAMPLES && !isEarly) this.#compile(next);
       return;
     }
-    const shift = this.#instructions < FIRST_INSTRUCTIONS ? BYTES_PER_SAMPLE_AT_FIRST : BYTES_PER_SAMPLE;
-    const needed = HOT_SAMPLES + (Math.min(range.end - range.start, MAX_BYTES) >>> shift);
+    const needed = this.#samplesOf(range);
     if (!this.#starts.has(range.start)) {
       if (count(this.#samples, range.start) >= needed && !isEarly) this.#compile(range.start);
     } else if (count(this.#inner, range.start) >= needed && !isEarly && next >= range.start && next < range.end) {
@@ -179,81 +213,180 @@ export class Jit {
     }
   }
 
+  /** Samples in all before the first region is compiled. */
+  #samplesAtFirst(): number {
+    if (this.#compiled > 0 || this.#client !== undefined) return 0;
+    if (this.#archive?.isWaiting || this.#restoredRegions > 0) return LOAD_SAMPLES;
+    return this.startThread === undefined ? 0 : START_SAMPLES;
+  }
+
+  /** Samples of a function before it is compiled. */
+  #samplesOf({ start, end }: FunctionBounds): number {
+    const bytes = Math.min(end - start, MAX_BYTES);
+    if (this.startThread !== undefined) return HOT_SAMPLES_ASIDE + (bytes >>> BYTES_PER_SAMPLE_ASIDE);
+    return (
+      HOT_SAMPLES + (bytes >>> (this.#instructions < FIRST_INSTRUCTIONS ? BYTES_PER_SAMPLE_AT_FIRST : BYTES_PER_SAMPLE))
+    );
+  }
+
   /** A region asked the interpreter for help with an access. @param slot of the region */
   helped(slot: number): void {
     const region = this.#bySlot.get(slot);
     if (region === undefined || region.patient || ++region.helpExits < IMPATIENT_EXITS) return;
-    this.#remove(region);
     this.#compile(region.start, true);
   }
 
+  /** Takes into use what another thread has compiled. Like all that changes regions, between two entries into them. */
+  poll(): void {
+    const client = this.#client;
+    if (client === undefined) return;
+    for (let batch = client.poll(); batch !== undefined; batch = client.poll()) this.#take(batch);
+    if (client.failure !== undefined) this.#doWithoutThread(client.failure);
+  }
+
+  /** The guest has ended: what is ready is taken, for `save`, and the rest given up. */
+  close(): void {
+    this.poll();
+    this.#abandonClient();
+  }
+
+  /** Compiles a region, now or elsewhere; a patient one takes the place of one that is not. */
   #compile(start: number, patient = this.patientFromStart): void {
-    const { stops } = this.#code;
-    // Slots are fixed in what was left by earlier runs.
+    // Slots and links are fixed in what was left by earlier runs.
     this.restoreNow();
-    if (!inWindow(start) || this.#starts.has(start) || this.#refused.has(start)) return;
+    if (!inWindow(start) || this.#refused.has(start) || this.#client?.isPending(start)) return;
+    const old = this.#starts.get(start);
+    if (old !== undefined && (old.patient || !patient)) return;
     if (this.#starts.size >= MAX_REGIONS) this.#dropAll();
+    const slot = this.#freeSlot();
+    if (slot === undefined) return;
+    const request = { start, slot, bounds: this.functionRange(start), patient, stops: this.#code.stops };
+    if (this.startThread === undefined || this.onCompile !== undefined) this.#compileNow(request);
+    else this.#compileElsewhere(request, this.startThread);
+  }
+
+  #freeSlot(): number | undefined {
+    if (this.#freeSlots.length === 0 && this.#nextSlot >= ENTER_HANDLER) this.#dropAll();
+    return this.#freeSlots.pop() ?? (this.#nextSlot < ENTER_HANDLER ? this.#nextSlot++ : undefined);
+  }
+
+  #compileElsewhere(request: CompileRequest, startThread: () => CompilerThread): void {
     const before = this.now();
-    const range = this.functionRange(start);
-    const region = discoverRegion(start, {
-      instructionAt: (address) => this.#code.instructionAt(address),
-      wordAt: (address) => this.#code.wordAt(address),
-      contains: (address) =>
-        inWindow(address) &&
-        !stops.has(address) &&
-        (range === undefined || (address >= range.start && address < range.end)),
-      flagsDieAtCalls: range?.goAbi ?? false,
-    });
-    if (region === undefined || stops.has(start)) {
-      this.#refused.add(start);
+    try {
+      this.#client ??= new CompileClient(
+        startThread(),
+        this.features,
+        (page) => this.#code.copyPage(page),
+        this.#links,
+      );
+    } catch (error) {
+      // The host may have no thread left.
+      this.#doWithoutThread(error instanceof Error ? error.message : String(error));
+      this.#compileNow(request);
       return;
     }
-    const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
-    if (slot >= ENTER_HANDLER) throw new Error("no table slot for a region");
+    this.#client.request(request);
+    this.#spent(before);
+  }
+
+  #doWithoutThread(why: string): void {
+    this.report(`the thread that compiles hot code has failed (${why}): the program waits for the compiler now`);
+    this.startThread = undefined;
+    this.#abandonClient();
+  }
+
+  #compileNow(request: CompileRequest): void {
+    this.#abandonClient();
+    const before = this.now();
     const marks: RegionMark[] | undefined = this.onCompile === undefined ? undefined : [];
-    const { body, calls } = compileRegion(region, slot, {
-      marks,
-      patient,
-      helper: (name) => this.#helper(name),
-      fuses: () => {
-        this.#fuses ??= hostFuses();
-        return this.#fuses;
-      },
-      callCell: (address) => this.#callCell(address),
-    });
-    const code = { start, slot, name: `${range?.name ?? "region"}@${start.toString(16)}`, body, calls };
-    const module = regionModule([code], this.#helperNames);
-    this.#instantiate(module);
+    const compiled = compileRequest(request, this.#code, this.#links, marks);
+    if (compiled === undefined) {
+      this.#refused.add(request.start);
+      this.#freeSlots.push(request.slot);
+      return;
+    }
+    const { stored, region } = compiled;
+    const { patient, code } = stored;
+    const bytes = regionModule([code], this.#links.helpers);
+    this.#instantiate(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>));
     if (marks !== undefined)
-      this.onCompile?.({ name: code.name, region, module, bytes: body.code.length, marks, patient });
-    // Another region may have an entry there already.
-    const inner = region.entries.map(({ address }) => address);
-    const stored = {
-      start,
-      entries: [start, ...inner],
-      slot,
-      pages: pagesOf(region),
-      patient,
-      instructions: region.instructionCount,
-      code,
-    };
-    this.#add({ ...stored, stored, helpExits: 0, isShared: false });
-    this.#compiled++;
-    this.#instructions += region.instructionCount;
-    this.#bytes += body.code.length;
-    this.#milliseconds += this.now() - before;
+      this.onCompile?.({ name: code.name, region, module: bytes, bytes: code.body.code.length, marks, patient });
+    this.#addModule([stored], [stored.slot]);
+    this.#bytes += code.body.code.length;
+    this.#spent(before);
   }
 
-  #instantiate(module: Uint8Array): void {
-    new WebAssembly.Instance(new WebAssembly.Module(module as Uint8Array<ArrayBuffer>), { env: this.#imports });
+  #take({ regions, module, moduleBytes, refused, milliseconds }: Batch): void {
+    const before = this.now();
+    this.#aside += milliseconds;
+    for (const { start, slot } of refused) {
+      this.#refused.add(start);
+      this.#freeSlots.push(slot);
+    }
+    const slots = regions.map(({ slot }) => slot);
+    const bodies = functionsOf(() => moduleBytes);
+    const stored = regions.flatMap(({ versions: _, isCurrent, bytes, name, calls, ...region }, i) => {
+      if (!isCurrent) return [];
+      this.#bytes += bytes;
+      const { start, slot } = region;
+      const code = {
+        ...{ start, slot, name, calls },
+        get body() {
+          return bodies(i);
+        },
+      };
+      return { ...region, code };
+    });
+    if (module === undefined || stored.length === 0) {
+      this.#freeSlots.push(...slots);
+      return;
+    }
+    this.#instantiate(module);
+    for (const { slot, isCurrent } of regions) if (!isCurrent) this.#table.set(slot, null);
+    this.#addModule(stored, slots);
+    this.#spent(before);
   }
 
-  /** Index of a helper among those that regions call. */
-  #helper(name: string): number {
-    const known = this.#helperNames.indexOf(name);
-    if (known >= 0) return known;
-    this.#helpers.require(name);
-    return this.#helperNames.push(name) - 1;
+  /** What is under way elsewhere is given up: the links can only grow in one place. */
+  #abandonClient(): void {
+    if (this.#client === undefined) return;
+    for (const { slot } of this.#client.pending) this.#freeSlots.push(slot);
+    this.#client.close();
+    this.#client = undefined;
+  }
+
+  #spent(before: number): void {
+    const time = this.now() - before;
+    this.#milliseconds += time;
+    this.#longest = Math.max(this.#longest, time);
+  }
+
+  #instantiate(module: WebAssembly.Module): void {
+    this.#link();
+    new WebAssembly.Instance(module, { env: this.#imports });
+  }
+
+  /** Takes links that have come up into use: cells hold the slots of the regions that there are, helpers are made. */
+  #link(): void {
+    const { targets, helpers } = this.#links;
+    for (; this.#linkedCells < targets.length; this.#linkedCells++) {
+      const address = targets[this.#linkedCells];
+      this.#setCell(address, this.#starts.get(address)?.slot ?? 0);
+    }
+    for (; this.#linkedHelpers < helpers.length; this.#linkedHelpers++)
+      this.#helpers.require(helpers[this.#linkedHelpers]);
+  }
+
+  /** Takes regions of one module into use. @param slots of all that the module put into the table */
+  #addModule(regions: readonly StoredRegion[], slots: readonly number[]): void {
+    const module = { slots, regions: regions.length };
+    for (const region of regions) {
+      const old = this.#starts.get(region.start);
+      if (old !== undefined) this.#remove(old);
+      this.#add({ ...region, stored: region, helpExits: 0, module });
+      this.#compiled++;
+      this.#instructions += region.instructions;
+    }
   }
 
   /** Takes a region into use whose function is in the table. */
@@ -274,11 +407,13 @@ export class Jit {
     if (this.#archive?.isWaiting) return;
     if (this.#archive?.cache !== cache) this.#archive = new RegionArchive(cache, () => this.now());
     const archive = this.#archive;
-    const isLittle = this.#instructions * WORTH_SAVING <= this.#restored && this.#milliseconds < WORTH_SAVING_TIME;
+    const spent = this.#milliseconds + this.#aside;
+    const isLittle = this.#instructions * WORTH_SAVING <= this.#restored && spent < WORTH_SAVING_TIME;
     if (this.#instructions > 0 && !isLittle) {
       const usable = [...this.#starts.values()].filter(({ pages }) => pages.every((page) => !this.#written.has(page)));
       const pages = this.#checksums(new Set(usable.flatMap((region) => region.pages)));
-      const rest = { cells: [...this.#cells.keys()], helpers: this.#helperNames, fuses: this.#fuses, pages };
+      const { targets: cells, helpers, fuses } = this.#links;
+      const rest = { cells, helpers, fuses, pages };
       archive.save(new Set(usable.map(({ stored }) => stored)), rest);
     }
     archive.saveMachineCode(({ start, slot }) =>
@@ -300,19 +435,22 @@ export class Jit {
     // The cache may have come from another host.
     if (stored === undefined || (stored.fuses !== undefined && stored.fuses !== hostFuses())) return;
     const { modules, cells, helpers, fuses, pages } = stored;
-    this.#fuses = fuses;
-    for (const name of helpers) this.#helper(name);
-    for (const address of cells) this.#callCell(address);
+    this.#links.fuses = fuses;
+    for (const name of helpers) this.#links.helper(name);
+    for (const address of cells) this.#links.callCell(address);
     const now = this.#checksums(pages.keys());
     for (const { module, regions } of modules) {
-      new WebAssembly.Instance(module, { env: this.#imports });
+      this.#instantiate(module);
+      const slots = regions.flatMap((region) => region?.slot ?? []);
+      const own = { slots, regions: 0 };
       for (const region of regions) {
         if (region === undefined) continue;
         this.#nextSlot = Math.max(this.#nextSlot, region.slot + 1);
         if (!region.pages.every((page) => now.get(page) !== undefined && now.get(page) === pages.get(page))) continue;
         this.#restored += region.instructions;
         this.#restoredRegions++;
-        this.#add({ ...region, stored: region, helpExits: 0, isShared: true });
+        own.regions++;
+        this.#add({ ...region, stored: region, helpExits: 0, module: own });
       }
     }
   }
@@ -338,25 +476,15 @@ export class Jit {
     if (entry === 0) this.#setCell(address, region.slot);
   }
 
-  /** The word where direct calls of an address look for its region. */
-  #callCell(address: number): number {
-    let cell = this.#cells.get(address);
-    if (cell === undefined) {
-      if (CALL_CELLS + this.#cells.size * 4 >= CALL_CELLS_END) return NO_CELL;
-      cell = CALL_CELLS + this.#cells.size * 4 + 4;
-      this.#cells.set(address, cell);
-      this.#view.setUint32(cell, this.#starts.get(address)?.slot ?? 0, true);
-    }
-    return cell;
-  }
-
+  /** Where direct calls of an address look for its region. */
   #setCell(address: number, slot: number): void {
-    const cell = this.#cells.get(address);
+    const cell = this.#links.cellOf(address);
     if (cell !== undefined) this.#view.setUint32(cell, slot, true);
   }
 
   #invalidate(page: number): void {
     this.#written.add(page);
+    this.#client?.invalidate(page);
     this.#refused.clear();
     for (const region of [...(this.#byPage.get(page) ?? [])]) this.#remove(region);
   }
@@ -372,8 +500,7 @@ export class Jit {
     }
     this.#setCell(region.start, 0);
     this.#table.set(region.slot, null);
-    // What takes the slot must not be taken for it.
-    if (!region.isShared) this.#freeSlots.push(region.slot);
+    if (--region.module.regions === 0) this.#freeSlots.push(...region.module.slots);
   }
 
   #dropAll(): void {
@@ -385,15 +512,4 @@ function count(counts: Map<number, number>, address: number): number {
   const next = (counts.get(address) ?? 0) + 1;
   counts.set(address, next);
   return next;
-}
-
-function pagesOf(region: Region): number[] {
-  const pages = new Set<number>();
-  for (const { instructions } of region.blocks) {
-    for (const { instruction } of instructions) {
-      pages.add(Math.floor(instruction.address / 4096));
-      pages.add(Math.floor((instruction.address + instruction.length - 1) / 4096));
-    }
-  }
-  return [...pages];
 }

@@ -12,7 +12,7 @@ import type { ExitStatus } from "../linux-process.ts";
 import { Machine, type MachineOptions } from "../machine.ts";
 import { Assembler } from "./assembler.ts";
 import { TestHost } from "./test-host.ts";
-import { TEST_TIER } from "./tier.ts";
+import { TEST_COMPILER, TEST_TIER } from "./tier.ts";
 
 /** The guest's code (readable, executable, not writable). */
 export const CODE = 0x40_1000;
@@ -75,7 +75,8 @@ function wordsOf(bytes: Uint8Array, count: number): bigint[] {
 /** A machine with a guest in it, not yet run. */
 export function machineOf(guest: Guest, options: Partial<MachineOptions> = {}): { machine: Machine; host: TestHost } {
   const host = (options.host as TestHost | undefined) ?? new TestHost();
-  return { machine: new Machine({ program: guest.elf, path: "guest", host, tier: TEST_TIER, ...options }), host };
+  const given = { program: guest.elf, path: "guest", host, tier: TEST_TIER, compilerThread: TEST_COMPILER };
+  return { machine: new Machine({ ...given, ...options }), host };
 }
 
 /** Runs a guest in goemu. */

@@ -1,0 +1,211 @@
+// The second tier with a compiler elsewhere: regions come at some time, or not at all, and the guest does not notice.
+import { beforeEach, describe, expect, it } from "vitest";
+import { CpuState } from "../cpu/state.ts";
+import { Interpreter } from "../interpreter/interpreter.ts";
+import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../layout.ts";
+import { AddressSpace } from "../memory/address-space.ts";
+import { GuestMemory } from "../memory/guest-memory.ts";
+import { TestThread } from "./test-thread.ts";
+import type { Jit } from "./tier.ts";
+
+const CODE = 0x40_0000;
+/** In a page of its own. */
+const CALLEE = CODE + PAGE_SIZE;
+const STACK = 0x50_0000;
+const TURNS = 50_000;
+const [RAX, RSP] = [0, 4];
+
+let memory: GuestMemory;
+let interpreter: Interpreter;
+let jit: Jit;
+let cpu: CpuState;
+let reports: string[];
+
+beforeEach(() => {
+  const wasm = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
+  const space = new AddressSpace(wasm);
+  space.map({ address: CODE, length: 2 * PAGE_SIZE, prot: PROT_READ | PROT_WRITE | PROT_EXEC, fixed: true });
+  space.map({ address: STACK, length: PAGE_SIZE, prot: PROT_READ | PROT_WRITE, fixed: true });
+  memory = new GuestMemory(space);
+  interpreter = new Interpreter(memory);
+  jit = interpreter.enableJit();
+  reports = [];
+  jit.report = (message) => reports.push(message);
+  cpu = new CpuState(wasm.buffer, 0);
+  // mov ecx, TURNS; call CALLEE; dec ecx; jnz to the call; hlt
+  const turns = Buffer.alloc(4);
+  turns.writeUInt32LE(TURNS);
+  poke(CODE, `b9 ${turns.toString("hex")} e8 f60f0000 ffc9 75f7 f4`);
+  // add eax, 1; ret
+  poke(CALLEE, "83c001 c3");
+});
+
+function poke(address: number, hex: string): void {
+  memory.poke(address, Uint8Array.from(Buffer.from(hex.replaceAll(" ", ""), "hex")));
+}
+
+/** Runs to HLT, slice by slice; gives EAX and how many of the instructions the interpreter ran. */
+function run(between: (slice: number) => void = () => {}): { eax: number; interpreted: number } {
+  const before = interpreter.interpreted;
+  cpu.reset();
+  cpu.rip = CODE;
+  cpu.gpr[RSP] = BigInt(STACK + PAGE_SIZE);
+  for (let slice = 0; ; slice++) {
+    cpu.fuel = 20_000;
+    const stop = interpreter.run(cpu);
+    if (stop.kind !== "fuel") {
+      expect(stop).toMatchObject({ kind: "exception" });
+      return { eax: Number(cpu.gpr[RAX]), interpreted: interpreter.interpreted - before };
+    }
+    between(slice);
+  }
+}
+
+/** Slots that regions were to have, in the order of the requests. */
+const slotsOf = (thread: TestThread): number[] =>
+  thread.messages.flatMap(({ requests }) => (requests ?? []).map(({ slot }) => slot));
+
+describe("a compiler elsewhere", () => {
+  it("compiles what is wanted, and the guest goes on meanwhile", () => {
+    let isDue = false;
+    jit.startThread = () => new TestThread(() => isDue);
+    jit.wanted(CODE);
+    jit.wanted(CALLEE);
+    expect(jit.statistics.regions).toBe(0);
+    const { eax, interpreted } = run((slice) => {
+      isDue = slice >= 3;
+    });
+    expect(eax).toBe(TURNS);
+    expect(interpreted).toBeGreaterThan(60_000);
+    expect(interpreted).toBeLessThan(130_000);
+    expect(jit.statistics.regions).toBe(2);
+  });
+
+  it("is started when the first region is wanted, and asked for hot code", () => {
+    const threads: TestThread[] = [];
+    jit.startThread = () => {
+      threads.push(new TestThread());
+      return threads[threads.length - 1];
+    };
+    jit.functionRange = (address) =>
+      address >= CALLEE
+        ? { start: CALLEE, end: CALLEE + 4, name: "callee", goAbi: false }
+        : { start: CODE, end: CODE + 0x10, name: "main", goAbi: false };
+    // A program that is over soon has none.
+    expect(run().eax).toBe(TURNS);
+    expect(threads).toHaveLength(0);
+    for (let i = 0; i < 5; i++) expect(run().eax).toBe(TURNS);
+    expect(threads).toHaveLength(1);
+    expect(jit.isEntry(CODE) || jit.isEntry(CALLEE)).toBe(true);
+    const requests = threads[0].messages.flatMap((message) => message.requests ?? []);
+    expect(new Set(requests.map(({ start }) => start)).size).toBe(requests.length);
+  });
+
+  it("may be too late: code that has changed meanwhile is not taken for what it was", () => {
+    let isDue = false;
+    const thread = new TestThread(() => isDue);
+    jit.startThread = () => thread;
+    jit.wanted(CODE);
+    jit.wanted(CALLEE);
+    // The thread has compiled, but the answer lies there.
+    isDue = true;
+    const answer = thread.receive();
+    expect(answer?.regions).toHaveLength(2);
+    const receive = thread.receive.bind(thread);
+    let isGiven = false;
+    thread.receive = () => {
+      if (isGiven) return receive();
+      isGiven = true;
+      return answer;
+    };
+    // add eax, 2
+    poke(CALLEE, "83c002 c3");
+    const { eax, interpreted } = run();
+    expect(eax).toBe(2 * TURNS);
+    // The caller's code is as it was.
+    expect([jit.isEntry(CODE), jit.isEntry(CALLEE)]).toEqual([true, false]);
+    expect(interpreted).toBeGreaterThan(2 * TURNS - 1);
+    jit.wanted(CALLEE);
+    const again = run();
+    expect(again.eax).toBe(2 * TURNS);
+    expect(again.interpreted).toBeLessThan(1000);
+    // In the slot of the one that came too late the caller would take it for that one.
+    const [, late, right] = slotsOf(thread);
+    expect(right).not.toBe(late);
+  });
+
+  it("gets slots back when all regions of a module are gone", () => {
+    let isDue = false;
+    const thread = new TestThread(() => isDue);
+    jit.startThread = () => thread;
+    const compile = (): void => {
+      isDue = false;
+      jit.wanted(CODE);
+      jit.wanted(CALLEE);
+      isDue = true;
+      jit.poll();
+    };
+    compile();
+    poke(CALLEE, "83c002 c3");
+    jit.wanted(CALLEE);
+    jit.poll();
+    expect(slotsOf(thread)[2]).not.toBe(slotsOf(thread)[1]);
+    expect(run()).toMatchObject({ eax: 2 * TURNS });
+    // Drops both, of two modules.
+    poke(CODE + 0x20, "90");
+    poke(CALLEE, "83c003 c3");
+    compile();
+    const [first, second, third, ...later] = slotsOf(thread);
+    expect(later).toHaveLength(2);
+    for (const slot of later) expect([first, second, third]).toContain(slot);
+    const { eax, interpreted } = run();
+    expect(eax).toBe(3 * TURNS);
+    expect(interpreted).toBeLessThan(1000);
+  });
+
+  it("that fails leaves the work to the guest's own thread, and says so", () => {
+    let isDue = false;
+    const thread = new TestThread(() => isDue);
+    jit.startThread = () => thread;
+    jit.wanted(CODE);
+    thread.failure = "out of memory";
+    isDue = true;
+    expect(run().eax).toBe(TURNS);
+    expect(reports).toEqual([expect.stringContaining("out of memory")]);
+    expect(thread.isClosed).toBe(true);
+    expect(jit.statistics.asideMilliseconds).toBe(0);
+    jit.wanted(CODE);
+    jit.wanted(CALLEE);
+    const { eax, interpreted } = run();
+    expect(eax).toBe(TURNS);
+    expect(interpreted).toBeLessThan(1000);
+    expect(reports).toHaveLength(1);
+  });
+
+  it("that can't be started is done without", () => {
+    jit.startThread = () => {
+      throw new Error("no thread is left");
+    };
+    jit.wanted(CODE);
+    jit.wanted(CALLEE);
+    expect(reports).toEqual([expect.stringContaining("no thread is left")]);
+    const { eax, interpreted } = run();
+    expect(eax).toBe(TURNS);
+    expect(interpreted).toBeLessThan(1000);
+  });
+
+  it("is left out where somebody wants to see what is compiled", () => {
+    const thread = new TestThread(() => false);
+    jit.startThread = () => thread;
+    jit.wanted(CODE);
+    const seen: number[] = [];
+    jit.onCompile = ({ region }) => seen.push(region.start.address);
+    jit.wanted(CALLEE);
+    expect(seen).toEqual([CALLEE]);
+    // What was under way is given up.
+    expect(thread.isClosed).toBe(true);
+    jit.wanted(CODE);
+    expect(seen).toEqual([CALLEE, CODE]);
+    expect(run()).toMatchObject({ eax: TURNS });
+  });
+});

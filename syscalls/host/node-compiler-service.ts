@@ -1,0 +1,39 @@
+// What the worker behind startCompilerThread does: it takes messages, compiles, and answers.
+import { flushCompileCache } from "node:module";
+import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import type { CompileMessage, CompileReply } from "../../emu/jit/compile-protocol.ts";
+import { CompileServer } from "../../emu/jit/compile-server.ts";
+import { type CompilerWorkerData, failed } from "./node-compiler-thread.ts";
+
+const { port, sent } = workerData as CompilerWorkerData;
+const server = new CompileServer(() => performance.now());
+/** Has the compiler's own code been left to V8's compile cache? */
+let isCodeKept = false;
+
+port.on("message", (message: CompileMessage) => {
+  try {
+    serve(port, message);
+  } catch (error) {
+    send(port, failed(error instanceof Error ? error.message : String(error)));
+    port.close();
+  }
+});
+
+/** Takes a message and all that wait behind it, until nothing is left to compile. */
+function serve(port: MessagePort, message: CompileMessage): void {
+  server.receive(message);
+  do {
+    for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
+      server.receive(next.message as CompileMessage);
+    send(port, server.work());
+  } while (server.isBusy);
+  if (isCodeKept) return;
+  // The end of a program leaves no time for it. By now V8 has compiled most of the compiler, which is what a start waits for.
+  flushCompileCache();
+  isCodeKept = true;
+}
+
+function send(port: MessagePort, reply: CompileReply): void {
+  port.postMessage(reply, reply.moduleBytes === undefined ? [] : [reply.moduleBytes.buffer as ArrayBuffer]);
+  Atomics.add(sent, 0, 1);
+}
