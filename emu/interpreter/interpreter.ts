@@ -140,7 +140,13 @@ export class Interpreter {
 
   /** Adds the second tier. */
   enableJit(): Jit {
-    this.jit = new Jit(this.code, this.#view, this.#table, this.#imports, this.#helpers);
+    this.jit = new Jit({
+      code: this.code,
+      view: this.#view,
+      table: this.#table,
+      imports: this.#imports,
+      helpers: this.#helpers,
+    });
     return this.jit;
   }
 
