@@ -1,9 +1,9 @@
-import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import type { CompileMessage, CompileReply, CompilerThread } from "../../emu/jit/compile-protocol.ts";
 
 /** What a worker gets to begin with. */
 export interface CompilerWorkerData {
-  readonly port: import("node:worker_threads").MessagePort;
+  readonly port: MessagePort;
   /** How many messages the worker has sent: cheaper to look at than the port. */
   readonly sent: Int32Array;
 }
@@ -20,7 +20,7 @@ export function startCompilerThread(): CompilerThread {
 
 class NodeCompilerThread implements CompilerThread {
   readonly #worker: Worker;
-  readonly #port: import("node:worker_threads").MessagePort;
+  readonly #port: MessagePort;
   readonly #sent = new Int32Array(new SharedArrayBuffer(4));
   #received = 0;
   #failure: string | undefined;
