@@ -87,6 +87,9 @@ describe("regions of earlier runs", () => {
       ["region@401000", "-", "region@401200", "region@401300", "region@401400"],
     ]);
     expect(names(cache, "region code")).toEqual([module]);
+    // Its slot stays taken.
+    const slots = regions.map(({ slot }) => slot);
+    expect(new RegionArchive(cache, () => 0).load()?.modules[0].slots).toEqual(slots);
     // The gap does not move the others: bodies are found by their place.
     expect(run(cache, [], [0x40_1400])).toEqual([["region@401000", "region@401200", "region@401300"]]);
     expect(names(cache, "region code")).not.toContain(module);

@@ -67,8 +67,8 @@ export class RegionArchive {
       kept.delete(module);
       others += inUse(module);
     }
-    const modules: StoredModule[] = [...kept].map(({ id, bytes, regions: all }) => {
-      return { id, bytes, regions: all.map((region) => (isIn(regions, region) ? region : undefined)) };
+    const modules: StoredModule[] = [...kept].map(({ id, bytes, slots, regions: all }) => {
+      return { id, bytes, slots, regions: all.map((region) => (isIn(regions, region) ? region : undefined)) };
     });
     const isKept = new Set(modules.flatMap((module) => module.regions));
     const free = [...regions].filter((region) => !isKept.has(region));

@@ -22,6 +22,8 @@ export interface StoredModule {
   readonly bytes: () => Uint8Array | undefined;
   /** In the order of the functions, without those that are of no use any more. */
   readonly regions: readonly (StoredRegion | undefined)[];
+  /** Table slots of all functions: those of no use are not to be taken by others, which might be called for them. */
+  readonly slots: readonly number[];
 }
 
 /** All that regions depend on beside the code that they were made from. */
@@ -38,7 +40,7 @@ export interface StoredTables {
 
 /** As JSON: the tables are small beside the code. The functions are in the modules, in the same order. */
 interface Tables {
-  readonly modules: readonly { readonly id: string; readonly regions: readonly (RegionRow | null)[] }[];
+  readonly modules: readonly { readonly id: string; readonly regions: readonly Row[] }[];
   readonly cells: readonly number[];
   readonly helpers: readonly string[];
   readonly fuses?: boolean | undefined;
@@ -49,6 +51,9 @@ interface RegionRow extends Omit<StoredRegion, "code"> {
   readonly name: string;
   readonly calls: readonly number[];
 }
+
+/** A region, or the slot of a function that is of no use. */
+type Row = RegionRow | number;
 
 /** Sections of the translation cache: what the regions are, their functions, what the engine has made of these. */
 const TABLES_SECTION = "region tables";
@@ -63,9 +68,9 @@ export function storeRegions(cache: TranslationCache, modules: readonly StoredMo
   const before = tablesOf(cache)?.modules.map(({ id }) => id) ?? [];
   const { cells, helpers, fuses } = rest;
   const pages = [...rest.pages].map(([page, checksum]) => [page, checksum.toString(16)] as const);
-  const rows = modules.map(({ id, regions }) => ({
+  const rows = modules.map(({ id, regions, slots }) => ({
     id,
-    regions: regions.map((region) => (region ? rowOf(region) : null)),
+    regions: regions.map((region, i) => (region === undefined ? slots[i] : rowOf(region))),
   }));
   const tables: Tables = { modules: rows, cells, helpers, fuses, pages };
   cache.put(TABLES_SECTION, new TextEncoder().encode(JSON.stringify(tables)));
@@ -86,7 +91,8 @@ export function storedRegions(cache: TranslationCache): (StoredTables & { module
   if (tables === undefined) return undefined;
   const modules = tables.modules.map(({ id, regions }) => {
     const bytes = (): Uint8Array | undefined => cache.section(codeSection(id));
-    return { id, bytes, regions: regionsOf(regions, bytes) };
+    const slots = regions.map((row) => (typeof row === "number" ? row : row.slot));
+    return { id, bytes, regions: regionsOf(regions, bytes), slots };
   });
   const pages = new Map(tables.pages.map(([page, checksum]) => [page, BigInt(`0x${checksum}`)]));
   return { modules, cells: tables.cells, helpers: tables.helpers, fuses: tables.fuses, pages };
@@ -129,7 +135,7 @@ export function makeModule(
     regions.map((region) => region.code),
     helpers,
   );
-  return { id: id(bytes), bytes: () => bytes, regions };
+  return { id: id(bytes), bytes: () => bytes, regions, slots: regions.map(({ slot }) => slot) };
 }
 
 function tablesOf(cache: TranslationCache): Tables | undefined {
@@ -142,10 +148,7 @@ function rowOf({ start, entries, slot, pages, patient, instructions, code }: Sto
   return { start, entries, slot, pages, patient, instructions, name: code.name, calls };
 }
 
-function regionsOf(
-  rows: readonly (RegionRow | null)[],
-  module: () => Uint8Array | undefined,
-): (StoredRegion | undefined)[] {
+function regionsOf(rows: readonly Row[], module: () => Uint8Array | undefined): (StoredRegion | undefined)[] {
   const bodies = functionsOf(module);
   const functionOf = ({ name, calls, ...region }: RegionRow, i: number): StoredRegion => ({
     ...region,
@@ -164,7 +167,7 @@ function regionsOf(
       },
     },
   });
-  return rows.map((row, i) => (row === null ? undefined : functionOf(row, i)));
+  return rows.map((row, i) => (typeof row === "number" ? undefined : functionOf(row, i)));
 }
 
 /** The functions of a module of regions: they are looked for when somebody wants to put them into another one. */

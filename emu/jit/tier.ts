@@ -353,10 +353,8 @@ export class Jit {
     for (const address of cells) links.callCell(address);
     const now = this.#checksums(pages.keys());
     const isCurrent = (page: number): boolean => now.get(page) !== undefined && now.get(page) === pages.get(page);
-    for (const { module, regions } of modules) {
-      const all = regions.filter((region) => region !== undefined);
-      const good = all.filter((region) => region.pages.every(isCurrent));
-      const slots = all.map(({ slot }) => slot);
+    for (const { module, regions, slots } of modules) {
+      const good = regions.filter((region) => region?.pages.every(isCurrent)) as StoredRegion[];
       this.#regions.addModule(module, good, slots);
       this.#restored += instructionsOf(good);
       this.#restoredRegions += good.length;
