@@ -4,7 +4,13 @@ import { MemoryTranslationCache } from "../cache/translation-cache.ts";
 import { RegionArchive } from "./region-archive.ts";
 import type { StoredRegion, StoredTables } from "./region-store.ts";
 
-const REST: StoredTables = { cells: [0x40_1000], helpers: [], fuses: undefined, pages: new Map([[0x401, 7n]]) };
+const REST: StoredTables = {
+  cells: [0x40_1000],
+  helpers: [],
+  fuses: undefined,
+  pages: new Map([[0x401, 7n]]),
+  samples: new Map([[0x40_2000, 3]]),
+};
 
 /** A region whose function returns its second argument; `instructions` is what it counts as. */
 function regionAt(start: number, instructions: number): StoredRegion {

@@ -36,6 +36,8 @@ export interface StoredTables {
   readonly fuses: boolean | undefined;
   /** Checksums of the pages of code. */
   readonly pages: ReadonlyMap<number, bigint>;
+  /** How often functions were found running that are not compiled yet, by address. */
+  readonly samples: ReadonlyMap<number, number>;
 }
 
 /** As JSON: the tables are small beside the code. The functions are in the modules, in the same order. */
@@ -45,6 +47,7 @@ interface Tables {
   readonly helpers: readonly string[];
   readonly fuses?: boolean | undefined;
   readonly pages: readonly (readonly [page: number, checksum: string])[];
+  readonly samples: readonly (readonly [address: number, count: number])[];
 }
 
 interface RegionRow extends Omit<StoredRegion, "code"> {
@@ -72,7 +75,7 @@ export function storeRegions(cache: TranslationCache, modules: readonly StoredMo
     id,
     regions: regions.map((region, i) => (region === undefined ? slots[i] : rowOf(region))),
   }));
-  const tables: Tables = { modules: rows, cells, helpers, fuses, pages };
+  const tables: Tables = { modules: rows, cells, helpers, fuses, pages, samples: [...rest.samples] };
   cache.put(TABLES_SECTION, new TextEncoder().encode(JSON.stringify(tables)));
   for (const { id, bytes } of modules) {
     const made = before.includes(id) ? undefined : bytes();
@@ -95,7 +98,8 @@ export function storedRegions(cache: TranslationCache): (StoredTables & { module
     return { id, bytes, regions: regionsOf(regions, bytes), slots };
   });
   const pages = new Map(tables.pages.map(([page, checksum]) => [page, BigInt(`0x${checksum}`)]));
-  return { modules, cells: tables.cells, helpers: tables.helpers, fuses: tables.fuses, pages };
+  const { cells, helpers, fuses } = tables;
+  return { modules, cells, helpers, fuses, pages, samples: new Map(tables.samples) };
 }
 
 /** Has an earlier run left regions? */

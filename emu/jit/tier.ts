@@ -21,13 +21,11 @@ const HOT_SAMPLES = 4;
 const BYTES_PER_SAMPLE = 5;
 const BYTES_PER_SAMPLE_AT_FIRST = 3;
 const FIRST_INSTRUCTIONS = 8000;
-/** Samples in all before a thread is started that compiles: for a program that is over soon it comes too late. */
-const START_SAMPLES = 100;
 /**
- * Samples in all before anything is compiled, if there are regions of an earlier run: loading the compiler takes about as
- * long, and what is left over then is seldom worth it.
+ * Samples in all before a thread is started that compiles, or the compiler is loaded although there are regions of an
+ * earlier run: for a program that is over soon it comes too late, and until it has begun it slows the program down.
  */
-const LOAD_SAMPLES = 800;
+const START_SAMPLES = 2000;
 /** Samples in all before the regions of an earlier run are read: a program that ends sooner does without. */
 const RESTORE_SAMPLES = 100;
 /** Code that a region may have at most, about. */
@@ -174,8 +172,8 @@ export class Jit {
   /** Samples in all before the first region is compiled. */
   #samplesAtFirst(): number {
     if (this.#compiled > 0 || this.#client !== undefined) return 0;
-    if (this.#archive?.isWaiting || this.#restoredRegions > 0) return LOAD_SAMPLES;
-    return this.startThread === undefined ? 0 : START_SAMPLES;
+    const hasRegions = this.#archive?.isWaiting || this.#restoredRegions > 0;
+    return hasRegions || this.startThread !== undefined ? START_SAMPLES : 0;
   }
 
   /** Samples of a function before it is compiled. */
@@ -327,7 +325,7 @@ export class Jit {
       const usable = [...this.#regions.all].filter(({ pages }) => pages.every((page) => !this.#written.has(page)));
       const pages = this.#checksums(new Set(usable.flatMap((region) => region.pages)));
       const { targets: cells, helpers, fuses } = this.#regions.links;
-      const rest = { cells, helpers, fuses, pages };
+      const rest = { cells, helpers, fuses, pages, samples: this.#samplesToKeep() };
       archive.save(new Set(usable.map(({ stored }) => stored)), rest);
     }
     archive.saveMachineCode((region) => this.#regions.functionOf(region));
@@ -346,7 +344,8 @@ export class Jit {
     const stored = this.#archive?.load();
     // The cache may have come from another host.
     if (stored === undefined || (stored.fuses !== undefined && stored.fuses !== hostFuses())) return;
-    const { modules, cells, helpers, fuses, pages } = stored;
+    const { modules, cells, helpers, fuses, pages, samples } = stored;
+    for (const [start, sampled] of samples) this.#samples.set(start, sampled + (this.#samples.get(start) ?? 0));
     const { links } = this.#regions;
     links.fuses = fuses;
     for (const name of helpers) links.helper(name);
@@ -359,6 +358,12 @@ export class Jit {
       this.#restored += instructionsOf(good);
       this.#restoredRegions += good.length;
     }
+  }
+
+  /** Code that is used now and then gets compiled after some runs. */
+  #samplesToKeep(): Map<number, number> {
+    const isOpen = (start: number): boolean => this.#regions.at(start) === undefined && !this.#refused.has(start);
+    return new Map([...this.#samples].filter(([start, samples]) => samples > 1 && isOpen(start)));
   }
 
   /** Checksums of pages of code that can be executed. */
