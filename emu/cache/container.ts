@@ -85,6 +85,11 @@ export class SectionReader {
     return [...this.#entries.keys()];
   }
 
+  /** Bytes of all sections. */
+  get size(): number {
+    return [...this.#entries.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+
   /** Was a section found to be damaged? Then there are none any more: what depends on it must not go without it. */
   get isDamaged(): boolean {
     return this.#isDamaged;

@@ -13,6 +13,8 @@ export interface TranslationCache {
   put(name: string, bytes: Uint8Array): void;
   /** Keeps a section no longer. */
   delete(name: string): void;
+  /** Bytes of all sections that there were at the start. */
+  readonly size: number;
   /** Where the host's engine lets its machine code be kept. */
   readonly machineCode?: MachineCode | undefined;
 }
@@ -36,12 +38,14 @@ export function identityOf({ content, build, options }: TranslationIdentity): st
 export class MemoryTranslationCache implements TranslationCache {
   readonly sections: Map<string, Uint8Array>;
   readonly machineCode: MachineCode | undefined;
+  readonly size: number;
   /** Was anything put since the start? */
   changed = false;
 
   constructor(sections: Iterable<readonly [string, Uint8Array]> = [], machineCode?: MachineCode) {
     this.sections = new Map(sections);
     this.machineCode = machineCode;
+    this.size = [...this.sections.values()].reduce((sum, { length }) => sum + length, 0);
   }
 
   section(name: string): Uint8Array | undefined {

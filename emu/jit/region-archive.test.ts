@@ -53,6 +53,10 @@ describe("regions of earlier runs", () => {
     expect(run(cache, [region])).toEqual([["region@401010"]]);
     const archive = new RegionArchive(cache, () => 0);
     expect(archive.isWaiting).toBe(true);
+    // As long as reading them takes, and a moment at least.
+    expect(archive.samplesToWait).toBe(100);
+    const large = new MemoryTranslationCache([["records", new Uint8Array(0x400_0000)]]);
+    expect(new RegionArchive(large, () => 0).samplesToWait).toBe(4096);
     const stored = archive.load();
     expect(archive.isWaiting).toBe(false);
     expect(archive.load()).toBeUndefined();

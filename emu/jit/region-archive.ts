@@ -13,6 +13,9 @@ import {
   storeRegions,
 } from "./region-store.ts";
 
+/** Samples before regions are read, bytes (as a power of 2) of them for one: a program that ends sooner does without. */
+const FEWEST_SAMPLES = 100;
+const BYTES_PER_SAMPLE = 14;
 /** A module is kept as long as so many quarters of its functions are in use. */
 const QUARTERS_IN_USE = 3;
 /** Engines optimize what has run for a while: after a shorter run there is little more of it than before. */
@@ -36,6 +39,11 @@ export class RegionArchive {
 
   get isWaiting(): boolean {
     return this.#isWaiting;
+  }
+
+  /** Samples of the running program after which it has taken about as long as reading what is there takes. */
+  get samplesToWait(): number {
+    return Math.max(FEWEST_SAMPLES, this.cache.size >>> BYTES_PER_SAMPLE);
   }
 
   /** What an earlier run left, once. */

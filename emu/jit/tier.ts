@@ -26,8 +26,6 @@ const FIRST_INSTRUCTIONS = 8000;
  * earlier run: for a program that is over soon it comes too late, and until it has begun it slows the program down.
  */
 const START_SAMPLES = 2000;
-/** Samples in all before the regions of an earlier run are read: a program that ends sooner does without. */
-const RESTORE_SAMPLES = 100;
 /** Code that a region may have at most, about. */
 const MAX_BYTES = 4096;
 /** Exits for the interpreter's help after which a region is compiled anew to take the slow path itself. */
@@ -153,7 +151,7 @@ export class Jit {
   sampled(last: number, next: number): void {
     this.poll();
     const isEarly = ++this.#sampleCount < this.#samplesAtFirst();
-    if (this.#sampleCount >= RESTORE_SAMPLES) this.restoreNow();
+    if (this.#archive?.isWaiting && this.#sampleCount >= this.#archive.samplesToWait) this.restoreNow();
     const range = this.functionRange(last);
     if (range === undefined) {
       if (count(this.#samples, next) >= HOT_SAMPLES && !isEarly) this.#compile(next);

@@ -67,6 +67,10 @@ export class NodeTranslationCache implements TranslationCache {
     this.#file = isOurs(directory) ? openSections(this.#path, this.#identity) : undefined;
   }
 
+  get size(): number {
+    return this.#file?.reader.size ?? 0;
+  }
+
   section(name: string): Uint8Array | undefined {
     const put = this.#put.get(name);
     if (put !== undefined || this.#deleted.has(name)) return put;
