@@ -44,6 +44,8 @@ const FIRST_RECORD = RECORDS + 2 * RECORD_SIZE;
 
 /** Instructions that a run must have translated for its blocks to be kept: below, the rewrite costs more than it saves. */
 const WORTH_KEEPING = 1000;
+/** Bytes of records that are kept at most: reading more takes longer than making those again that the next run needs. */
+const WORTH_READING = 0x40_0000;
 
 /** Why no block starts at an address. */
 export type TranslateFailure =
@@ -123,12 +125,13 @@ export class CodeCache {
 
   /**
    * The blocks that there are, for `restore` in a later run of the same program; undefined if there are hardly more than
-   * were restored.
+   * were restored, or too many.
    * @param isPristine does a page hold what the program file has for it?
    */
   snapshot(isPristine: (page: number) => boolean): Uint8Array | undefined {
     if (this.instructions < WORTH_KEEPING) return undefined;
     const end = this.#view.getUint32(SHARED.nextRecord, true);
+    if (end - FIRST_RECORD > WORTH_READING) return undefined;
     return takeSnapshot(this.#memory.u8, FIRST_RECORD, end, isPristine, this.#displaced);
   }
 
