@@ -1,5 +1,7 @@
 // The second tier with a compiler elsewhere: regions come at some time, or not at all, and the guest does not notice.
+
 import { beforeEach, describe, expect, it } from "vitest";
+import { MemoryTranslationCache } from "../cache/translation-cache.ts";
 import { CpuState } from "../cpu/state.ts";
 import { Interpreter } from "../interpreter/interpreter.ts";
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../layout.ts";
@@ -21,7 +23,7 @@ let jit: Jit;
 let cpu: CpuState;
 let reports: string[];
 
-beforeEach(() => {
+function setUp(): void {
   const wasm = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
   const space = new AddressSpace(wasm);
   space.map({ address: CODE, length: 2 * PAGE_SIZE, prot: PROT_READ | PROT_WRITE | PROT_EXEC, fixed: true });
@@ -38,7 +40,8 @@ beforeEach(() => {
   poke(CODE, `b9 ${turns.toString("hex")} e8 f60f0000 ffc9 75f7 f4`);
   // add eax, 1; ret
   poke(CALLEE, "83c001 c3");
-});
+}
+beforeEach(setUp);
 
 function poke(address: number, hex: string): void {
   memory.poke(address, Uint8Array.from(Buffer.from(hex.replaceAll(" ", ""), "hex")));
@@ -99,6 +102,30 @@ describe("a compiler elsewhere", () => {
     expect(jit.isEntry(CODE) || jit.isEntry(CALLEE)).toBe(true);
     const requests = threads[0].messages.flatMap((message) => message.requests ?? []);
     expect(new Set(requests.map(({ start }) => start)).size).toBe(requests.length);
+  });
+
+  it("is asked sooner in the next run if it was too late in the last", () => {
+    const cache = new MemoryTranslationCache();
+    const range = { start: CODE, end: CODE + 0x10, name: "main", goAbi: false };
+    /** Runs until the thread is asked for something. */
+    const askedAfter = (thread: TestThread): number => {
+      jit.startThread = () => thread;
+      jit.functionRange = (address) => (address >= CALLEE ? undefined : range);
+      jit.restore(cache);
+      let runs = 0;
+      while (thread.messages.length === 0 && runs < 500) {
+        expect(run().eax).toBe(TURNS);
+        runs++;
+      }
+      jit.close();
+      jit.save(cache);
+      return runs;
+    };
+    const first = askedAfter(new TestThread(() => false));
+    expect(first).toBeGreaterThan(50);
+    expect(jit.statistics.regions).toBe(0);
+    setUp();
+    expect(askedAfter(new TestThread(() => false))).toBeLessThan(first / 5);
   });
 
   it("may be too late: code that has changed meanwhile is not taken for what it was", () => {

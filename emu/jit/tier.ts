@@ -79,6 +79,8 @@ export class Jit {
   /** Pages whose code has changed at some time. */
   readonly #written = new Set<number>();
   #archive: RegionArchive | undefined;
+  /** Earlier runs were over before the compiler was ready. */
+  #wasTooLate = false;
   /** Instructions in regions of an earlier run. */
   #restored = 0;
   #restoredRegions = 0;
@@ -170,6 +172,7 @@ export class Jit {
   /** Samples in all before the first region is compiled. */
   #samplesAtFirst(): number {
     if (this.#compiled > 0 || this.#client !== undefined) return 0;
+    if (this.#wasTooLate) return 0;
     const hasRegions = this.#archive?.isWaiting || this.#restoredRegions > 0;
     return hasRegions || this.startThread !== undefined ? START_SAMPLES : 0;
   }
@@ -319,7 +322,8 @@ export class Jit {
     const archive = this.#archive;
     const spent = this.#milliseconds + this.#aside;
     const isLittle = this.#instructions * WORTH_SAVING <= this.#restored && spent < WORTH_SAVING_TIME;
-    if (this.#instructions > 0 && !isLittle) {
+    const isTooLate = this.#instructions + this.#restored === 0 && this.#sampleCount >= START_SAMPLES;
+    if (isTooLate || (this.#instructions > 0 && !isLittle)) {
       const usable = [...this.#regions.all].filter(({ pages }) => pages.every((page) => !this.#written.has(page)));
       const pages = this.#checksums(new Set(usable.flatMap((region) => region.pages)));
       const { targets: cells, helpers, fuses } = this.#regions.links;
@@ -344,6 +348,8 @@ export class Jit {
     if (stored === undefined || (stored.fuses !== undefined && stored.fuses !== hostFuses())) return;
     const { modules, cells, helpers, fuses, pages, samples } = stored;
     for (const [start, sampled] of samples) this.#samples.set(start, sampled + (this.#samples.get(start) ?? 0));
+    const sampled = [...samples.values()].reduce((sum, each) => sum + each, 0);
+    this.#wasTooLate = modules.length === 0 && sampled >= START_SAMPLES;
     const { links } = this.#regions;
     links.fuses = fuses;
     for (const name of helpers) links.helper(name);
