@@ -1,12 +1,11 @@
 // Runs Go's own package tests under goemu and natively, compares them test by test, and writes docs/go-tests.md.
 //
-//   node scripts/go-tests.mjs [--levels v1,v3] [--short] [--timeout SECONDS] [--tier TIER] [--state FILE] [PACKAGE...]
+//   node scripts/go-tests.mjs [--modes full,short] [--levels v1,v3] [--timeout SECONDS] [--state FILE] [PACKAGE...]
 //
 // Packages are `go list` patterns; without any, those whose code leans most on the CPU. With packages named, the page is
-// left as it is. A run that takes longer than the timeout is cut off, and the tests that it did not get to run one by
-// one, each with the same timeout. With --state, packages whose results are in the file are not run again. Needs Go and
-// x86-64 Linux. Exits with 1 if a test came out otherwise than natively, unless it asks for a process and is told that
-// there is none (ENOSYS): a test that came out otherwise is run again by itself, with --strace, to see.
+// left as it is. The modes are those of MODES. A run that takes longer than the timeout is cut off, and the tests that it
+// did not end run one by one, until the package has taken twice the timeout. With --state, results are kept in the file,
+// and what is in it is not run again. Needs Go and x86-64 Linux. Exits with 1 if a test came out otherwise than natively.
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,20 +16,26 @@ import { parseArgs } from "node:util";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const PATTERNS = ["math", "math/...", "strconv", "bytes", "strings", "hash/...", "crypto/..."];
 
+/** What is run, and under which of goemu's tiers. */
+const MODES = {
+  full: { title: "All tests, the default tier", goTest: [], goemu: [] },
+  short: { title: "With -test.short, the interpreter", goTest: ["-test.short"], goemu: ["--tier", "interpreter"] },
+};
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    modes: { type: "string", default: Object.keys(MODES).join(",") },
     levels: { type: "string", default: "v1,v3" },
-    short: { type: "boolean", default: false },
     timeout: { type: "string", default: "900" },
-    tier: { type: "string", default: "interpreter" },
     state: { type: "string" },
   },
 });
+const modes = values.modes.split(",");
 const levels = values.levels.split(",");
 const timeout = Number(values.timeout);
-if (levels.some((level) => !/^v[1-4]$/.test(level)) || !(timeout > 0)) {
-  console.error("--levels takes v1 to v4, separated by commas; --timeout a number of seconds");
+if (!modes.every((mode) => mode in MODES) || !levels.every((level) => /^v[1-4]$/.test(level)) || !(timeout > 0)) {
+  console.error("--modes takes full, short or both, --levels v1 to v4, with commas; --timeout a number of seconds");
   process.exit(2);
 }
 
@@ -42,28 +47,37 @@ function packages() {
   return [...new Set(lines)].filter(Boolean).map((line) => line.split("\t"));
 }
 
-/** Runs a command to its end: output, exit status, and seconds; a run that takes too long is killed. */
-function run(command, args, cwd) {
+const folder = mkdtempSync(join(tmpdir(), "goemu-go-tests-"));
+// A copy, so that a rebuild meanwhile does not matter.
+const goemu = join(folder, "dist/goemu.js");
+cpSync(join(root, "dist"), join(folder, "dist"), { recursive: true });
+const goroot = execFileSync("go", ["env", "GOROOT"], { encoding: "utf8" }).trim();
+
+/**
+ * The tests' environment, the same natively. Without the go command, whose compiler would run under goemu for hours:
+ * tests that need it skip themselves.
+ */
+function environment() {
+  const { HOME, TMPDIR } = process.env;
+  const path = (process.env.PATH ?? "").split(":").filter((entry) => !/\/go\/bin\/?$/.test(entry));
+  const cache = join(folder, "cache");
+  return { HOME, PATH: path.join(":"), GOROOT: goroot, XDG_CACHE_HOME: cache, ...(TMPDIR && { TMPDIR }) };
+}
+
+/** Runs a command to its end: output, exit status, and seconds; a run that takes longer than the limit is killed. */
+function run(command, args, cwd, limit) {
   return new Promise((resolve) => {
     const started = performance.now();
     const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"], env: environment() });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
-    const timer = setTimeout(() => child.kill("SIGKILL"), timeout * 1000);
+    const timer = setTimeout(() => child.kill("SIGKILL"), limit * 1000);
     child.on("close", (status, signal) => {
       clearTimeout(timer);
       resolve({ output, status: signal ?? status, seconds: (performance.now() - started) / 1000 });
     });
   });
 }
-
-/** Tests that start the go command can't under goemu: they skip themselves natively too, when there is none. */
-function environment() {
-  const { HOME, TMPDIR } = process.env;
-  const path = (process.env.PATH ?? "").split(":").filter((folder) => !/\/go\/bin\/?$/.test(folder));
-  return { HOME, PATH: path.join(":"), GOROOT: goroot, ...(TMPDIR === undefined ? {} : { TMPDIR }) };
-}
-const goroot = execFileSync("go", ["env", "GOROOT"], { encoding: "utf8" }).trim();
 
 /** Results by test name; a subtest's name has its parents in front. */
 function results(output) {
@@ -72,28 +86,20 @@ function results(output) {
   return found;
 }
 
-/** The top-level tests of these names. */
-const topLevel = (names) => [...new Set(names.map((name) => name.replace(/\/.*/, "")))];
-
-const isWithin = (name, parent) => name === parent || name.startsWith(`${parent}/`);
-
-const folder = mkdtempSync(join(tmpdir(), "goemu-go-tests-"));
-// A copy, so that a rebuild meanwhile does not matter.
-const goemu = join(folder, "dist/goemu.js");
-cpSync(join(root, "dist"), join(folder, "dist"), { recursive: true });
-const rows = values.state !== undefined && existsSync(values.state) ? JSON.parse(readFileSync(values.state)) : [];
-
 /** Runs a test binary under goemu; what the timeout cut off, test by test. */
-async function emulate(binary, args, cwd, expected) {
-  const start = (more) => run(process.execPath, [goemu, "run", "--tier", values.tier, binary, ...args, ...more], cwd);
-  const whole = await start([]);
+async function emulate(mode, binary, args, cwd, expected) {
+  const start = (more, limit) =>
+    run(process.execPath, [goemu, "run", ...MODES[mode].goemu, binary, ...args, ...more], cwd, limit);
+  const whole = await start([], timeout);
   if (whole.status !== "SIGKILL") return { ...whole, late: [] };
   let { output, seconds } = whole;
   const late = [];
   const done = results(output);
-  for (const name of expected.keys()) {
-    if (name.includes("/") || done.has(name)) continue;
-    const one = await start([`-test.run=^${name}$`]);
+  const left = [...expected.keys()].filter((name) => !name.includes("/") && !done.has(name));
+  // One of those that had started is what took so long.
+  const begun = (name) => Number(output.includes(`=== RUN   ${name}\n`));
+  for (const name of left.sort((a, b) => begun(a) - begun(b))) {
+    const one = await start([`-test.run=^${name}$`], Math.max(2 * timeout - seconds, 1));
     output += one.output;
     seconds += one.seconds;
     if (one.status === "SIGKILL") late.push(name);
@@ -101,128 +107,105 @@ async function emulate(binary, args, cwd, expected) {
   return { output, seconds, late, status: undefined };
 }
 
-/** What goemu has not got, and the system call that asks for it, by name or number. */
-const ABSENT = { processes: /^\d+ (v?fork|clone3?)\(.* ENOSYS/m };
-
-/** Which of these a test, or the whole binary, was refused. */
-async function refused(binary, args, cwd) {
-  const trace = `${binary}.strace`;
-  await run(process.execPath, [goemu, "run", `--strace=${trace}`, "--tier", values.tier, binary, ...args], cwd);
-  const calls = readFileSync(trace, "utf8");
-  rmSync(trace);
-  return Object.keys(ABSENT).find((what) => ABSENT[what].test(calls));
-}
-
-async function test(name, directory, level) {
-  if (rows.some((row) => row.name === name && row.level === level)) return;
+/** Runs a package's tests natively and under goemu. */
+async function test(mode, name, directory, level) {
   const binary = join(folder, `${name.replaceAll("/", "_")}.${level}.test`);
   execFileSync("go", ["test", "-c", "-o", binary, name], {
     env: { ...process.env, GOAMD64: level, CGO_ENABLED: "0" },
     stdio: ["ignore", "inherit", "inherit"],
   });
-  if (statSync(binary, { throwIfNoEntry: false }) === undefined) return;
-  const args = ["-test.v", "-test.timeout=0", ...(values.short ? ["-test.short"] : [])];
-  const native = await run(binary, args, directory);
+  if (statSync(binary, { throwIfNoEntry: false }) === undefined) return undefined;
+  const args = ["-test.v", "-test.timeout=0", ...MODES[mode].goTest];
+  const native = await run(binary, args, directory, timeout);
   const expected = results(native.output);
-  const emulated = await emulate(binary, args, directory, expected);
-  const actual = results(emulated.output);
-  const keys = [...new Set([...expected.keys(), ...actual.keys()])];
-  const differ = keys.filter((key) => expected.get(key) !== actual.get(key));
-  const differences = [];
-  const row = { name, level, tests: expected.size, passed: 0, differences, absent: {}, missing: 0 };
-  row.passed = [...actual.values()].filter((result) => result === "PASS").length;
-  // Without any result it was refused before the first test.
-  const all = actual.size === 0 ? await refused(binary, args, directory) : undefined;
-  for (const test of topLevel(differ)) {
-    const own = differ.filter((key) => isWithin(key, test));
-    if (emulated.late.includes(test)) {
-      row.missing += own.length;
-      continue;
-    }
-    const what = all ?? (await refused(binary, [...args, `-test.run=^${test}$`], directory));
-    if (what !== undefined) row.absent[what] = [...(row.absent[what] ?? []), ...own];
-    else {
-      const text = (result) => result ?? "not run";
-      differences.push(
-        ...own.map((key) => `${key}: natively ${text(expected.get(key))}, goemu ${text(actual.get(key))}`),
-      );
-    }
-  }
+  const emulated = await emulate(mode, binary, args, directory, expected);
   rmSync(binary);
-  const { status } = emulated;
-  const refusals = Object.values(row.absent).flat().length;
-  if (status !== undefined && native.status !== status && refusals === 0) {
-    differences.push(`ended with ${native.status} natively, ${status} in goemu`);
-  }
+  const actual = results(emulated.output);
+  const row = { mode, name, level, tests: expected.size, passed: 0, failed: [], differences: [], missing: 0 };
+  row.passed = [...actual.values()].filter((result) => result === "PASS").length;
   row.seconds = [native.seconds, emulated.seconds];
-  rows.push(row);
-  if (values.state !== undefined) writeFileSync(values.state, JSON.stringify(rows));
-  const counts = `${differences.length} differ, ${refusals} need what is not there, ${row.missing} not reached`;
-  const times = `${native.seconds.toFixed(1)} s native, ${emulated.seconds.toFixed(1)} s goemu`;
-  console.log(`${name} ${level}: ${expected.size} tests, ${counts}; ${times}`);
-  if (differences.length > 0) {
+  for (const key of new Set([...expected.keys(), ...actual.keys()])) {
+    const [one, other] = [expected.get(key) ?? "not run", actual.get(key) ?? "not run"];
+    if (one === "FAIL" && other === "FAIL") row.failed.push(key);
+    if (one === other) continue;
+    if (emulated.late.includes(key.replace(/\/.*/, ""))) row.missing++;
+    else row.differences.push(`${key}: natively ${one}, goemu ${other}`);
+  }
+  const { status } = emulated;
+  if (status !== undefined && native.status !== status) {
+    row.differences.push(`ended with ${native.status} natively, ${status} in goemu`);
+  }
+  if (row.differences.length > 0) {
     mkdirSync(join(tmpdir(), "goemu-go-tests"), { recursive: true });
-    const file = join(tmpdir(), "goemu-go-tests", `${name.replaceAll("/", "_")}.${level}.txt`);
+    const file = join(tmpdir(), "goemu-go-tests", `${name.replaceAll("/", "_")}.${level}.${mode}.txt`);
     writeFileSync(file, `${emulated.output}\n\nnatively:\n${native.output}`);
   }
+  return row;
 }
 
-const total = (count) => rows.reduce((sum, row) => sum + count(row), 0);
+const sum = (rows, count) => rows.reduce((total, row) => total + count(row), 0);
 
-function page() {
+/** The part of the page about a mode. */
+function section(mode, rows) {
   rows.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.level < b.level ? -1 : 1));
+  const list = (what) => rows.flatMap((row) => row[what].map((text) => `- ${row.name} (${row.level}): ${text}`));
+  const [differences, failed] = [list("differences"), list("failed")];
+  return [
+    "",
+    `## ${MODES[mode].title}`,
+    "",
+    `${sum(rows, ({ tests }) => tests)} results, **${differences.length} of them other than natively**. Not reached in the time they were given: ${sum(rows, ({ missing }) => missing)}.`,
+    "",
+    ...(differences.length > 0 ? [...differences, ""] : []),
+    "| Package | GOAMD64 | Tests | Passed under goemu | Other than natively | Not reached | Native, s | goemu, s |",
+    "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ...rows.map(({ name, level, tests, passed, differences, missing, seconds }) => {
+      const times = seconds.map((each) => each.toFixed(1));
+      return `| ${[name, level, tests, passed, differences.length, missing, ...times].join(" | ")} |`;
+    }),
+    ...(failed.length > 0 ? ["", "Failed in both:", "", ...failed] : []),
+  ];
+}
+
+function page(rows) {
   const version = execFileSync("go", ["env", "GOVERSION"], { encoding: "utf8" }).trim();
-  const lines = [
+  return `${[
     "# Go's own tests",
     "",
     "Written by `node scripts/go-tests.mjs`; do not edit.",
     "",
-    `The tests of these standard packages of ${version}, compiled with \`go test -c\`${values.short ? ", run with `-test.short`" : ""},`,
-    `natively and under goemu (\`--tier ${values.tier}\`), compared test by test and subtest by subtest.`,
-    "",
-    `${total(({ tests }) => tests)} results, ${total(({ differences }) => differences.length)} of them other than natively. Counted apart: tests that ask for`,
-    `what goemu has not, processes (${total(({ absent }) => absent.processes?.length ?? 0)}), and tests that took longer than ${timeout} s (${total(({ missing }) => missing)}).`,
-    "",
-    "| Package | GOAMD64 | Tests | Passed under goemu | Other than natively | Need what is not there | Not reached | Native, s | goemu, s |",
-    "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ...rows.map(({ name, level, tests, passed, differences, absent, missing, seconds }) => {
-      const refusals = Object.values(absent).flat().length;
-      const times = seconds.map((each) => each.toFixed(1));
-      return `| ${[name, level, tests, passed, differences.length, refusals, missing, ...times].join(" | ")} |`;
+    `The tests of these standard packages of ${version}, compiled with \`go test -c\`, run natively and under goemu,`,
+    "compared test by test and subtest by subtest.",
+    ...Object.keys(MODES).flatMap((mode) => {
+      const own = rows.filter((row) => row.mode === mode);
+      return own.length > 0 ? section(mode, own) : [];
     }),
-  ];
-  const section = (title, entries) => {
-    if (entries.length > 0) lines.push("", `## ${title}`, "", ...entries.map((entry) => `- ${entry}`));
-  };
-  section(
-    "Differences",
-    rows.flatMap(({ name, level, differences }) =>
-      differences.map((difference) => `${name} (${level}): ${difference}`),
-    ),
-  );
-  for (const what of Object.keys(ABSENT)) {
-    section(
-      `Tests that need ${what}`,
-      rows
-        .filter(({ absent }) => absent[what] !== undefined)
-        .map(({ name, level, absent }) => {
-          const tests = topLevel(absent[what]);
-          return `${name} (${level}): ${tests.length > 20 ? `${tests.length} tests` : tests.join(", ")}`;
-        }),
-    );
-  }
-  return `${lines.join("\n")}\n`;
+  ].join("\n")}\n`;
 }
 
+const rows = values.state !== undefined && existsSync(values.state) ? JSON.parse(readFileSync(values.state)) : [];
 try {
-  for (const [name, directory] of packages()) {
-    for (const level of levels) await test(name, directory, level);
-    if (positionals.length === 0) writeFileSync(join(root, "docs/go-tests.md"), page());
+  for (const mode of modes) {
+    for (const [name, directory] of packages()) {
+      for (const level of levels) {
+        if (rows.some((row) => row.mode === mode && row.name === name && row.level === level)) continue;
+        const row = await test(mode, name, directory, level);
+        if (row === undefined) continue;
+        rows.push(row);
+        if (values.state !== undefined) writeFileSync(values.state, JSON.stringify(rows));
+        const { tests, differences, missing, seconds } = row;
+        const times = `${seconds[0].toFixed(1)} s native, ${seconds[1].toFixed(1)} s goemu`;
+        console.log(
+          `${name} ${level} ${mode}: ${tests} tests, ${differences.length} differ, ${missing} not reached; ${times}`,
+        );
+      }
+    }
   }
+  if (positionals.length === 0) writeFileSync(join(root, "docs/go-tests.md"), page(rows));
 } finally {
   rmSync(folder, { recursive: true });
 }
-for (const { name, level, differences } of rows) {
-  for (const difference of differences) console.log(`${name} (${level}): ${difference}`);
+for (const { mode, name, level, differences } of rows) {
+  for (const difference of differences) console.log(`${name} (${level}, ${mode}): ${difference}`);
 }
 process.exitCode = rows.some(({ differences }) => differences.length > 0) ? 1 : 0;
