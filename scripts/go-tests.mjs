@@ -1,11 +1,13 @@
 // Runs Go's own package tests under goemu and natively, compares them test by test, and writes docs/go-tests.md.
 //
-//   node scripts/go-tests.mjs [--modes full,short] [--levels v1,v3] [--timeout SECONDS] [--state FILE] [PACKAGE...]
+//   node scripts/go-tests.mjs [--modes full,short] [--levels v1,v3] [--timeout SECONDS] [--state FILE]
+//                             [--seconds N] [PACKAGE...]
 //
 // Packages are `go list` patterns; without any, those whose code leans most on the CPU. With packages named, the page is
 // left as it is. The modes are those of MODES. A run that takes longer than the timeout is cut off, and the tests that it
 // did not end run one by one, until the package has taken twice the timeout. With --state, results are kept in the file,
-// and what is in it is not run again. Needs Go and x86-64 Linux. Exits with 1 if a test came out otherwise than natively.
+// and what is in it is not run again. After --seconds no package is begun; the page names those that are left. Needs Go
+// and x86-64 Linux. Exits with 1 if a test came out otherwise than natively.
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,13 +31,20 @@ const { values, positionals } = parseArgs({
     levels: { type: "string", default: "v1,v3" },
     timeout: { type: "string", default: "900" },
     state: { type: "string" },
+    seconds: { type: "string", default: "Infinity" },
   },
 });
 const modes = values.modes.split(",");
 const levels = values.levels.split(",");
 const timeout = Number(values.timeout);
-if (!modes.every((mode) => mode in MODES) || !levels.every((level) => /^v[1-4]$/.test(level)) || !(timeout > 0)) {
-  console.error("--modes takes full, short or both, --levels v1 to v4, with commas; --timeout a number of seconds");
+const until = performance.now() + 1000 * Number(values.seconds);
+if (
+  !modes.every((mode) => mode in MODES) ||
+  !levels.every((level) => /^v[1-4]$/.test(level)) ||
+  !(timeout > 0) ||
+  Number.isNaN(until)
+) {
+  console.error("--modes takes full, short or both, --levels v1 to v4, with commas; the others a number of seconds");
   process.exit(2);
 }
 
@@ -143,10 +152,17 @@ async function test(mode, name, directory, level) {
   return row;
 }
 
+const find = (rows, mode, name, level) =>
+  rows.find((row) => row.mode === mode && row.name === name && row.level === level);
+
 const sum = (rows, count) => rows.reduce((total, row) => total + count(row), 0);
 
 /** The part of the page about a mode. */
 function section(mode, rows) {
+  const left = packages().flatMap(([name]) => {
+    const own = levels.filter((level) => find(rows, mode, name, level) === undefined);
+    return own.length > 0 ? [`- ${name} (${own.join(", ")})`] : [];
+  });
   rows.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.level < b.level ? -1 : 1));
   const list = (what) => rows.flatMap((row) => row[what].map((text) => `- ${row.name} (${row.level}): ${text}`));
   const [differences, failed] = [list("differences"), list("failed")];
@@ -164,6 +180,7 @@ function section(mode, rows) {
       return `| ${[name, level, tests, passed, differences.length, missing, ...times].join(" | ")} |`;
     }),
     ...(failed.length > 0 ? ["", "Failed in both:", "", ...failed] : []),
+    ...(left.length > 0 ? ["", "Not run yet:", "", ...left] : []),
   ];
 }
 
@@ -188,7 +205,7 @@ try {
   for (const mode of modes) {
     for (const [name, directory] of packages()) {
       for (const level of levels) {
-        if (rows.some((row) => row.mode === mode && row.name === name && row.level === level)) continue;
+        if (find(rows, mode, name, level) !== undefined || performance.now() > until) continue;
         const row = await test(mode, name, directory, level);
         if (row === undefined) continue;
         rows.push(row);
