@@ -56,7 +56,9 @@ describe("the road", () => {
     expect(names).toEqual(expect.arrayContaining(["runtime.main", "runtime.forcegchelper"]));
     // main.main, its go statements, and where each of the two first ran.
     const main = byLabel(road, "main.main");
-    const made = main.children.filter(({ kind }) => kind === "go");
+    // On a busy host it may be preempted between them, and the second stands where it goes on.
+    const made = road.nodes.filter(({ kind, label }) => kind === "go" && label === "go main.work");
+    expect(made[0].parent).toBe(main);
     expect(made.map(({ label }) => label)).toEqual(["go main.work", "go main.work"]);
     expect(made.map(({ detail }) => detail.slice(0, 10))).toEqual(["main.go:17", "main.go:18"]);
     for (const { subject, instructions } of made) {
