@@ -190,12 +190,25 @@ export class Machine {
     jit.report = report ?? (() => {});
     jit.now = () => host.monotonicNs() / 1e6;
     jit.patientFromStart = layout === "linux";
+    const compiledGo = new Map<number, boolean>();
     jit.functionRange = (address) => {
       const symbol = this.#symbolAt(address);
       if (symbol === undefined) return undefined;
-      const { address: start, size, source, name } = symbol;
-      return { start, end: start + size, name, goAbi: source === "pclntab" };
+      const { address: start, size, name } = symbol;
+      const goAbi = compiledGo.get(start) ?? this.#isCompiledGo(start);
+      compiledGo.set(start, goAbi);
+      return { start, end: start + size, name, goAbi };
     };
+  }
+
+  /** Is a function certain to be one of Go's compiler? */
+  #isCompiledGo(address: number): boolean {
+    try {
+      return this.symbols.isCompiledGo(address);
+    } catch (error) {
+      if (error instanceof SymbolError) return false;
+      throw error;
+    }
   }
 
   /** The function at an address; undefined too where the symbols are damaged. */

@@ -68,6 +68,14 @@ describe.each(FORMATS)("SymbolTable of %s", (name, goVersion) => {
     expect(symbols.inlineStack(main.address)).toEqual([{ name: "main.main", file, line: 14 }]);
   });
 
+  it("tells what Go's compiler made from assembly", () => {
+    const isCompiled = (name: string) => symbols.isCompiledGo(symbols.byName(name)!.address + 1);
+    expect(["main.main", "runtime.mallocgc", "fmt.Fprintln"].map(isCompiled)).toEqual([true, true, true]);
+    const suffix = symbols.byName("runtime.memmove") === undefined ? ".abi0" : "";
+    expect(["runtime.memmove", "runtime.gogo"].map((name) => isCompiled(name + suffix))).toEqual([false, false]);
+    expect(symbols.isCompiledGo(symbols.functions[0].address - 1)).toBe(false);
+  });
+
   it("lists functions in order and without overlap", () => {
     const { functions } = symbols;
     expect(functions.length).toBeGreaterThan(1000);

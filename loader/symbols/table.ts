@@ -162,6 +162,20 @@ export class SymbolTable {
   }
 
   /**
+   * Did Go's compiler make the function that holds `address`? Assembly need not keep to what the compiler does between
+   * functions. By the file's name, which all releases record, unlike FuncFlagAsm (Go internal/abi/symtab.go).
+   */
+  isCompiledGo(address: number): boolean {
+    const table = this.#pclntab();
+    const index = table?.indexOf(address - this.#bias);
+    if (table === undefined || index === undefined) {
+      return false;
+    }
+    const file = table.file(index, table.entry(index));
+    return file !== undefined && !file.endsWith(".s");
+  }
+
+  /**
    * The source frames of the instruction at `address`, the innermost inlined call first, the function that holds it
    * last; empty where no Go function holds it. To walk from a return address, ask for the byte before it.
    */
