@@ -19,7 +19,7 @@ export class Checksum {
 
   constructor() {
     const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
-    const module = new ModuleBuilder(PAGES, 1, { params: [], results: [] }, true);
+    const module = new ModuleBuilder(PAGES, []);
     module.add(buildFold(), [I64], "fold");
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.finish() as Uint8Array<ArrayBuffer>), {
       env: { memory },

@@ -17,17 +17,31 @@ import {
   WINDOW_END,
 } from "../layout.ts";
 import { MIDDLE_SHIFT, TABLE_ENTRIES, TOP_SHIFT } from "../memory/pages.ts";
-import { call, callIndirect, F64, I32, type I32Expr, I64, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
+import {
+  call,
+  callIndirect,
+  F64,
+  I32,
+  type I32Expr,
+  I64,
+  type I64Expr,
+  i32,
+  i64,
+  type LocalRef,
+  select,
+} from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
+import { ENTER_HANDLER, REGION_SLOTS } from "./slots.ts";
 import { addTranslator } from "./translate-module.ts";
-import { ENTER_HANDLER, TABLE_SLOTS, translatedModule } from "./translated-module.ts";
+import { ownerModule } from "./translated-module.ts";
 
 /** Nobody waits: an address at which nothing can lie. */
 export const NOBODY = -1;
-/** Type index of handlers and regions. */
-const HANDLER_TYPE = 0;
+/** Types are in the order of the tables. */
+const [HANDLER_TYPE, REGION_TYPE] = [0, 1];
+const REGIONS = 1;
 /** Guest calls that may stand on V8's stack at a time. */
 export const MAX_DEPTH = 200;
 
@@ -40,10 +54,10 @@ export const TIMESTAMP_SIGNATURE = { params: [], results: [F64] } as const;
 
 /**
  * The functions that handlers share: the entry from TypeScript and the memory access that is not plain. Imports
- * TypeScript's last resorts beside memory: env.access for handlers, env.reach for regions. It makes the table.
+ * TypeScript's last resorts beside memory: env.access for handlers, env.reach for regions. It makes the tables.
  */
 export function buildCoreModule(): Uint8Array {
-  const module = translatedModule(true);
+  const module = ownerModule();
   const access = module.import("access", ACCESS_SIGNATURE);
   const reach = module.import("reach", ACCESS_SIGNATURE);
   const { resolveIndirect } = addTranslator(module);
@@ -106,8 +120,7 @@ function buildGoOn(resolveIndirect: number): FunctionBuilder {
         const less = f.let(i32.sub(left, i32.const(1)));
         f.storeI32(cpu, entry, STATE.entry);
         f.storeI32(cpu, less, STATE.depth);
-        const place = i32.and(region, i32.const(TABLE_SLOTS - 1));
-        f.set(at, callIndirect(I32, HANDLER_TYPE, [cpu, select(entry, i32.const(-1), less)], place));
+        runRegion(f, cpu, at, region, select(entry, i32.const(-1), less));
         f.branch(again);
       });
       const record = f.local(I32);
@@ -125,6 +138,20 @@ function buildGoOn(resolveIndirect: number): FunctionBuilder {
   return f;
 }
 
+/**
+ * Calls a region, between the CPU state and what it takes and returns in registers.
+ * @param at receives where to go on
+ * @param region as the lookup table has it
+ * @param left see REGION_PARAMS
+ */
+function runRegion(f: FunctionBuilder, cpu: I32Expr, at: LocalRef<typeof I32>, region: I32Expr, left: I32Expr): void {
+  const fuel = f.local(I64);
+  const [before, rsp] = [i64.load(cpu, STATE.fuel), i64.load(cpu, STATE.gpr + REG.RSP * 8)];
+  const slot = i32.and(region, i32.const(REGION_SLOTS - 1));
+  f.setAll([at, fuel], callIndirect(I32, REGION_TYPE, [cpu, left, before, rsp], slot, REGIONS));
+  f.storeInt(64, cpu, fuel, STATE.fuel);
+}
+
 /** The handler of a record at which a region can be entered in its middle: the lookup table says which, and where. */
 function buildEnterRegion(): FunctionBuilder {
   const f = new FunctionBuilder(HANDLER_PARAMS);
@@ -136,7 +163,9 @@ function buildEnterRegion(): FunctionBuilder {
   const here = i64.eq(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(address));
   f.if(i32.and(here, i32.ne(region, i32.const(0))), () => {
     f.storeI32(cpu, i32.shrU(region, i32.const(16)), STATE.entry);
-    f.returnCallIndirect(HANDLER_TYPE, [cpu, record], i32.and(region, i32.const(TABLE_SLOTS - 1)));
+    const at = f.local(I32);
+    runRegion(f, cpu, at, region, i32.const(-1));
+    f.return(at);
   });
   // Another address has taken its place: the dispatcher puts it back.
   f.return(address);

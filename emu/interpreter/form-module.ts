@@ -5,7 +5,7 @@ import { COMMIT_SIGNATURE, SLOW_SIGNATURE, TIMESTAMP_SIGNATURE } from "./core-mo
 import type { Form } from "./handlers.ts";
 import { RecordTranslator } from "./record-translator.ts";
 import { RESOLVE_INDIRECT_SIGNATURE, RESOLVE_SIGNATURE } from "./translate-module.ts";
-import { translatedModule } from "./translated-module.ts";
+import { handlerModule } from "./translated-module.ts";
 
 /** One module with the handlers of forms, in consecutive table slots. */
 export function buildFormModule(
@@ -13,7 +13,7 @@ export function buildFormModule(
   firstSlot: number,
   importHelper: (module: ModuleBuilder, name: string) => number,
 ): Uint8Array {
-  const module = translatedModule();
+  const module = handlerModule();
   const slow = module.import("slow", SLOW_SIGNATURE);
   const commit = module.import("commit", COMMIT_SIGNATURE);
   const timestamp = module.import("timestamp", TIMESTAMP_SIGNATURE);

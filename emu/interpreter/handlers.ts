@@ -2,7 +2,7 @@ import type { Instruction } from "../decode/instruction.ts";
 import type { InstructionRow } from "../semantics/index.ts";
 import { buildFormModule } from "./form-module.ts";
 import { HelperLibrary } from "./helper-library.ts";
-import { FIRST_REGION } from "./slots.ts";
+import { ENTER_HANDLER } from "./slots.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
 export const STALE_HANDLER = 0;
@@ -55,8 +55,8 @@ export class Handlers {
   #next = FIRST_FORM;
   /** First slot behind the pack. */
   #packed = FIRST_FORM;
-  /** Most handlers at a time: slots from here on are regions'. */
-  limit = FIRST_REGION;
+  /** Where slots for handlers end. */
+  limit = ENTER_HANDLER;
   /** Were handlers made since the start? */
   changed = false;
 

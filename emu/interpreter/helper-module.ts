@@ -4,7 +4,7 @@ import { HELPERS, TABLES } from "../semantics/helpers/index.ts";
 import { call } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import type { Signature } from "../wasm/module.ts";
-import { translatedModule } from "./translated-module.ts";
+import { handlerModule } from "./translated-module.ts";
 
 const byName = new Map(HELPERS.map((helper) => [helper.name, helper]));
 
@@ -48,7 +48,7 @@ export function buildHelpers(
     });
   };
   for (const name of names) visit(helperOf(name));
-  const module = translatedModule();
+  const module = handlerModule();
   const indices = new Map<string, number>();
   for (const name of known) indices.set(name, module.import(name, helperSignature(name)));
   for (const helper of wanted.values()) indices.set(helper.name, indices.size);

@@ -48,7 +48,7 @@ const CANONICAL_END = 2 ** 47;
 interface CoreExports extends TranslatorExports {
   enter(cpu: number, record: number): number;
   slow: WebAssembly.ExportValue;
-  table: WebAssembly.Table;
+  regions: WebAssembly.Table;
 }
 
 const FUEL: Stop = { kind: "fuel" };
@@ -99,7 +99,7 @@ export class Interpreter {
   #heat = 0;
   /** Tier 1, if there is to be one. */
   jit: Jit | undefined;
-  readonly #table: WebAssembly.Table;
+  readonly #regions: WebAssembly.Table;
   readonly #imports: WebAssembly.ModuleImports;
   readonly #helpers: HelperLibrary;
   readonly #enter: (cpu: number, record: number) => number;
@@ -123,7 +123,7 @@ export class Interpreter {
     const core = new WebAssembly.Module((pack?.core ?? buildCoreModule()) as Uint8Array<ArrayBuffer>);
     const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
     this.#enter = exports.enter;
-    this.#table = exports.table;
+    this.#regions = exports.regions;
     const imports: WebAssembly.ModuleImports = { ...env, ...exports, commit: () => this.#commit() };
     this.#imports = imports;
     this.#helpers = new HelperLibrary(imports);
@@ -143,7 +143,7 @@ export class Interpreter {
     this.jit = new Jit({
       code: this.code,
       view: this.#view,
-      table: this.#table,
+      table: this.#regions,
       imports: this.#imports,
       helpers: this.#helpers,
     });

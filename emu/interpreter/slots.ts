@@ -1,6 +1,8 @@
-/** Slots of the function table, for handlers and regions; a power of two. */
-export const TABLE_SLOTS = 65536;
-/** Slot of the handler that enters a region in its middle. */
-export const ENTER_HANDLER = TABLE_SLOTS - 1;
-/** First slot of regions; below are the interpreter's handlers. */
-export const FIRST_REGION = 16384;
+/** Slots of the interpreter's table of handlers. */
+export const HANDLER_SLOTS = 16384;
+/** Slot of the handler that enters a region: the last; the others begin at 0. */
+export const ENTER_HANDLER = HANDLER_SLOTS - 1;
+/** Slots of the table of regions; a power of two. */
+export const REGION_SLOTS = 65536;
+/** Slot 0 means that there is no region. */
+export const FIRST_REGION = 1;

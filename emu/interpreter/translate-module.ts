@@ -15,7 +15,7 @@ import { call, F64, I32, type I32Expr, I64, type I64Expr, i32, i64, type LocalRe
 import { FunctionBuilder } from "../wasm/function.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
-import { FIRST_REGION } from "./slots.ts";
+import { ENTER_HANDLER } from "./slots.ts";
 import { DECODED, MAX_BLOCK, MAX_INDEXED, SHARED } from "./template.ts";
 import { addTemplates } from "./template-module.ts";
 
@@ -234,7 +234,7 @@ function buildResolveIndirect(find: number, translate: number): FunctionBuilder 
   const f = new FunctionBuilder(RESOLVE_INDIRECT_SIGNATURE.params);
   const address = f.param(0, I64);
   const record = findOrTranslate(f, address, find, translate);
-  f.if(i32.geU(i32.load(record, RECORD.handler), c(FIRST_REGION)), () => f.return(c(0)));
+  f.if(i32.eq(i32.load(record, RECORD.handler), c(ENTER_HANDLER)), () => f.return(c(0)));
   const entry = f.let(lookupEntry(address));
   f.storeInt(64, entry, address, LOOKUP_TABLE);
   f.storeInt(64, entry, i64.extendI32U(record), LOOKUP_TABLE + 8);

@@ -1,6 +1,6 @@
 import { REG, STATE } from "../cpu/state.ts";
 import type { Instruction } from "../decode/instruction.ts";
-import { TABLE_SLOTS } from "../interpreter/translated-module.ts";
+import { REGION_SLOTS } from "../interpreter/slots.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE } from "../layout.ts";
 import {
   call,
@@ -22,7 +22,7 @@ import { loopOf } from "./loops.ts";
 import { dominates, flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
 import { type CallSite, FIRST_HELPER, GO_ON, INDEX_BYTES, SLOT_BYTES, SLOW, TIMESTAMP } from "./region-module.ts";
 import { type RegionImports, RegionTranslator } from "./region-translator.ts";
-import { ALL_REGISTERS, type RegisterFlow, registerFlow } from "./register-flow.ts";
+import { ALL_REGISTERS, IN_REGISTERS, type RegisterFlow, registerFlow } from "./register-flow.ts";
 import { type BlockUse, kindOf, type VectorKind } from "./register-translator.ts";
 
 const SLOT_MASK = (1 << LOOKUP_BITS) - 1;
@@ -169,8 +169,8 @@ class RegionEmitter {
     const { root, start, blocks } = this.#region;
     if (root === start) {
       if (blocks.some(({ end }) => end === "call")) t.plainIf(this.#isEntered(), () => this.#enter(), undefined, false);
-      t.loadFuel(start.flagsIn !== 0);
-      t.loadRegisters(this.#flow.validIn(start));
+      if (start.flagsIn !== 0) t.loadFlags();
+      t.loadRegisters(this.#flow.validIn(start) & ~IN_REGISTERS);
     }
     this.#tree(root, nothingKnown());
     t.unreachable();
@@ -334,12 +334,12 @@ class RegionEmitter {
         this.#enter();
         t.set(this.#wanted, i32.load(cpu, STATE.entry));
         t.storeI32(cpu, i32.const(0), STATE.entry);
-        t.loadFuel([start, ...entries].some(({ flagsIn }) => flagsIn !== 0));
-        t.loadRegisters(this.#flow.liveIn(root));
+        if ([start, ...entries].some(({ flagsIn }) => flagsIn !== 0)) t.loadFlags();
+        t.loadRegisters(this.#flow.liveIn(root) & ~IN_REGISTERS);
         this.#choose(block, copyOf(knowledge));
       };
       t.plainIf(this.#isEntered(), enter, undefined, false);
-      t.loadFuel(start.flagsIn !== 0);
+      if (start.flagsIn !== 0) t.loadFlags();
       t.restore(copyOf(knowledge), dirty);
       this.#goTo(block, next);
       return;
@@ -458,8 +458,7 @@ class RegionEmitter {
     const flags = !this.#region.flagsDieAtCalls;
     if (flags) t.settleFlags();
     t.storeRegisters(t.dirty, flags);
-    t.storeInt(64, t.stateAddress(), t.fuel, STATE.fuel);
-    t.return(i32.wrap(target));
+    t.return(i32.wrap(target), t.fuel);
   }
 
   #branch(block: RegionBlock, condition: I32Expr): void {
@@ -512,7 +511,7 @@ class RegionEmitter {
     const same = i64.eq(i64.load(slot, LOOKUP_TABLE), i64.extendI32U(address));
     const region = t.let(select(same, i32.load(slot, LOOKUP_TABLE + 12), i32.const(0)));
     // Above the slot is the number of an entry in the middle: that is the dispatcher's.
-    return t.let(select(i32.ltU(region, i32.const(TABLE_SLOTS)), region, i32.const(0)));
+    return t.let(select(i32.ltU(region, i32.const(REGION_SLOTS)), region, i32.const(0)));
   }
 
   /**
@@ -530,37 +529,43 @@ class RegionEmitter {
     const back = i32.const(block.next as number);
     const at = t.local(I32);
     const rsp = t.stackPointer;
-    t.storeRegisters(t.dirty, flags);
-    t.storeInt(64, cpu, t.fuel, STATE.fuel);
-    t.set(at, pc);
+    const results = [at, t.fuel];
+    t.storeRegisters(t.dirty & ~IN_REGISTERS, flags);
     t.plainBlock((done) => {
-      t.branchIf(done, i32.leS(this.#left, i32.const(0)), false);
-      const args = [cpu, i32.sub(this.#left, i32.const(1))];
-      const through = (): void => {
-        t.branchIf(done, i32.eqz(region), false);
-        t.set(at, callIndirect(I32, 0, args, region));
-      };
-      if (known === undefined) {
-        through();
-        return;
-      }
-      const slot = new LateConst(SLOT_BYTES);
-      const direct = new LateCall(args, INDEX_BYTES);
-      this.#calls.push({ target: known, slot, direct });
-      t.plainIf(i32.eq(region, slot), () => t.set(at, direct), through);
+      t.plainBlock((noRegion) => {
+        t.branchIf(noRegion, i32.leS(this.#left, i32.const(0)), false);
+        const args = [cpu, i32.sub(this.#left, i32.const(1)), t.fuel, rsp];
+        const through = (): void => {
+          t.branchIf(noRegion, i32.eqz(region), false);
+          t.setAll(results, callIndirect(I32, 0, args, region));
+        };
+        if (known === undefined) through();
+        else {
+          const slot = new LateConst(SLOT_BYTES);
+          const direct = new LateCall(args, INDEX_BYTES);
+          this.#calls.push({ target: known, slot, direct });
+          t.plainIf(i32.eq(region, slot), () => t.setAll(results, direct), through);
+        }
+        t.branch(done);
+      });
+      t.storeRegisters(IN_REGISTERS, false);
+      t.set(at, pc);
     });
     t.plainIf(
       i32.ne(at, back),
       () => {
+        t.storeFuel();
         t.set(at, call(I32, GO_ON, [cpu, at, back, this.#left, rsp]));
+        t.loadFuel();
         // The state is in memory already.
-        t.plainIf(i32.ne(at, back), () => t.return(at), undefined, false);
+        t.plainIf(i32.ne(at, back), () => t.return(at, t.fuel), undefined, false);
       },
       undefined,
       false,
     );
+    t.stackPointerReturns();
     const next = block.successors.find(({ address }) => address === block.next);
-    t.loadFuel(next === undefined || next.flagsIn !== 0);
+    if (next === undefined || next.flagsIn !== 0) t.loadFlags();
     t.dirty = 0;
     t.knowledge = nothingKnown();
     this.#go(block, block.next);

@@ -22,7 +22,7 @@ function probe(): boolean {
   const single = new FunctionBuilder([F32, F32, F32]);
   const [x, y, z] = [0, 1, 2].map((i) => f32x4.splat(single.param(i, F32)));
   single.return(f32x4.extract(f32x4.relaxedMadd(x, y, z), 0));
-  const module = new ModuleBuilder(1, 1, { params: [], results: [] }, true);
+  const module = new ModuleBuilder(1, []);
   module.add(double, [F64], "double");
   module.add(single, [F32], "single");
   const bytes = module.finish() as Uint8Array<ArrayBuffer>;

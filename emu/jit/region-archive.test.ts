@@ -12,9 +12,9 @@ const REST: StoredTables = {
   samples: new Map([[0x40_2000, 3]]),
 };
 
-/** A region whose function returns its second argument; `instructions` is what it counts as. */
+/** A region whose function returns its second and third argument; `instructions` is what it counts as. */
 function regionAt(start: number, instructions: number): StoredRegion {
-  const body = { code: Uint8Array.of(0, 0x20, 1, 0x0b), hints: new Uint8Array(0) };
+  const body = { code: Uint8Array.of(0, 0x20, 1, 0x20, 2, 0x0b), hints: new Uint8Array(0) };
   const code = { start, slot: start & 0xfff, name: `region@${start.toString(16)}`, body, calls: [] };
   return { start, entries: [start], slot: code.slot, pages: [start >> 12], patient: false, instructions, code };
 }

@@ -1,9 +1,7 @@
 import { GO_ON_SIGNATURE, SLOW_SIGNATURE, TIMESTAMP_SIGNATURE } from "../interpreter/core-module.ts";
 import { helperSignature } from "../interpreter/helper-module.ts";
-import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
-import { translatedModule } from "../interpreter/translated-module.ts";
+import { emptyRegionModule, REGION_PARAMS, REGION_RESULTS } from "../interpreter/translated-module.ts";
 import { patchNumber } from "../wasm/bytes.ts";
-import { I32 } from "../wasm/expr.ts";
 import type { FunctionBody } from "../wasm/module.ts";
 
 /** A region's function, and where it goes in the table. */
@@ -41,7 +39,7 @@ export const FIRST_HELPER = 3;
 
 /** A module that puts regions' functions into the table. */
 export function regionModule(functions: readonly RegionFunction[], helpers: readonly string[]): Uint8Array {
-  const module = translatedModule();
+  const module = emptyRegionModule();
   module.import("slowRegion", SLOW_SIGNATURE);
   module.import("goOn", GO_ON_SIGNATURE);
   module.import("timestamp", TIMESTAMP_SIGNATURE);
@@ -55,7 +53,7 @@ export function regionModule(functions: readonly RegionFunction[], helpers: read
       patchNumber(body.code, slotAt, SLOT_BYTES, place.slot);
       patchNumber(body.code, indexAt, INDEX_BYTES, place.index);
     }
-    const type = { params: HANDLER_PARAMS, results: [I32] } as const;
+    const type = { params: REGION_PARAMS, results: REGION_RESULTS };
     module.place(slot, [module.addBody(body, type, undefined, name)]);
   }
   return module.finish();

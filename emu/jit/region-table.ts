@@ -1,6 +1,6 @@
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
-import { ENTER_HANDLER, FIRST_REGION } from "../interpreter/slots.ts";
+import { FIRST_REGION, REGION_SLOTS } from "../interpreter/slots.ts";
 import { RegionLinks } from "./region-links.ts";
 import type { StoredRegion } from "./region-store.ts";
 
@@ -81,8 +81,8 @@ export class RegionTable {
 
   /** A slot for a region that is going to be compiled; undefined if there is none: all regions have gone then. */
   takeSlot(): number | undefined {
-    if (this.#freeSlots.length === 0 && this.#nextSlot >= ENTER_HANDLER) this.dropAll();
-    return this.#freeSlots.pop() ?? (this.#nextSlot < ENTER_HANDLER ? this.#nextSlot++ : undefined);
+    if (this.#freeSlots.length === 0 && this.#nextSlot >= REGION_SLOTS) this.dropAll();
+    return this.#freeSlots.pop() ?? (this.#nextSlot < REGION_SLOTS ? this.#nextSlot++ : undefined);
   }
 
   /** Gives slots back that came to nothing. */

@@ -423,15 +423,14 @@ export class RegionTranslator extends RegisterTranslator {
     for (const { stops, dirty, flags } of this.#ways.values()) {
       this.code.byte(0x0b);
       this.storeRegisters(dirty, flags);
-      this.storeInt(64, this.cpu, this.fuel, STATE.fuel);
       if (!stops) {
-        this.return(this.#at);
+        this.return(this.#at, this.fuel);
         continue;
       }
       this.storeInt(64, this.cpu, i64.extendI32U(this.#at), STATE.rip);
       this.storeI32(this.cpu, i32.const(id), STATE.exitRecord);
       this.storeI32(this.cpu, i32.const(0), STATE.exitDetail);
-      this.return(this.#status);
+      this.return(this.#status, this.fuel);
     }
     this.unreachable();
   }

@@ -1,5 +1,6 @@
+import { REG } from "../cpu/state.ts";
 import type { Region, RegionBlock } from "./region.ts";
-import { type BlockUse, noUse, type RegisterMask } from "./register-translator.ts";
+import { type BlockUse, gprBit, noUse, type RegisterMask } from "./register-translator.ts";
 
 export const ALL_REGISTERS: RegisterMask = -1;
 
@@ -20,6 +21,8 @@ export interface RegisterFlow {
 }
 
 const NO_USE = noUse();
+/** Guest registers that come from the caller, and back from a call, in registers of the host (REGION_PARAMS). */
+export const IN_REGISTERS: RegisterMask = gprBit(REG.RSP);
 
 /**
  * Flow analyses. Forward: which registers are newer than memory (nothing is, behind a call: everything was stored before
@@ -41,7 +44,7 @@ export function registerFlow(region: Region, uses: ReadonlyMap<RegionBlock, Bloc
     changed = false;
     for (const block of blocks) {
       const before = block.predecessors.filter((other) => comesAsUsual(other, block)).map(dirtyOut);
-      let mask = before.reduce((all, other) => all | other, 0);
+      let mask = before.reduce((all, other) => all | other, block === blocks[0] ? IN_REGISTERS : 0);
       if (block.isMerge && !block.isLoopHeader) {
         // What just some of the ways have written, and nobody reads, is stored on these.
         mask &= (readLater.get(block) ?? 0) | before.reduce((all, other) => all & other, ALL_REGISTERS);
@@ -66,9 +69,9 @@ export function registerFlow(region: Region, uses: ReadonlyMap<RegionBlock, Bloc
       valid = dirty(block) | (callsEachTurn(block) ? reads : (readLater.get(block) ?? 0));
     }
     validIn.set(block, valid);
-    validOut.set(block, block.end === "call" ? 0 : valid | reads | defines | dirties);
+    validOut.set(block, block.end === "call" ? IN_REGISTERS : valid | reads | defines | dirties);
   }
-  let used: RegisterMask = 0;
+  let used: RegisterMask = IN_REGISTERS;
   for (const block of blocks) {
     const { reads, dirties } = useOf(block);
     used |= reads | dirties | (liveIn.get(block) ?? 0);

@@ -1,6 +1,6 @@
-import { STATE, VECTOR_STRIDE } from "../cpu/state.ts";
+import { REG, STATE, VECTOR_STRIDE } from "../cpu/state.ts";
 import { ADDRESS_FORM, type Instruction, type MemoryOperand, type Operand, SEGMENT } from "../decode/instruction.ts";
-import { HANDLER_PARAMS } from "../interpreter/record-translator.ts";
+import { REGION_PARAMS } from "../interpreter/translated-module.ts";
 import { FLAG_WORD_OFFSETS, type FlagWord } from "../semantics/flag-words.ts";
 import type { FloatExpr, Range } from "../semantics/float.ts";
 import { loadInt, maskOf, type Width } from "../semantics/translator.ts";
@@ -26,6 +26,8 @@ import { type Checked, CONSTANTS, isWithin, type Knowledge, localsIn, nothingKno
 import { LocalPool } from "./local-pool.ts";
 import { localsOf, PendingFlagTranslator } from "./pending-flags.ts";
 import { SumRoots } from "./sum-roots.ts";
+
+const RSP = REG.RSP;
 
 const WORD_NAMES: readonly FlagWord[] = ["result", "carry", "width"];
 
@@ -91,7 +93,8 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   /** Registers whose local is newer than the CPU state here, on some path at least. */
   dirty: RegisterMask = 0;
   knowledge: Knowledge = nothingKnown();
-  readonly fuel: LocalRef<typeof I64> = this.local(I64);
+  /** REGION_PARAMS: fuel and RSP come in registers of the host. */
+  readonly fuel: LocalRef<typeof I64> = this.param(2, I64);
   protected readonly cpu: LocalRef<typeof I32> = this.param(0, I32);
   readonly #gpr: LocalRef<typeof I64>[] = [];
   readonly #vector: LocalRef<typeof V128>[] = [];
@@ -112,8 +115,8 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
    * @param isTrial the code is thrown away
    */
   constructor(known: RegisterMask, kinds: readonly VectorKind[], isTrial: boolean) {
-    super(HANDLER_PARAMS, isTrial);
-    for (let i = 0; i < 16; i++) if (known & gprBit(i)) this.#gpr[i] = this.local(I64);
+    super(REGION_PARAMS, isTrial);
+    for (let i = 0; i < 16; i++) if (known & gprBit(i)) this.#gpr[i] = i === RSP ? this.param(3, I64) : this.local(I64);
     for (let i = 0; i < 16; i++) {
       if (!(known & vectorBit(i))) continue;
       this.#vector[i] = this.local(V128);
@@ -426,11 +429,16 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     }
   }
 
-  /** Loads the thread's fuel, and the flag words if somebody may read them. */
-  loadFuel(flags: boolean): void {
-    for (const word of flags ? WORD_NAMES : [])
-      this.set(this.#words[word], i64.load(this.cpu, FLAG_WORD_OFFSETS[word]));
+  loadFuel(): void {
     this.set(this.fuel, i64.load(this.cpu, STATE.fuel));
+  }
+
+  loadFlags(): void {
+    for (const word of WORD_NAMES) this.set(this.#words[word], i64.load(this.cpu, FLAG_WORD_OFFSETS[word]));
+  }
+
+  storeFuel(): void {
+    this.storeInt(64, this.cpu, this.fuel, STATE.fuel);
   }
 
   /** Stores registers to the CPU state, and the flag words if somebody may read them. */
@@ -442,8 +450,16 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     for (const word of flags ? WORD_NAMES : []) this.storeInt(64, this.cpu, this.#words[word], FLAG_WORD_OFFSETS[word]);
   }
 
-  get stackPointer(): I64Expr {
-    return this.#read(4);
+  get stackPointer(): LocalRef<typeof I64> {
+    return this.#read(RSP) as LocalRef<typeof I64>;
+  }
+
+  /** Behind a call: RSP is what it would be if the callee has only taken the return address, or what memory has. */
+  stackPointerReturns(): void {
+    const rsp = this.#gpr[RSP];
+    const inState = i64.load(this.cpu, STATE.gpr + RSP * 8);
+    this.set(rsp, i64.add(rsp, n(8)));
+    super.if(i64.ne(inState, rsp), () => this.set(rsp, inState), undefined, false);
   }
 
   // Operands.
@@ -566,7 +582,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
 
   /** Is this address a constant away from RSP? */
   protected isStackAddress({ root }: Origin): boolean {
-    return this.knowledge.origins.get(4)?.root === root;
+    return this.knowledge.origins.get(RSP)?.root === root;
   }
 
   // Flags: pending-flags.ts.

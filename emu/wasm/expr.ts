@@ -455,11 +455,12 @@ export function callIndirect<T extends ValType>(
   typeIndex: number,
   args: readonly Expr[],
   index: I32Expr,
+  table = 0,
 ): Expr<T> {
   return new WithImmediate(type, [...args, index], (out) => {
     out.byte(0x11);
     out.u32(typeIndex);
-    out.byte(0);
+    out.u32(table);
   });
 }
 

@@ -58,6 +58,12 @@ export class FunctionBuilder {
     this.code.localSet(local.index);
   }
 
+  /** Evaluates a call with as many results, all of which are kept. */
+  setAll(locals: readonly LocalRef<ValType>[], value: Expr): void {
+    this.#write(value);
+    for (const { index } of locals.toReversed()) this.code.localSet(index);
+  }
+
   /** Stores the low `bits` of an i64. */
   storeInt(bits: number, address: I32Expr, value: I64Expr, offset = 0): void {
     const opcode = bits === 64 ? 0x37 : bits === 32 ? 0x3e : bits === 16 ? 0x3d : 0x3c;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { translatedModule } from "../interpreter/translated-module.ts";
+import { handlerModule } from "../interpreter/translated-module.ts";
 import { I32, i32 } from "./expr.ts";
 import { FunctionBuilder } from "./function.ts";
 import { type FunctionBody, readBodies } from "./module.ts";
@@ -18,7 +18,7 @@ function functionWith(branches: number, value: number): FunctionBuilder {
 
 /** The same functions in another module, by what `readBodies` found. */
 function again(bodies: readonly FunctionBody[], imports: readonly string[]): Uint8Array {
-  const module = translatedModule();
+  const module = handlerModule();
   for (const name of imports) module.import(name, SIGNATURE);
   for (const body of bodies) module.addBody(body, SIGNATURE);
   return module.finish();
@@ -34,7 +34,7 @@ describe("readBodies", () => {
       ["one", "two", "three"],
     ],
   ])("finds code and hints of functions with %j branches behind imports %j", (branches, imports) => {
-    const module = translatedModule();
+    const module = handlerModule();
     for (const name of imports) module.import(name, SIGNATURE);
     for (const [i, count] of branches.entries()) module.add(functionWith(count, 1000 * i), [I32]);
     const bytes = module.finish();
@@ -45,7 +45,7 @@ describe("readBodies", () => {
   });
 
   it("throws at the end of a module that was cut off, instead of reading on", () => {
-    const module = translatedModule();
+    const module = handlerModule();
     module.add(functionWith(3, 5), [I32]);
     const bytes = module.finish();
     for (let length = 9; length < bytes.length; length++) {

@@ -17,6 +17,17 @@ export interface FunctionBody {
   readonly localNames?: ReadonlyMap<number, string>;
 }
 
+/**
+ * A table of references to functions of one signature, of a fixed size: so an indirect call needs no check of the
+ * signature, and its bounds check compares with a constant.
+ */
+export interface TableType {
+  /** What the table is called in "env", or as an export. */
+  readonly name: string;
+  readonly slots: number;
+  readonly signature: Signature;
+}
+
 interface FunctionImport {
   readonly name: string;
   readonly signature: Signature;
@@ -28,30 +39,28 @@ const SECTION = { custom: 0, type: 1, import: 2, function: 3, table: 4, export: 
 const REF_NULL = 0x63;
 
 /**
- * Assembles a module whose functions share the emulator's memory and function table, both imported from "env"
- * as `memory` and `table`. Functions may be placed into the table at instantiation.
- *
- * The table's type is a reference to functions of one signature, the module's type 0, and its size is fixed: so an
- * indirect call needs no check of the signature, and its bounds check compares with a constant.
+ * Assembles a module whose functions share the emulator's memory and tables of functions, imported from "env".
+ * Functions may be placed into tables at instantiation. The signatures of the tables are the module's first types, in
+ * the same order.
  */
 export class ModuleBuilder {
   readonly #types: Signature[] = [];
   readonly #imports: FunctionImport[] = [];
   readonly #functions: { body: FunctionBody; type: number; exportAs?: string; name?: string }[] = [];
-  readonly #elements: { at: number; functions: number[] }[] = [];
+  readonly #elements: { at: number; functions: number[]; table: number }[] = [];
   readonly #memoryPages: number;
-  readonly #tableSlots: number;
-  readonly #ownsTable: boolean;
+  readonly #tables: readonly TableType[];
+  readonly #ownsTables: boolean;
 
   /**
-   * @param entries the signature of the table's functions
-   * @param ownsTable the module makes the table, and exports it as `table`
+   * @param tables of different signatures
+   * @param ownsTables the module makes the tables, and exports them
    */
-  constructor(memoryPages: number, tableSlots: number, entries: Signature, ownsTable = false) {
+  constructor(memoryPages: number, tables: readonly TableType[], ownsTables = false) {
     this.#memoryPages = memoryPages;
-    this.#tableSlots = tableSlots;
-    this.#ownsTable = ownsTable;
-    this.type(entries);
+    this.#tables = tables;
+    this.#ownsTables = ownsTables;
+    for (const { signature } of tables) this.type(signature);
   }
 
   /** Index of a signature; equal ones share an index. */
@@ -90,9 +99,9 @@ export class ModuleBuilder {
     return this.#imports.length + this.#functions.length;
   }
 
-  /** Puts functions into the table from slot `at` on. */
-  place(at: number, functions: number[]): void {
-    this.#elements.push({ at, functions });
+  /** Puts functions into a table from slot `at` on. */
+  place(at: number, functions: number[], table = 0): void {
+    this.#elements.push({ at, functions, table });
   }
 
   /** The module in binary form. */
@@ -112,11 +121,11 @@ export class ModuleBuilder {
     functions.u32(this.#functions.length);
     for (const { type } of this.#functions) functions.u32(type);
     section(SECTION.function, functions);
-    if (this.#ownsTable) {
-      const table = new Bytes();
-      table.u32(1);
-      this.#tableType(table);
-      section(SECTION.table, table);
+    if (this.#ownsTables) {
+      const tables = new Bytes();
+      tables.u32(this.#tables.length);
+      for (const table of this.#tables) this.#tableType(tables, table);
+      section(SECTION.table, tables);
     }
     section(SECTION.export, this.#exportSection());
     if (this.#elements.length > 0) section(SECTION.element, this.#elementSection());
@@ -204,17 +213,17 @@ export class ModuleBuilder {
 
   #importSection(): Bytes {
     const body = new Bytes();
-    body.u32((this.#ownsTable ? 1 : 2) + this.#imports.length);
+    body.u32(1 + (this.#ownsTables ? 0 : this.#tables.length) + this.#imports.length);
     body.name("env");
     body.name("memory");
     for (const byte of [2, 1]) body.byte(byte);
     body.u32(this.#memoryPages);
     body.u32(this.#memoryPages);
-    if (!this.#ownsTable) {
+    for (const table of this.#ownsTables ? [] : this.#tables) {
       body.name("env");
-      body.name("table");
+      body.name(table.name);
       body.byte(1);
-      this.#tableType(body);
+      this.#tableType(body, table);
     }
     for (const { name, signature } of this.#imports) {
       body.name("env");
@@ -225,11 +234,13 @@ export class ModuleBuilder {
     return body;
   }
 
-  /** References to functions of type 0, and the fixed size. */
-  #tableType(body: Bytes): void {
-    for (const byte of [REF_NULL, 0, 1]) body.byte(byte);
-    body.u32(this.#tableSlots);
-    body.u32(this.#tableSlots);
+  /** References to functions, and the fixed size. */
+  #tableType(body: Bytes, { slots, signature }: TableType): void {
+    body.byte(REF_NULL);
+    body.u32(this.type(signature));
+    body.byte(1);
+    body.u32(slots);
+    body.u32(slots);
   }
 
   #exportSection(): Bytes {
@@ -237,10 +248,12 @@ export class ModuleBuilder {
     const exported = this.#functions.flatMap(({ exportAs }, i) =>
       exportAs === undefined ? [] : [[exportAs, this.#imports.length + i] as const],
     );
-    body.u32(exported.length + (this.#ownsTable ? 1 : 0));
-    if (this.#ownsTable) {
-      body.name("table");
-      for (const byte of [1, 0]) body.byte(byte);
+    const tables = this.#ownsTables ? this.#tables : [];
+    body.u32(exported.length + tables.length);
+    for (const [i, { name }] of tables.entries()) {
+      body.name(name);
+      body.byte(1);
+      body.u32(i);
     }
     for (const [name, index] of exported) {
       body.name(name);
@@ -253,11 +266,14 @@ export class ModuleBuilder {
   #elementSection(): Bytes {
     const body = new Bytes();
     body.u32(this.#elements.length);
-    for (const { at, functions } of this.#elements) {
+    for (const { at, functions, table } of this.#elements) {
       // Active, with table index, type and expressions: the short form has functions of any signature.
-      for (const byte of [6, 0, 0x41]) body.byte(byte);
+      body.byte(6);
+      body.u32(table);
+      body.byte(0x41);
       body.s32(at);
-      for (const byte of [0x0b, REF_NULL, 0]) body.byte(byte);
+      for (const byte of [0x0b, REF_NULL]) body.byte(byte);
+      body.u32(this.type(this.#tables[table].signature));
       body.u32(functions.length);
       for (const index of functions) {
         body.byte(0xd2);
@@ -270,7 +286,7 @@ export class ModuleBuilder {
 }
 
 /**
- * The functions of a module that ModuleBuilder made, with an imported table, in order.
+ * The functions of a module that ModuleBuilder made, with one imported table, in order.
  * @throws Error if the module was cut off
  */
 export function readBodies(module: Uint8Array): FunctionBody[] {

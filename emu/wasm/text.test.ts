@@ -35,7 +35,7 @@ const EVEN = Array.from({ length: 16 }, (_, i) => i * 2);
 
 /** A module with one function, which the engine has found valid. */
 function assemble(write: (f: FunctionBuilder, module: ModuleBuilder) => void, name?: string): Uint8Array {
-  const module = new ModuleBuilder(1, 8, { params: [I32, I32], results: [I32] });
+  const module = new ModuleBuilder(1, [{ name: "table", slots: 8, signature: { params: [I32, I32], results: [I32] } }]);
   module.import("helper", { params: [I64], results: [I32] });
   module.import("note", { params: [I32], results: [] });
   const builder = new FunctionBuilder(PARAMS);
@@ -171,7 +171,11 @@ describe("moduleText", () => {
   });
 
   it("has a tail call where the assembler makes one", () => {
-    const module = new ModuleBuilder(1, 8, { params: [I32, I32], results: [I32] }, true);
+    const module = new ModuleBuilder(
+      1,
+      [{ name: "table", slots: 8, signature: { params: [I32, I32], results: [I32] } }],
+      true,
+    );
     const builder = new FunctionBuilder([I32, I32]);
     const [a, b] = [builder.param(0, I32), builder.param(1, I32)];
     builder.returnCallIndirect(0, [a, b], a);

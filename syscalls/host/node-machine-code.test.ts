@@ -27,7 +27,7 @@ function sumModule(step: number): Uint8Array<ArrayBuffer> {
     });
   });
   f.return(sum);
-  const module = new ModuleBuilder(1, 1, { params: [], results: [] }, true);
+  const module = new ModuleBuilder(1, []);
   module.add(f, [I32], "sum");
   return module.finish() as Uint8Array<ArrayBuffer>;
 }
