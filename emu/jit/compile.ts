@@ -23,7 +23,7 @@ import { dominates, flagsBefore, flagsOut, type Region, type RegionBlock } from 
 import { type CallSite, FIRST_HELPER, GO_ON, INDEX_BYTES, SLOT_BYTES, SLOW, TIMESTAMP } from "./region-module.ts";
 import { type RegionImports, RegionTranslator } from "./region-translator.ts";
 import { ALL_REGISTERS, IN_REGISTERS, type RegisterFlow, registerFlow } from "./register-flow.ts";
-import { type BlockUse, kindOf, type VectorKind } from "./register-translator.ts";
+import { type BlockUse, kindOf, type VectorKind } from "./register-use.ts";
 
 const SLOT_MASK = (1 << LOOKUP_BITS) - 1;
 

@@ -1,7 +1,7 @@
 import type { Range } from "../semantics/float.ts";
 import { type I32Expr, LocalRef } from "../wasm/expr.ts";
 import { localsOf, type Pending, WORDS } from "./pending-flags.ts";
-import type { RegisterMask } from "./register-translator.ts";
+import type { RegisterMask } from "./register-use.ts";
 
 /** A value known as another plus a constant: accesses off one base share their checks. */
 export interface Origin {
@@ -34,6 +34,8 @@ export interface Knowledge {
   readonly modes: Set<string>;
   /** XMM registers, by number, whose low lane is zero or ordinary in its local's precision (semantics/float.ts). */
   readonly ordinary: Map<number, Range>;
+  /** 32-bit lanes of XMM registers that are in locals of their own, too. */
+  readonly lanes: Map<number, readonly I32Expr[]>;
 }
 
 /** Is what lies in one range in the other, too? */
@@ -45,15 +47,17 @@ export const nothingKnown = (): Knowledge => ({
   checked: new Map(),
   modes: new Set(),
   ordinary: new Map(),
+  lanes: new Map(),
 });
 
-export function copyOf({ pending, origins, checked, modes, ordinary }: Knowledge): Knowledge {
+export function copyOf({ pending, origins, checked, modes, ordinary, lanes }: Knowledge): Knowledge {
   return {
     pending,
     origins: new Map(origins),
     checked: new Map(checked),
     modes: new Set(modes),
     ordinary: new Map(ordinary),
+    lanes: new Map(lanes),
   };
 }
 
@@ -63,7 +67,7 @@ export function meet(paths: readonly Knowledge[]): Knowledge {
   if (first === undefined) return nothingKnown();
   const result = copyOf(first);
   result.pending = WORDS;
-  for (const { origins, checked, modes, ordinary } of rest) {
+  for (const { origins, checked, modes, ordinary, lanes } of rest) {
     for (const [register, { root, offset }] of result.origins) {
       const other = origins.get(register);
       if (other?.root !== root || other.offset !== offset) result.origins.delete(register);
@@ -81,6 +85,7 @@ export function meet(paths: readonly Knowledge[]): Knowledge {
       if (other === undefined) result.ordinary.delete(register);
       else if (!isWithin(other, range)) result.ordinary.set(register, other);
     }
+    for (const [register, known] of result.lanes) if (lanes.get(register) !== known) result.lanes.delete(register);
   }
   return result;
 }
@@ -90,7 +95,8 @@ export function throughLoop(knowledge: Knowledge, written: RegisterMask): Knowle
   const result = copyOf(knowledge);
   result.pending = WORDS;
   for (const register of result.origins.keys()) if (written & (1 << register)) result.origins.delete(register);
-  for (const register of result.ordinary.keys()) if (written & (1 << (16 + register))) result.ordinary.delete(register);
+  for (const about of [result.ordinary, result.lanes])
+    for (const register of about.keys()) if (written & (1 << (16 + register))) about.delete(register);
   return result;
 }
 
@@ -101,6 +107,7 @@ export function throughLoop(knowledge: Knowledge, written: RegisterMask): Knowle
 export function checkable(knowledge: Knowledge, live: number): Knowledge {
   const result = copyOf(knowledge);
   result.ordinary.clear();
+  result.lanes.clear();
   for (const register of result.origins.keys()) if (!(live & (1 << register))) result.origins.delete(register);
   const roots = new Set<object>([CONSTANTS, ...[...result.origins.values()].map(({ root }) => root)]);
   for (const [root, list] of result.checked) if (!roots.has(root) || list.length === 0) result.checked.delete(root);
@@ -117,5 +124,7 @@ export function localsIn(knowledge: Knowledge): Set<number> {
   const locals = new Set(localsOf(knowledge.pending));
   for (const list of knowledge.checked.values())
     for (const { host } of list) if (host instanceof LocalRef) locals.add(host.index);
+  for (const lanes of knowledge.lanes.values())
+    for (const lane of lanes) if (lane instanceof LocalRef) locals.add(lane.index);
   return locals;
 }

@@ -36,7 +36,8 @@ import {
 import type { Label } from "../wasm/function.ts";
 import { type Checked, CONSTANTS, type Knowledge, type Origin } from "./knowledge.ts";
 import { flagsBefore } from "./region.ts";
-import { noUse, type RegisterMask, RegisterTranslator, type VectorKind } from "./register-translator.ts";
+import { RegisterTranslator } from "./register-translator.ts";
+import { noUse, type RegisterMask, type VectorKind } from "./register-use.ts";
 
 const n = (value: number | bigint): I64Expr => i64.const(value);
 

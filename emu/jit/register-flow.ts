@@ -1,6 +1,6 @@
 import { REG } from "../cpu/state.ts";
 import type { Region, RegionBlock } from "./region.ts";
-import { type BlockUse, gprBit, noUse, type RegisterMask } from "./register-translator.ts";
+import { type BlockUse, gprBit, noUse, type RegisterMask } from "./register-use.ts";
 
 export const ALL_REGISTERS: RegisterMask = -1;
 

@@ -25,6 +25,16 @@ import { f32x4, f64x2, v128 } from "../wasm/simd.ts";
 import { type Checked, CONSTANTS, isWithin, type Knowledge, localsIn, nothingKnown, type Origin } from "./knowledge.ts";
 import { LocalPool } from "./local-pool.ts";
 import { localsOf, PendingFlagTranslator } from "./pending-flags.ts";
+import {
+  type BlockUse,
+  gprBit,
+  type LowLane,
+  noUse,
+  type RegisterMask,
+  type VectorKind,
+  type VectorUse,
+  vectorBit,
+} from "./register-use.ts";
 import { SumRoots } from "./sum-roots.ts";
 
 const RSP = REG.RSP;
@@ -34,47 +44,6 @@ const WORD_NAMES: readonly FlagWord[] = ["result", "carry", "width"];
 const GPR_NAMES = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split(" ");
 
 const n = (value: number | bigint): I64Expr => i64.const(value);
-
-/** Registers as bits of a mask: general registers 0–15, XMM registers 16–31. */
-export type RegisterMask = number;
-export const gprBit = (number: number): RegisterMask => 1 << number;
-export const vectorBit = (number: number): RegisterMask => 1 << (16 + number);
-
-/** What a block does to registers; found in a first pass over the region, used by the second. */
-export interface BlockUse {
-  /** Read before the block itself has certainly written them. */
-  reads: RegisterMask;
-  /** Certainly written. */
-  defines: RegisterMask;
-  /** Possibly written, and not yet stored to the CPU state. */
-  dirties: RegisterMask;
-  /** States of MXCSR that it relies on (`Knowledge.modes`), and whether it may change them. */
-  readonly modes: Set<string>;
-  changesModes: boolean;
-}
-
-export const noUse = (): BlockUse => ({ reads: 0, defines: 0, dirties: 0, modes: new Set(), changesModes: false });
-
-/** How often a region uses an XMM register as a whole, and its low lane as a scalar. */
-export interface VectorUse {
-  whole: number;
-  f64: number;
-  f32: number;
-}
-
-/** What holds an XMM register: one v128, or beside it a local of its own for the low lane. */
-export type VectorKind = "whole" | "f64" | "f32";
-
-/** The better of the three for how a register is used. */
-export function kindOf({ whole, f64, f32 }: VectorUse): VectorKind {
-  if (f64 > f32) return f64 > whole ? "f64" : "whole";
-  return f32 > whole ? "f32" : "whole";
-}
-
-interface LowLane {
-  readonly kind: "f64" | "f32";
-  readonly local: LocalRef<typeof F64> | LocalRef<typeof F32>;
-}
 
 /**
  * Registers, flags and operands of a region: general registers and XMM registers are locals, operands are constants. The
@@ -108,6 +77,8 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   readonly #pinnedLow = new Map<Expr, number>();
   /** Results of the current instruction that are ordinary. */
   readonly #results = new Map<Expr, Range>();
+  /** Vectors that the current instruction has read or made, whose lanes are in locals. */
+  readonly #laned = new Map<Expr, readonly I32Expr[]>();
 
   /**
    * @param known the registers that the region uses: others get no local
@@ -185,6 +156,7 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     this.#pinnedOrigins.clear();
     this.#pinnedLow.clear();
     this.#results.clear();
+    this.#laned.clear();
   }
 
   /** Accesses off `root` are checked, from now on. */
@@ -214,7 +186,10 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     else this.#noteRead(bit);
     this.use.dirties |= bit;
     this.dirty |= bit;
-    if (bit & ~0xffff) this.knowledge.ordinary.delete(31 - Math.clz32(bit) - 16);
+    if (bit & 0xffff) return;
+    const vector = 31 - Math.clz32(bit) - 16;
+    this.knowledge.ordinary.delete(vector);
+    this.knowledge.lanes.delete(vector);
   }
 
   #read(number: number): LocalRef<typeof I64> {
@@ -282,6 +257,22 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     this.set(this.#vector[number], value);
     this.#splitLow(number);
     this.#noteWrite(vectorBit(number));
+    const lanes = this.#laned.get(value);
+    if (lanes === undefined || this.nesting > 0) return;
+    this.knowledge.lanes.set(number, lanes);
+    for (const lane of lanes) if (lane instanceof LocalRef) this.#learnt.add(lane.index);
+  }
+
+  /** What is made of lanes and taken apart again is never put together, if nobody wants it whole. */
+  override fromLanes(lanes: readonly I32Expr[]): V128Expr {
+    const pinned = lanes.map((lane) => this.let(lane));
+    const vector = super.fromLanes(pinned);
+    this.#laned.set(vector, pinned);
+    return vector;
+  }
+
+  override lanes(vector: V128Expr): readonly I32Expr[] {
+    return this.#laned.get(vector) ?? super.lanes(vector);
   }
 
   /** Sets the low lane's local from the v128. */
@@ -557,6 +548,10 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     if (value.type === F64 || value.type === F32) {
       const number = this.#lowOf(value);
       if (number !== undefined) this.#pinnedLow.set(pinned, number);
+    }
+    if (value.type === V128) {
+      const lanes = this.knowledge.lanes.get(this.#vector.indexOf(value as unknown as LocalRef<typeof V128>));
+      if (lanes !== undefined) this.#laned.set(pinned, lanes);
     }
     return pinned;
   }

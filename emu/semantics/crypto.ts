@@ -3,19 +3,9 @@ import { I32, type I32Expr, type I64Expr, i32, i64, V128, type V128Expr } from "
 import { i32x4, i64x2, v128 } from "../wasm/simd.ts";
 import { TABLE } from "./helpers/tables.ts";
 import { define } from "./table.ts";
-import type { Translator } from "./translator.ts";
-import {
-  binaryParts,
-  lanes,
-  lastImmediate,
-  readPart,
-  shuffleLanes,
-  unaryParts,
-  withVex,
-  writeParts,
-} from "./vector-operands.ts";
+import { binaryParts, lanes, lastImmediate, unaryParts, withVex } from "./vector-operands.ts";
 
-/** AES-NI, PCLMULQDQ, SHA extensions, GFNI and CRC32 (SDM Vol. 1, 12.13, 5.20, 5.21, 12.12.3). */
+/** AES-NI, PCLMULQDQ, GFNI and CRC32 (SDM Vol. 1, 12.13, 5.20, 12.12.3). */
 
 type Name = keyof typeof Mnemonic;
 const IN_FORM = { immediateInForm: true } as const;
@@ -85,43 +75,6 @@ define(
   },
   IN_FORM,
 );
-
-// SHA. Lane 3 holds what comes first. Memory need not be aligned: the SDM asks for it (exceptions type 4), but
-// processors that were asked did not.
-
-const sha = (e: Translator, op: (a: V128Expr, b: V128Expr) => V128Expr): void => {
-  const b = readPart(e, 1, { unaligned: true });
-  const a = readPart(e, 0);
-  writeParts(e, 0, [e.let(op(a, b))]);
-};
-define(
-  "Sha1rnds4",
-  "Vol. 2B, SHA1RNDS4",
-  (e) => {
-    const group = lastImmediate(e) & 3;
-    sha(e, (a, b) => e.callHelper(`sha1rnds4_${group}`, V128, [a, b]));
-  },
-  IN_FORM,
-);
-define("Sha1nexte", "Vol. 2B, SHA1NEXTE", (e) =>
-  sha(e, (a, b) => {
-    const turned = i32.rotl(i32x4.extract(a, 3), i32.const(30));
-    return i32x4.replace(b, 3, i32.add(i32x4.extract(b, 3), turned));
-  }),
-);
-define("Sha1msg1", "Vol. 2B, SHA1MSG1", (e) => sha(e, (a, b) => v128.xor(a, shuffleLanes(32, a, b, [6, 7, 0, 1]))));
-define("Sha1msg2", "Vol. 2B, SHA1MSG2", (e) => sha(e, (a, b) => e.callHelper("sha1msg2", V128, [a, b])));
-define("Sha256rnds2", "Vol. 2B, SHA256RNDS2", (e) =>
-  sha(e, (a, b) => e.callHelper("sha256rnds2", V128, [a, b, e.vectorByNumber(0, 0)])),
-);
-define("Sha256msg1", "Vol. 2B, SHA256MSG1", (e) =>
-  sha(e, (a, b) => {
-    const x = e.let(shuffleLanes(32, a, b, [1, 2, 3, 4]));
-    const turn = (by: number): V128Expr => v128.or(i32x4.shrU(x, i32.const(by)), i32x4.shl(x, i32.const(32 - by)));
-    return i32x4.add(a, v128.xor(v128.xor(turn(7), turn(18)), i32x4.shrU(x, i32.const(3))));
-  }),
-);
-define("Sha256msg2", "Vol. 2B, SHA256MSG2", (e) => sha(e, (a, b) => e.callHelper("sha256msg2", V128, [a, b])));
 
 /** CRC32: CRC-32C of the bytes of operand 1 on top of operand 0, one table look-up a byte. */
 define("Crc32", "Vol. 2A, CRC32", (e) => {

@@ -15,7 +15,7 @@ import {
   type ValType,
 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
-import { v128 } from "../wasm/simd.ts";
+import { i64x2, v128 } from "../wasm/simd.ts";
 import type { FloatExpr, Range } from "./float.ts";
 
 /** Operand widths in bits that general registers have. */
@@ -324,6 +324,21 @@ export abstract class Translator extends FunctionBuilder {
     _test: (values: readonly FloatExpr[]) => I32Expr,
   ): boolean {
     return false;
+  }
+
+  /** The 32-bit lanes of a vector that was read (`let`), lane 0 first. */
+  lanes(vector: V128Expr): readonly I32Expr[] {
+    return [0, 1].flatMap((half) => {
+      const both = this.let(i64x2.extract(vector, half));
+      return [this.let(i32.wrap(both)), this.let(i32.wrap(i64.shrU(both, i64.const(32))))];
+    });
+  }
+
+  /** A vector of four 32-bit lanes, lane 0 first. */
+  fromLanes([a, b, c, d]: readonly I32Expr[]): V128Expr {
+    const both = (low: I32Expr, high: I32Expr): I64Expr =>
+      i64.or(i64.extendI32U(low), i64.shl(i64.extendI32U(high), i64.const(32)));
+    return this.let(i64x2.replace(i64x2.splat(both(a, b)), 1, both(c, d)));
   }
 
   /** A scalar is zero or ordinary, by how it came about. */

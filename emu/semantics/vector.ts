@@ -1,5 +1,6 @@
 // Vector and floating-point groups: each adds its rows to the table.
 import "./crypto.ts";
+import "./sha.ts";
 import "./evex-convert.ts";
 import "./evex-bfloat.ts";
 import "./evex-compress.ts";

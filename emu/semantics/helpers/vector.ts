@@ -6,7 +6,6 @@ import { GALOIS_HELPERS } from "./galois.ts";
 import type { Helper } from "./helper.ts";
 import { MULTISHIFT_HELPERS } from "./multishift.ts";
 import { PACKED_FLOAT_HELPERS } from "./packed-float.ts";
-import { SHA_HELPERS } from "./sha.ts";
 import { SOFT_FLOAT_HELPERS } from "./soft-float.ts";
 import { STRING_COMPARE_HELPERS } from "./string-compare.ts";
 
@@ -21,5 +20,4 @@ export const VECTOR_HELPERS: readonly Helper[] = [
   ...GALOIS_HELPERS,
   ...EVEX_FLOAT_HELPERS,
   ...MULTISHIFT_HELPERS,
-  ...SHA_HELPERS,
 ];
