@@ -17,6 +17,7 @@ const MAGICS: ReadonlyMap<number, PclnVersion> = new Map([
 /** What follows the magic's first byte on amd64: rest of the magic, padding, instruction quantum 1, pointer size 8. */
 const HEADER_TAIL = Uint8Array.of(0xff, 0xff, 0xff, 0, 0, 1, 8);
 const SECTION_NAMES: readonly string[] = [".gopclntab", ".data.rel.ro.gopclntab"];
+const FUNC_FLAG_ASM = 4;
 /** Names of instantiated generic functions run to kilobytes. */
 const NAME_LIMIT = 65_536;
 
@@ -171,6 +172,17 @@ export class PcLineTable {
   line(index: number, address: number): number | undefined {
     const line = this.pcValue(this.reader.u32(this.fieldOffset(index, 5)), index, address);
     return line > 0 ? line : undefined;
+  }
+
+  /**
+   * Is function `index` assembly? From Go 1.20 on a flag says so (Go internal/abi/symtab.go, FuncFlagAsm), before that
+   * the name of its file; undefined where there is none.
+   */
+  isAssembly(index: number): boolean | undefined {
+    if (this.version === "1.20") {
+      return (this.reader.u8(this.fieldOffset(index, 9) + 1) & FUNC_FLAG_ASM) !== 0;
+    }
+    return this.file(index, this.entry(index))?.endsWith(".s");
   }
 
   /** File that `address`, in function `index`, was compiled from; undefined when the table does not know. */

@@ -74,6 +74,12 @@ describe.each(FORMATS)("SymbolTable of %s", (name, goVersion) => {
     const suffix = symbols.byName("runtime.memmove") === undefined ? ".abi0" : "";
     expect(["runtime.memmove", "runtime.gogo"].map((name) => isCompiled(name + suffix))).toEqual([false, false]);
     expect(symbols.isCompiledGo(symbols.functions[0].address - 1)).toBe(false);
+    for (const { address, source } of symbols.functions) {
+      if (source !== "pclntab") continue;
+      // The linker's marks, such as go:textfipsstart, have no file.
+      const file = symbols.lineOf(address)?.file;
+      if (file !== undefined) expect(symbols.isCompiledGo(address)).toBe(!file.endsWith(".s"));
+    }
   });
 
   it("lists functions in order and without overlap", () => {

@@ -162,8 +162,8 @@ export class SymbolTable {
   }
 
   /**
-   * Did Go's compiler make the function that holds `address`? Assembly need not keep to what the compiler does between
-   * functions. By the file's name, which all releases record, unlike FuncFlagAsm (Go internal/abi/symtab.go).
+   * Is the function that holds `address` certain to be one of Go's compiler? Assembly need not keep to what the compiler
+   * does between functions.
    */
   isCompiledGo(address: number): boolean {
     const table = this.#pclntab();
@@ -171,8 +171,7 @@ export class SymbolTable {
     if (table === undefined || index === undefined) {
       return false;
     }
-    const file = table.file(index, table.entry(index));
-    return file !== undefined && !file.endsWith(".s");
+    return table.isAssembly(index) === false;
   }
 
   /**
