@@ -190,6 +190,7 @@ export class Machine {
     jit.report = report ?? (() => {});
     jit.now = () => host.monotonicNs() / 1e6;
     jit.patientFromStart = layout === "linux";
+    // Asked for at each sample; before Go 1.20 it means reading the name of a file.
     const compiledGo = new Map<number, boolean>();
     jit.functionRange = (address) => {
       const symbol = this.#symbolAt(address);

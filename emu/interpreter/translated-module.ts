@@ -4,7 +4,10 @@ import { ModuleBuilder, type TableType } from "../wasm/module.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
 import { HANDLER_SLOTS, REGION_SLOTS } from "./slots.ts";
 
-/** Address of the CPU state, calls that may still be put on the host's stack (entries.ts), fuel, and RSP. */
+/**
+ * Address of the CPU state, calls that may still be put on the host's stack (negative: nobody waits, and the state has
+ * them), fuel, and RSP.
+ */
 export const REGION_PARAMS = [I32, I32, I64, I64] as const;
 /** An address to go on at or an exit code, and the fuel that is left. */
 export const REGION_RESULTS = [I32, I64] as const;

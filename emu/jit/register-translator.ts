@@ -420,14 +420,17 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
     }
   }
 
+  /** Loads the thread's fuel. */
   loadFuel(): void {
     this.set(this.fuel, i64.load(this.cpu, STATE.fuel));
   }
 
+  /** Loads the words of the status flags. */
   loadFlags(): void {
     for (const word of WORD_NAMES) this.set(this.#words[word], i64.load(this.cpu, FLAG_WORD_OFFSETS[word]));
   }
 
+  /** Stores the thread's fuel. */
   storeFuel(): void {
     this.storeInt(64, this.cpu, this.fuel, STATE.fuel);
   }

@@ -16,6 +16,7 @@ const choose = (x: I32Expr, y: I32Expr, z: I32Expr): I32Expr => i32.xor(i32.and(
 const majority = (x: I32Expr, y: I32Expr, z: I32Expr): I32Expr => i32.or(i32.and(x, y), i32.and(z, i32.or(x, y)));
 const parity = (x: I32Expr, y: I32Expr, z: I32Expr): I32Expr => i32.xor(i32.xor(x, y), z);
 
+/** Each lane rotated to the right. */
 const turned = (x: V128Expr, by: number): V128Expr =>
   v128.or(i32x4.shrU(x, i32.const(by)), i32x4.shl(x, i32.const(32 - by)));
 
@@ -97,9 +98,8 @@ define("Sha1nexte", "Vol. 2B, SHA1NEXTE", (e) =>
 define("Sha1msg1", "Vol. 2B, SHA1MSG1", (e) => sha(e, (a, b) => v128.xor(a, shuffleLanes(32, a, b, [6, 7, 0, 1]))));
 define("Sha1msg2", "Vol. 2B, SHA1MSG2", (e) =>
   sha(e, (a, b) => {
-    const turn = (x: V128Expr): V128Expr => v128.or(i32x4.shl(x, i32.const(1)), i32x4.shrU(x, i32.const(31)));
     // Words 16 to 18 from lane 3 down; 19, in lane 0, needs word 16 beside.
-    const first = e.let(turn(e.let(v128.xor(a, shuffleLanes(32, b, ZERO, [4, 0, 1, 2])))));
-    return v128.xor(first, turn(e.let(shuffleLanes(32, first, ZERO, [3, 4, 5, 6]))));
+    const first = e.let(turned(e.let(v128.xor(a, shuffleLanes(32, b, ZERO, [4, 0, 1, 2]))), 31));
+    return v128.xor(first, turned(e.let(shuffleLanes(32, first, ZERO, [3, 4, 5, 6])), 31));
   }),
 );

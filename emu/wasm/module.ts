@@ -40,14 +40,14 @@ const REF_NULL = 0x63;
 
 /**
  * Assembles a module whose functions share the emulator's memory and tables of functions, imported from "env".
- * Functions may be placed into tables at instantiation. The signatures of the tables are the module's first types, in
+ * Functions may be placed into the first table at instantiation. The signatures of the tables are the module's first types, in
  * the same order.
  */
 export class ModuleBuilder {
   readonly #types: Signature[] = [];
   readonly #imports: FunctionImport[] = [];
   readonly #functions: { body: FunctionBody; type: number; exportAs?: string; name?: string }[] = [];
-  readonly #elements: { at: number; functions: number[]; table: number }[] = [];
+  readonly #elements: { at: number; functions: number[] }[] = [];
   readonly #memoryPages: number;
   readonly #tables: readonly TableType[];
   readonly #ownsTables: boolean;
@@ -99,9 +99,9 @@ export class ModuleBuilder {
     return this.#imports.length + this.#functions.length;
   }
 
-  /** Puts functions into a table from slot `at` on. */
-  place(at: number, functions: number[], table = 0): void {
-    this.#elements.push({ at, functions, table });
+  /** Puts functions into the first table from slot `at` on. */
+  place(at: number, functions: number[]): void {
+    this.#elements.push({ at, functions });
   }
 
   /** The module in binary form. */
@@ -266,14 +266,11 @@ export class ModuleBuilder {
   #elementSection(): Bytes {
     const body = new Bytes();
     body.u32(this.#elements.length);
-    for (const { at, functions, table } of this.#elements) {
+    for (const { at, functions } of this.#elements) {
       // Active, with table index, type and expressions: the short form has functions of any signature.
-      body.byte(6);
-      body.u32(table);
-      body.byte(0x41);
+      for (const byte of [6, 0, 0x41]) body.byte(byte);
       body.s32(at);
-      for (const byte of [0x0b, REF_NULL]) body.byte(byte);
-      body.u32(this.type(this.#tables[table].signature));
+      for (const byte of [0x0b, REF_NULL, 0]) body.byte(byte);
       body.u32(functions.length);
       for (const index of functions) {
         body.byte(0xd2);
