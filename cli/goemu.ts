@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// The command. It looks at Node's version before anything is loaded that an old one can't read.
-import process from "node:process";
+// The command. It looks at Node's version before anything is loaded that an old one can't read. Nothing of Node's is
+// imported: that evaluates all that a module exports, streams and more, which is what a start waits for.
+import { V8_FLAGS } from "./v8-flags.ts";
 
 const NEEDED = 24;
 if (Number(process.versions.node.split(".")[0]) < NEEDED) {
@@ -9,14 +10,8 @@ if (Number(process.versions.node.split(".")[0]) < NEEDED) {
   );
   process.exit(125);
 }
-const { setFlagsFromString } = await import("node:v8");
-// Translated code tells which branches are rare; without the flag V8 does not listen.
-setFlagsFromString("--experimental-wasm-branch-hinting");
-// Each function and each turn of a loop would look whether the stack overflows or V8 wants something. Translated code
-// counts its calls (MAX_DEPTH in emu/interpreter/core-module.ts), and comes back to V8 when its fuel is used up.
-setFlagsFromString("--no-wasm-stack-checks");
-const { enableCompileCache } = await import("node:module");
-enableCompileCache?.();
+const { setFlagsFromString } = process.getBuiltinModule("node:v8");
+for (const flag of V8_FLAGS) setFlagsFromString(flag);
 // V8 collects garbage when so much memory appears: the less of it there is yet, the sooner that is done.
 const memory = new WebAssembly.Memory({ initial: 65536, maximum: 65536 });
 const { main } = await import("./main.ts");

@@ -21,6 +21,11 @@ const LAZY = {
   "emu/jit/region-module.ts": { names: ["regionModule"], from: ["emu/jit/tier.ts", "emu/jit/region-store.ts"] },
   "emu/jit/tier.ts": { names: ["Jit"], from: ["emu/interpreter/interpreter.ts"] },
 };
+/** What small files import, and the file of the build that it is instead. */
+const BUNDLES = {
+  "cli/goemu.ts": ['await import("./main.ts")', "./main.cjs"],
+  "syscalls/host/node-compiler-worker.ts": ['void import("./node-compiler-service.ts")', "./compiler-service.cjs"],
+};
 const ICED = "iced-x86";
 /** Modules of Node's that are slow to load. */
 const BUILTIN = /^(node:)?(child_process|crypto|dgram|net|readline|tty|worker_threads|zlib)$/;
@@ -65,12 +70,15 @@ export function lazyModules(root) {
       });
       build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
         const source = await readFile(path, "utf8");
-        if (relative(root, path) === "cli/goemu.ts") {
-          return { contents: source.replace('await import("./main.ts")', 'require("./main.cjs")'), loader: "ts" };
-        }
-        if (relative(root, path) === "syscalls/host/node-compiler-worker.ts") {
-          const load = 'require("./compiler-service.cjs")';
-          return { contents: source.replace('void import("./node-compiler-service.ts")', load), loader: "ts" };
+        const bundle = BUNDLES[relative(root, path)];
+        if (bundle !== undefined) {
+          const [what, file] = bundle;
+          const load = `loadCompiled(new URL("${file}", import.meta.url))`;
+          const from = JSON.stringify(resolve(root, "syscalls/host/node-code-cache.ts"));
+          return {
+            contents: `${source.replace(what, load)}\nimport { loadCompiled } from ${from};`,
+            loader: "ts",
+          };
         }
         if (!source.includes(`from "${ICED}"`)) return undefined;
         const contents = source.replaceAll(member, (text, name, key) => {

@@ -1,5 +1,2 @@
-// The worker behind startCompilerThread. What it runs comes from V8's compile cache, which each thread turns on itself.
-import { enableCompileCache } from "node:module";
-
-enableCompileCache();
+// The worker behind startCompilerThread. In the build it loads one file, parts of which are compiled already.
 void import("./node-compiler-service.ts");
