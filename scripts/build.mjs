@@ -80,8 +80,9 @@ for (const name of readdirSync("dist")) {
 }
 copyFileSync("node_modules/iced-x86/iced_x86.js", "dist/iced_x86.cjs");
 copyFileSync("node_modules/iced-x86/iced_x86_bg.wasm", "dist/iced_x86_bg.wasm");
+for (const file of ["dist/main.cjs", "dist/compiler-service.cjs"])
+  writeFileSync(file, inAscii(readFileSync(file, "utf8")));
 execFileSync(process.execPath, ["scripts/pack-handlers.mjs"], { stdio: "inherit" });
-for (const file of ["dist/main.cjs", "dist/compiler-service.cjs"]) writeFileSync(file, inAscii(readFileSync(file, "utf8")));
 execFileSync(process.execPath, ["scripts/code-cache.mjs"], { stdio: "inherit" });
 const licences = [
   ["iced-x86", "LICENSE.txt"],

@@ -28,7 +28,7 @@ const BUNDLES = {
 };
 const ICED = "iced-x86";
 /** Modules of Node's that are slow to load. */
-const BUILTIN = /^(node:)?(child_process|crypto|dgram|net|readline|tty|worker_threads|zlib)$/;
+const BUILTIN = /^(node:)?(assert|child_process|crypto|dgram|net|readline|tty|worker_threads|zlib)$/;
 
 const standIn = `
 const standIn = (load, name) => new Proxy(function () {}, {

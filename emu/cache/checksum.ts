@@ -10,36 +10,38 @@ const GOLDEN = 0x9e37_79b9_7f4a_7c15n;
 const PRIME = 0xc2b2_ae3d_27d4_eb4fn;
 
 /**
- * A 64-bit checksum against damage, not against malice: each word of 8 bytes goes through steps that lose nothing, so
+ * A 64-bit checksum of bytes, unsigned, against damage, not against malice: each word of 8 bytes goes through steps that lose nothing, so
  * that a change of one word always shows. In WebAssembly, since a start of goemu waits for it.
  */
-export class Checksum {
-  readonly #window: Uint8Array;
-  readonly #fold: (length: number, hash: bigint) => bigint;
-
-  constructor() {
-    const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
-    const module = new ModuleBuilder(PAGES, []);
-    module.add(buildFold(), [I64], "fold");
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.finish() as Uint8Array<ArrayBuffer>), {
-      env: { memory },
-    });
-    this.#window = new Uint8Array(memory.buffer);
-    this.#fold = exports.fold as (length: number, hash: bigint) => bigint;
+export function checksum(bytes: Uint8Array): bigint {
+  folder ??= makeFolder();
+  const { window, fold } = folder;
+  let hash = BigInt(bytes.length);
+  for (let at = 0; at < bytes.length; at += WINDOW) {
+    const piece = bytes.subarray(at, Math.min(at + WINDOW, bytes.length));
+    window.set(piece);
+    const whole = Math.ceil(piece.length / 8) * 8;
+    window.fill(0, piece.length, whole);
+    hash = fold(whole, hash);
   }
+  return BigInt.asUintN(64, hash);
+}
 
-  /** Checksum of bytes, as an unsigned 64-bit number. */
-  of(bytes: Uint8Array): bigint {
-    let hash = BigInt(bytes.length);
-    for (let at = 0; at < bytes.length; at += WINDOW) {
-      const piece = bytes.subarray(at, Math.min(at + WINDOW, bytes.length));
-      this.#window.set(piece);
-      const whole = Math.ceil(piece.length / 8) * 8;
-      this.#window.fill(0, piece.length, whole);
-      hash = this.#fold(whole, hash);
-    }
-    return BigInt.asUintN(64, hash);
-  }
+interface Folder {
+  readonly window: Uint8Array;
+  readonly fold: (length: number, hash: bigint) => bigint;
+}
+
+let folder: Folder | undefined;
+
+function makeFolder(): Folder {
+  const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
+  const module = new ModuleBuilder(PAGES, []);
+  module.add(buildFold(), [I64], "fold");
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.finish() as Uint8Array<ArrayBuffer>), {
+    env: { memory },
+  });
+  return { window: new Uint8Array(memory.buffer), fold: exports.fold as Folder["fold"] };
 }
 
 /** fold(length, hash): the hash with the first `length` bytes of memory, a multiple of 8. */

@@ -1,4 +1,4 @@
-import { Checksum } from "./checksum.ts";
+import { checksum } from "./checksum.ts";
 
 /**
  * Sections as one file: a fixed head (magic, format, checksum and length of the index), the index as text, with a
@@ -30,11 +30,10 @@ export type ReadPiece = (offset: number, length: number) => Uint8Array | undefin
  * @param identity what the reader has to expect (`identityOf`)
  */
 export function encodeSections(identity: string, sections: ReadonlyMap<string, Uint8Array>): Uint8Array[] {
-  const checksum = new Checksum();
   let end = 0;
   const entries: Entry[] = [];
   for (const [name, bytes] of sections) {
-    entries.push({ name, offset: end, length: bytes.length, checksum: checksum.of(bytes).toString(16) });
+    entries.push({ name, offset: end, length: bytes.length, checksum: checksum(bytes).toString(16) });
     end += bytes.length;
   }
   const index = new TextEncoder().encode(JSON.stringify({ identity, sections: entries } satisfies Index));
@@ -44,7 +43,7 @@ export function encodeSections(identity: string, sections: ReadonlyMap<string, U
   view.setUint32(HEAD.magic, MAGIC, true);
   view.setUint32(HEAD.format, FORMAT, true);
   view.setUint32(HEAD.index, index.length, true);
-  view.setBigUint64(HEAD.checksum, checksum.of(head.subarray(HEAD.index)), true);
+  view.setBigUint64(HEAD.checksum, checksum(head.subarray(HEAD.index)), true);
   return [head, ...sections.values()];
 }
 
@@ -53,14 +52,12 @@ export class SectionReader {
   readonly #read: ReadPiece;
   readonly #base: number;
   readonly #entries: ReadonlyMap<string, Entry>;
-  readonly #checksum: Checksum;
   #isDamaged = false;
 
-  private constructor(read: ReadPiece, base: number, entries: readonly Entry[], checksum: Checksum) {
+  private constructor(read: ReadPiece, base: number, entries: readonly Entry[]) {
     this.#read = read;
     this.#base = base;
     this.#entries = new Map(entries.map((entry) => [entry.name, entry]));
-    this.#checksum = checksum;
   }
 
   /** @returns undefined where the file is damaged, of another format or length, or has another identity */
@@ -72,13 +69,12 @@ export class SectionReader {
     const base = HEAD.bytes + view.getUint32(HEAD.index, true);
     const summed = base > size ? undefined : read(HEAD.index, base - HEAD.index);
     if (summed === undefined) return undefined;
-    const checksum = new Checksum();
-    if (view.getBigUint64(HEAD.checksum, true) !== checksum.of(summed)) return undefined;
+    if (view.getBigUint64(HEAD.checksum, true) !== checksum(summed)) return undefined;
     const index = parseIndex(summed.subarray(HEAD.bytes - HEAD.index));
     if (index?.identity !== identity) return undefined;
     const { sections } = index;
     if (size !== base + sections.reduce((sum, { length }) => sum + length, 0)) return undefined;
-    return new SectionReader(read, base, sections, checksum);
+    return new SectionReader(read, base, sections);
   }
 
   get names(): readonly string[] {
@@ -100,7 +96,7 @@ export class SectionReader {
     const entry = this.#entries.get(name);
     if (entry === undefined || this.#isDamaged) return undefined;
     const bytes = this.#read(this.#base + entry.offset, entry.length);
-    if (bytes !== undefined && this.#checksum.of(bytes).toString(16) === entry.checksum) return bytes;
+    if (bytes !== undefined && checksum(bytes).toString(16) === entry.checksum) return bytes;
     this.#isDamaged = true;
     return undefined;
   }

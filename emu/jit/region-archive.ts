@@ -1,4 +1,4 @@
-import { Checksum } from "../cache/checksum.ts";
+import { checksum } from "../cache/checksum.ts";
 import type { TranslationCache } from "../cache/translation-cache.ts";
 import {
   hasRegions,
@@ -80,8 +80,7 @@ export class RegionArchive {
     });
     const isKept = new Set(modules.flatMap((module) => module.regions));
     const free = [...regions].filter((region) => !isKept.has(region));
-    const checksum = new Checksum();
-    const id = (bytes: Uint8Array): string => checksum.of(bytes).toString(16);
+    const id = (bytes: Uint8Array): string => checksum(bytes).toString(16);
     if (free.length > 0) modules.push(makeModule(free, rest.helpers, id));
     this.#loaded = [...kept];
     storeRegions(this.cache, modules, rest);

@@ -1,4 +1,4 @@
-import { Checksum } from "../cache/checksum.ts";
+import { checksum } from "../cache/checksum.ts";
 import type { TranslationCache } from "../cache/translation-cache.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import { inWindow } from "../layout.ts";
@@ -373,10 +373,9 @@ export class Jit {
   /** Checksums of pages of code that can be executed. */
   #checksums(pages: Iterable<number>): Map<number, bigint> {
     const sums = new Map<number, bigint>();
-    const checksum = new Checksum();
     for (const page of pages) {
       const bytes = this.#code.pageBytes(page);
-      if (bytes !== undefined) sums.set(page, checksum.of(bytes));
+      if (bytes !== undefined) sums.set(page, checksum(bytes));
     }
     return sums;
   }

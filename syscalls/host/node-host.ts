@@ -119,11 +119,26 @@ export class NodeInherited extends NodeStdio {
 /** How far the wall clock may be off (Date.now() itself is good for a millisecond). */
 const MAX_DRIFT_NS = 5_000_000n;
 
-/** CLOCK_MONOTONIC when performance.now() was 0. */
-const CLOCK_START_NS = ((): number => {
-  const [seconds, nanoseconds] = process.hrtime();
-  return Math.floor(seconds * 1e9 + nanoseconds - performance.now() * 1e6);
-})();
+/** Times that the clock is read before the cheaper way is worth loading. */
+const FEW_TIMES = 2000;
+
+/** Reads CLOCK_MONOTONIC, in ns. */
+class MonotonicClock {
+  #left = FEW_TIMES;
+  /** CLOCK_MONOTONIC when performance.now() was 0. */
+  #start = 0;
+
+  read(): number {
+    if (this.#left === 0) return this.#start + performance.now() * 1e6;
+    const [seconds, nanoseconds] = process.hrtime();
+    const now = seconds * 1e9 + nanoseconds;
+    // Node loads `performance` when it is first used, which takes as long as thousands of calls.
+    if (--this.#left === 0) this.#start = Math.floor(now - performance.now() * 1e6);
+    return now;
+  }
+}
+
+const CLOCK = new MonotonicClock();
 
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
@@ -155,9 +170,8 @@ export class NodeHost implements Host {
     this.network = options.network === false ? undefined : new NodeNetwork();
   }
 
-  /** The process's own clock, which is cheaper to read than process.hrtime, moved to CLOCK_MONOTONIC. */
   monotonicNs(): number {
-    return CLOCK_START_NS + performance.now() * 1e6;
+    return CLOCK.read();
   }
 
   realtimeNs(): bigint {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
-import { Checksum } from "../../emu/cache/checksum.ts";
+import { checksum } from "../../emu/cache/checksum.ts";
 import { encodeSections, SectionReader } from "../../emu/cache/container.ts";
 import type { MachineCode } from "../../emu/cache/machine-code.ts";
 import { identityOf, type TranslationCache, type TranslationIdentity } from "../../emu/cache/translation-cache.ts";
@@ -129,7 +129,7 @@ export class NodeTranslationCache implements TranslationCache {
 
 /** A file name for an identity. The file has the identity in it, so that two of one name are no harm. */
 const nameOf = (identity: string): string =>
-  new Checksum().of(new TextEncoder().encode(identity)).toString(16).padStart(16, "0");
+  checksum(new TextEncoder().encode(identity)).toString(16).padStart(16, "0");
 
 function openSections(path: string, identity: string): { fd: number; reader: SectionReader } | undefined {
   const fd = quietly(() => fs.openSync(path, "r"));
