@@ -1,8 +1,7 @@
-import { readFileSync, realpathSync, writeSync } from "node:fs";
+import { realpathSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import type { TranslationCache } from "../emu/cache/translation-cache.ts";
-import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import type { CompilerThread } from "../emu/jit/compile-protocol.ts";
 import { disassembleOne } from "../loader/disassemble.ts";
 import { printable } from "../loader/identify.ts";
@@ -13,6 +12,7 @@ import type { ExitStatus } from "../syscalls/linux-process.ts";
 import { type AddressSpaceLayout, Machine, type Tier } from "../syscalls/machine.ts";
 import type { SyscallTracer } from "../syscalls/tracer.ts";
 import { buildEnvironment, parseChoice, parseCount, parseSize, rawArguments } from "./arguments.ts";
+import { readHandlerPack } from "./handler-pack.ts";
 import { openProgram, type ProgramFile } from "./program-file.ts";
 
 /** Options that every command has which runs a program, as commander hands them over. */
@@ -70,7 +70,7 @@ export function createMachine(
   compilerThread?: () => CompilerThread,
 ): Machine {
   const program = openProgram(file);
-  const pack = readHandlerPack();
+  const pack = readHandlerPack(import.meta.url);
   const machine = new Machine({
     program,
     path: options.start === undefined ? file : new TextDecoder().decode(options.start.name),
@@ -110,28 +110,6 @@ export function shellStatus(file: string, status: ExitStatus): number {
   if (status.kind === "exited") return status.status;
   writeAll(2, `goemu: ${printable(file)}: ${describeSignal(status.signal)} (killed by signal ${status.signal})\n`);
   return 128 + status.signal;
-}
-
-/** What the build made ahead of time; undefined when goemu runs from its sources. */
-function readHandlerPack(): (HandlerPack & { readonly build: string }) | undefined {
-  try {
-    const { build, keys, helpers, sections } = JSON.parse(
-      readFileSync(new URL("./pack.json", import.meta.url), "utf8"),
-    );
-    const bytes = readFileSync(new URL("./pack.bin", import.meta.url));
-    const section = (name: string): Uint8Array => bytes.subarray(sections[name][0], sections[name][1]);
-    return {
-      ...{ build, keys, helpers },
-      core: section("core"),
-      tables: section("tables"),
-      module: section("module"),
-      helperModule: section("helperModule"),
-      templates: section("templates"),
-    };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
 }
 
 /** Passes the host's signals on to the guest until the returned function is called. */

@@ -75,7 +75,7 @@ function inAscii(source) {
 const outputs = new Set(results.flatMap(({ metafile }) => Object.keys(metafile.outputs)));
 chmodSync("dist/goemu.js", 0o755);
 for (const name of readdirSync("dist")) {
-  if (/\.code$/.test(name)) rmSync(`dist/${name}`);
+  if (/\.(code|machine)$/.test(name)) rmSync(`dist/${name}`);
   if (/\.js$|^handlers\./.test(name) && !outputs.has(`dist/${name}`)) rmSync(`dist/${name}`);
 }
 copyFileSync("node_modules/iced-x86/iced_x86.js", "dist/iced_x86.cjs");

@@ -1,34 +1,50 @@
-// Makes ahead of time what V8 would compile again in each run: dist/*.code, of the version of V8 and the flags that the
-// build runs with (syscalls/host/node-code-cache.ts). A file has the functions that were called when a few programs ran.
+// Makes ahead of time what V8 would compile again in each run, of the version of V8 and the flags that the build runs
+// with: dist/*.code has functions of goemu's own code (syscalls/host/node-code-cache.ts), dist/*.machine the machine code
+// of the interpreter's handlers (cli/handler-pack.ts). What is in them is what V8 compiled while a few programs ran.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
+import { machineCodeFile, readHandlerPack } from "../cli/handler-pack.ts";
 import { V8_FLAGS } from "../cli/v8-flags.ts";
+import { Machine, MemoryHost } from "../index.ts";
 import { codeCacheOf, run, scriptOf } from "../syscalls/host/node-code-cache.ts";
+import { nodeMachineCode } from "../syscalls/host/node-machine-code.ts";
 
 const path = (relative) => fileURLToPath(new URL(`../${relative}`, import.meta.url));
-const [TRAINED, COMPILER] = ["main.cjs", "compiler-service.cjs"];
+const DIST = new URL("../dist/", import.meta.url);
+const [COMMAND, COMPILER] = ["main.cjs", "compiler-service.cjs"];
 const REST = ["iced_x86.cjs", "iced_x86_bg.wasm", "pack.bin", "pack.json"];
 /** Arguments of goemu's: a start, and a program that runs for long enough to be compiled. */
-const TRAINING = [
+const RUNS = [
   ["--no-cache", path("fixtures/bin/work")],
   ["--no-cache", path("fixtures/bin/concurrency"), "workers"],
 ];
+/** What the interpreter runs until V8 has optimized what is hot in it. */
+const INTERPRETED = [
+  ["work"],
+  ["text", "sort"],
+  ["text", "strconv-fmt"],
+  ["library", "hashes"],
+  ["runtime", "gc"],
+  ["concurrency", "workers"],
+];
+/** For V8's other threads to come to an end. */
+const SETTLE_MS = 500;
 
-/** Runs the programs in this process, from a copy of the build whose compiler thread keeps its code, too. */
-async function train(folder) {
-  for (const flag of V8_FLAGS) setFlagsFromString(flag);
-  const file = join(folder, TRAINED);
+/** Runs the programs from a copy of the build whose compiler thread keeps its code, too. */
+async function keepCode(folder) {
+  const file = join(folder, COMMAND);
   const script = scriptOf(file);
   const { main } = run(script, file);
-  for (const args of TRAINING) {
+  for (const args of RUNS) {
     await main(args, new WebAssembly.Memory({ initial: 65536, maximum: 65536 }));
     if (process.exitCode) throw new Error(`${args.join(" ")} failed`);
   }
-  writeFileSync(codeCacheOf(path(`dist/${TRAINED}`)), script.createCachedData());
+  writeFileSync(codeCacheOf(path(`dist/${COMMAND}`)), script.createCachedData());
   process.exit(0);
 }
 
@@ -44,16 +60,56 @@ workerData.port.on("message", () =>
   writeFileSync(codeCacheOf(${JSON.stringify(path(`dist/${COMPILER}`))}), script.createCachedData()));
 `;
 
-if (process.argv[2] === "train") await train(process.argv[3]);
-else {
-  const folder = mkdtempSync(join(tmpdir(), "goemu-code-cache-"));
-  try {
-    for (const name of [TRAINED, COMPILER, ...REST]) copyFileSync(path(`dist/${name}`), join(folder, name));
-    writeFileSync(join(folder, "compiler.cjs"), thread(folder));
-    const stdio = ["ignore", "ignore", "inherit"];
-    const { status } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), "train", folder], { stdio });
-    if (status !== 0) throw new Error(`the run that makes V8 compile what a start needs failed with status ${status}`);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+/** Runs programs in the interpreter, all with the same modules, and writes down what V8 has made of these. */
+async function keepMachineCode() {
+  const pack = readHandlerPack(DIST);
+  const modules = new Map();
+  const functions = new Map();
+  const instantiate = (name, bytes, imports) => {
+    if (!modules.has(name)) modules.set(name, new WebAssembly.Module(bytes));
+    const instance = new WebAssembly.Instance(modules.get(name), imports);
+    const exported = Object.values(instance.exports).filter((each) => typeof each === "function");
+    // Handlers are in the table only.
+    const { table } = imports.env;
+    const handlers = name === "module" ? pack.keys.map((_, i) => table.get(i + 1)) : [];
+    functions.set(name, [...exported, ...handlers].filter(Boolean));
+    return instance;
+  };
+  for (const [name, ...args] of INTERPRETED) {
+    const program = readFileSync(path(`fixtures/bin/${name}`));
+    const host = new MemoryHost();
+    const handlerPack = { ...pack, instantiate };
+    const options = { program, path: name, args: [name, ...args], host, cpus: 2, tier: "interpreter", handlerPack };
+    const { status } = await new Machine(options).run();
+    if (status !== 0) throw new Error(`${name} ${args.join(" ")} failed`);
   }
+  await setTimeout(SETTLE_MS);
+  for (const [name, module] of modules) {
+    const code = nodeMachineCode.of(module, functions.get(name));
+    if (code !== undefined) writeFileSync(new URL(machineCodeFile(name), DIST), code);
+  }
+  process.exit(0);
+}
+
+/** Does something in a process of its own, with the command's flags. */
+function runAside(...args) {
+  const stdio = ["ignore", "ignore", "inherit"];
+  const { status } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), ...args], { stdio });
+  if (status !== 0) throw new Error(`the run that makes V8 compile code failed with status ${status} (${args[0]})`);
+}
+
+const [what, folder] = process.argv.slice(2);
+if (what === undefined) {
+  const copy = mkdtempSync(join(tmpdir(), "goemu-code-cache-"));
+  try {
+    runAside("machine-code");
+    for (const name of [COMMAND, COMPILER, ...REST]) copyFileSync(path(`dist/${name}`), join(copy, name));
+    writeFileSync(join(copy, "compiler.cjs"), thread(copy));
+    runAside("code", copy);
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+} else {
+  for (const flag of V8_FLAGS) setFlagsFromString(flag);
+  await (what === "code" ? keepCode(folder) : keepMachineCode());
 }

@@ -2,6 +2,7 @@ import type { Instruction } from "../decode/instruction.ts";
 import type { InstructionRow } from "../semantics/index.ts";
 import { buildFormModule } from "./form-module.ts";
 import { HelperLibrary } from "./helper-library.ts";
+import { instantiate } from "./instantiate.ts";
 import { ENTER_HANDLER } from "./slots.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
@@ -30,7 +31,17 @@ export interface HandlerPack {
   readonly helperModule: Uint8Array;
   /** Decode templates of these forms (templates.ts). */
   readonly templates: Uint8Array;
+  /** Makes an instance of one of the modules, for whoever has machine code of them or wants it. */
+  readonly instantiate?: PackInstantiate;
 }
+
+/** The modules of a pack, by the names of its fields. */
+export type PackModule = "core" | "module" | "helperModule";
+export type PackInstantiate = (
+  name: PackModule,
+  bytes: Uint8Array,
+  imports: WebAssembly.Imports,
+) => WebAssembly.Instance;
 
 /** A module of handlers in consecutive slots: what they are for, and which helpers they call. */
 interface MadeModule {
@@ -74,8 +85,9 @@ export class Handlers {
     const usable = this.#next === FIRST_FORM && pack.keys.length > 0;
     if (!usable) return false;
     for (const key of pack.keys) this.#indices.set(key, this.#next++);
-    this.#helpers.load(pack.helpers, pack.helperModule);
-    this.#instantiate(pack.module);
+    const make: PackInstantiate = pack.instantiate ?? ((_, ...args) => instantiate(...args));
+    this.#helpers.load(pack.helpers, pack.helperModule, (...args) => make("helperModule", ...args));
+    make("module", pack.module, { env: this.#imports });
     this.#packed = this.#next;
     return true;
   }
@@ -156,7 +168,7 @@ export class Handlers {
   }
 
   #instantiate(module: Uint8Array): void {
-    new WebAssembly.Instance(new WebAssembly.Module(module as Uint8Array<ArrayBuffer>), { env: this.#imports });
+    instantiate(module, { env: this.#imports });
   }
 
   /** The handlers beyond the pack, for `restore` in a later run with the same pack. */

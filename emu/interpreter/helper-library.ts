@@ -1,5 +1,6 @@
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { buildHelpers, helperSignature } from "./helper-module.ts";
+import { instantiate } from "./instantiate.ts";
 
 /**
  * The helper functions of the semantics, made when code first calls them, with what they call themselves: most programs
@@ -36,9 +37,8 @@ export class HelperLibrary {
   }
 
   /** Takes over helpers that `build` made. */
-  load(names: readonly string[], module: Uint8Array): void {
-    const compiled = new WebAssembly.Module(module as Uint8Array<ArrayBuffer>);
-    const { exports } = new WebAssembly.Instance(compiled, { env: this.#imports });
+  load(names: readonly string[], module: Uint8Array, make = instantiate): void {
+    const { exports } = make(module, { env: this.#imports });
     Object.assign(this.#imports, exports);
     for (const name of names) this.#made.add(name);
   }

@@ -12,6 +12,7 @@ import { buildCoreModule } from "./core-module.ts";
 import { type Form, type HandlerPack, Handlers, STALE_HANDLER } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { helperTables } from "./helper-module.ts";
+import { instantiate } from "./instantiate.ts";
 import { RECORD } from "./record.ts";
 import type { TranslatorExports } from "./translate-module.ts";
 
@@ -120,8 +121,9 @@ export class Interpreter {
       reach: (_cpu: number, low: number, high: number, bytes: number, need: number) =>
         this.#reach((high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
     };
-    const core = new WebAssembly.Module((pack?.core ?? buildCoreModule()) as Uint8Array<ArrayBuffer>);
-    const exports = new WebAssembly.Instance(core, { env }).exports as unknown as CoreExports & WebAssembly.Exports;
+    const core =
+      pack?.instantiate?.("core", pack.core, { env }) ?? instantiate(pack?.core ?? buildCoreModule(), { env });
+    const exports = core.exports as unknown as CoreExports & WebAssembly.Exports;
     this.#enter = exports.enter;
     this.#regions = exports.regions;
     const imports: WebAssembly.ModuleImports = { ...env, ...exports, commit: () => this.#commit() };

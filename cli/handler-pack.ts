@@ -1,0 +1,43 @@
+import { readFileSync } from "node:fs";
+import { cachedDataVersionTag } from "node:v8";
+import type { HandlerPack, PackModule } from "../emu/interpreter/handlers.ts";
+import { instantiate } from "../emu/interpreter/instantiate.ts";
+import { nodeMachineCode } from "../syscalls/host/node-machine-code.ts";
+
+/** The file with the machine code that this version of V8 makes of a pack's module, with the flags that it has now. */
+export const machineCodeFile = (name: PackModule): string => `${name}.${cachedDataVersionTag().toString(16)}.machine`;
+
+/**
+ * What the build made ahead of time (scripts/pack-handlers.mjs), with machine code of the handlers if the build was made
+ * with the same version of V8 for the same kind of processor (scripts/code-cache.mjs).
+ * @param folder the build's; what else runs goemu from its sources has no pack there, and gets undefined
+ */
+export function readHandlerPack(folder: string | URL): (HandlerPack & { readonly build: string }) | undefined {
+  const text = readIfThere(new URL("pack.json", folder));
+  if (text === undefined) return undefined;
+  const { build, keys, helpers, sections } = JSON.parse(text.toString("utf8"));
+  const bytes = readFileSync(new URL("pack.bin", folder));
+  const section = (name: string): Uint8Array => bytes.subarray(sections[name][0], sections[name][1]);
+  return {
+    ...{ build, keys, helpers },
+    core: section("core"),
+    tables: section("tables"),
+    module: section("module"),
+    helperModule: section("helperModule"),
+    templates: section("templates"),
+    instantiate(name, module, imports) {
+      const code = readIfThere(new URL(machineCodeFile(name), folder));
+      const compiled = code && nodeMachineCode.module(code, module);
+      return compiled === undefined ? instantiate(module, imports) : new WebAssembly.Instance(compiled, imports);
+    },
+  };
+}
+
+function readIfThere(file: URL): Buffer | undefined {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
