@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 import { lazyModules } from "./lazy-modules.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -78,9 +78,10 @@ for (const name of readdirSync("dist")) {
   if (/\.(code|machine)$/.test(name)) rmSync(`dist/${name}`);
   if (/\.js$|^handlers\./.test(name) && !outputs.has(`dist/${name}`)) rmSync(`dist/${name}`);
 }
-copyFileSync("node_modules/iced-x86/iced_x86.js", "dist/iced_x86.cjs");
+const iced = await transform(readFileSync("node_modules/iced-x86/iced_x86.js", "utf8"), { minifyWhitespace: true });
+writeFileSync("dist/iced_x86.cjs", iced.code);
 copyFileSync("node_modules/iced-x86/iced_x86_bg.wasm", "dist/iced_x86_bg.wasm");
-for (const file of ["dist/main.cjs", "dist/compiler-service.cjs"])
+for (const file of ["dist/main.cjs", "dist/compiler-service.cjs", "dist/iced_x86.cjs"])
   writeFileSync(file, inAscii(readFileSync(file, "utf8")));
 execFileSync(process.execPath, ["scripts/pack-handlers.mjs"], { stdio: "inherit" });
 execFileSync(process.execPath, ["scripts/code-cache.mjs"], { stdio: "inherit" });

@@ -16,8 +16,8 @@ import { nodeMachineCode } from "../syscalls/host/node-machine-code.ts";
 
 const path = (relative) => fileURLToPath(new URL(`../${relative}`, import.meta.url));
 const DIST = new URL("../dist/", import.meta.url);
-const [COMMAND, COMPILER] = ["main.cjs", "compiler-service.cjs"];
-const REST = ["iced_x86.cjs", "iced_x86_bg.wasm", "pack.bin", "pack.json"];
+const [COMMAND, COMPILER, DECODER] = ["main.cjs", "compiler-service.cjs", "iced_x86.cjs"];
+const REST = [DECODER, "iced_x86_bg.wasm", "pack.bin", "pack.json"];
 /** Arguments of goemu's: a start, and a program that runs for long enough to be compiled. */
 const RUNS = [
   ["--no-cache", path("fixtures/bin/work")],
@@ -45,6 +45,9 @@ async function keepCode(folder) {
     if (process.exitCode) throw new Error(`${args.join(" ")} failed`);
   }
   writeFileSync(codeCacheOf(path(`dist/${COMMAND}`)), script.createCachedData());
+  const decoder = scriptOf(path(`dist/${DECODER}`));
+  run(decoder, path(`dist/${DECODER}`));
+  writeFileSync(codeCacheOf(path(`dist/${DECODER}`)), decoder.createCachedData());
   process.exit(0);
 }
 

@@ -26,6 +26,7 @@ const BUNDLES = {
   "cli/goemu.ts": ['await import("./main.ts")', "./main.cjs"],
   "syscalls/host/node-compiler-worker.ts": ['void import("./node-compiler-service.ts")', "./compiler-service.cjs"],
 };
+const CODE_CACHE = (root) => JSON.stringify(resolve(root, "syscalls/host/node-code-cache.ts"));
 const ICED = "iced-x86";
 /** Modules of Node's that are slow to load. */
 const BUILTIN = /^(node:)?(assert|child_process|crypto|dgram|net|readline|tty|worker_threads|zlib)$/;
@@ -65,7 +66,13 @@ export function lazyModules(root) {
         const lines = names.map(
           (name) => `export const ${name} = /* @__PURE__ */ standIn(load, ${JSON.stringify(name)});`,
         );
-        const contents = `let loaded;\nconst load = () => (loaded ??= require(${JSON.stringify(source)}));${standIn}\n${lines.join("\n")}`;
+        // V8 has compiled it already, if the build is made so (scripts/code-cache.mjs).
+        const compiled = path === ICED && build.initialOptions.format === "cjs";
+        const load = compiled
+          ? `loadCompiled(new URL(${JSON.stringify(source)}, import.meta.url))`
+          : `require(${JSON.stringify(source)})`;
+        const imported = compiled ? `import { loadCompiled } from ${CODE_CACHE(root)};\n` : "";
+        const contents = `${imported}let loaded;\nconst load = () => (loaded ??= ${load});${standIn}\n${lines.join("\n")}`;
         return { contents, loader: "js", resolveDir: root };
       });
       build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
@@ -74,9 +81,8 @@ export function lazyModules(root) {
         if (bundle !== undefined) {
           const [what, file] = bundle;
           const load = `loadCompiled(new URL("${file}", import.meta.url))`;
-          const from = JSON.stringify(resolve(root, "syscalls/host/node-code-cache.ts"));
           return {
-            contents: `${source.replace(what, load)}\nimport { loadCompiled } from ${from};`,
+            contents: `${source.replace(what, load)}\nimport { loadCompiled } from ${CODE_CACHE(root)};`,
             loader: "ts",
           };
         }

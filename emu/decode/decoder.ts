@@ -153,30 +153,31 @@ function operandOf(iced: IcedInstruction, i: number, kind: OpKind): Operand {
   if (kind === OpKind.Register) {
     const register = iced.opRegister(i);
     const info = registerInfo(register);
-    if (info !== undefined)
-      return { kind: "register", ...shape(info.width, info.kind, info.index, info.offset), value: 0n };
-    return { kind: "register", ...shape(0, "other", register, STATE.zero), value: 0n };
+    if (info !== undefined) return operand("register", info.width, 0n, info.kind, info.index, info.offset);
+    return operand("register", 0, 0n, "other", register);
   }
   if (kind === OpKind.NearBranch16 || kind === OpKind.NearBranch32 || kind === OpKind.NearBranch64) {
-    return { kind: "branch", ...shape(64), value: iced.nearBranchTarget };
+    return operand("branch", 64, iced.nearBranchTarget);
   }
   if (kind >= OpKind.MemorySegSI) {
     const bits = iced.isBroadcast ? bitsOfBroadcast(iced.memorySize) : bitsOfMemory(iced.memorySize);
-    return { kind: "memory", ...shape(bits), value: 0n };
+    return operand("memory", bits, 0n);
   }
   if (kind === OpKind.FarBranch16 || kind === OpKind.FarBranch32) {
-    return { kind: "branch", ...shape(0), value: 0n };
+    return operand("branch", 0, 0n);
   }
-  return { kind: "immediate", ...shape(0), value: iced.immediate(i) };
+  return operand("immediate", 0, iced.immediate(i));
 }
 
-function shape(
+function operand(
+  kind: Operand["kind"],
   width: number,
+  value: bigint,
   registerClass?: Operand["registerClass"],
   index = 0,
   offset: number = STATE.zero,
-): Pick<Operand, "width" | "registerClass" | "index" | "offset"> {
-  return { width, registerClass, index, offset };
+): Operand {
+  return { kind, width, registerClass, index, offset, value };
 }
 
 function memoryOf(iced: IcedInstruction): MemoryOperand {

@@ -25,6 +25,11 @@ export class LocalPool {
     else list.push(index);
   }
 
+  /** Was something taken since the last `reclaim`? */
+  get hasFresh(): boolean {
+    return this.#fresh.length > 0;
+  }
+
   /** Takes back what was taken since the last time and is not needed. */
   reclaim(isNeeded: (index: number) => boolean): void {
     for (const local of this.#fresh) {

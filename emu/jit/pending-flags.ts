@@ -217,14 +217,14 @@ export abstract class PendingFlagTranslator extends FlagTranslator {
   }
 }
 
-const NONE: ReadonlySet<number> = new Set();
+const NONE: readonly number[] = [];
 
-/** Locals that pending flags are made from. */
-export function localsOf(pending: Pending): ReadonlySet<number> {
+/** Locals that pending flags are made from, some of them more than once. */
+export function localsOf(pending: Pending): readonly number[] {
   if (pending.kind === "words") return NONE;
-  const locals = new Set<number>();
+  const locals: number[] = [];
   for (const value of Object.values(pending.kind === "explicit" ? pending.values : pending))
-    if (value instanceof LocalRef) locals.add(value.index);
+    if (value instanceof LocalRef) locals.push(value.index);
   return locals;
 }
 

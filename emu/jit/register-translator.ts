@@ -133,9 +133,9 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
 
   /** Starts an instruction: what the one before has used is free, but for what is still known of it. */
   protected startInstruction(instruction: Instruction): void {
-    if (this.#pooling) {
+    if (this.#pooling && this.#pool.hasFresh) {
       const pending = localsOf(this.knowledge.pending);
-      this.#pool.reclaim((index) => pending.has(index) || this.#learnt.has(index));
+      this.#pool.reclaim((index) => pending.includes(index) || this.#learnt.has(index));
     }
     this.#forgetPinned();
     this.instruction = instruction;
@@ -152,11 +152,11 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   }
 
   #forgetPinned(): void {
-    this.#indexed.clear();
-    this.#pinnedOrigins.clear();
-    this.#pinnedLow.clear();
-    this.#results.clear();
-    this.#laned.clear();
+    clear(this.#indexed);
+    clear(this.#pinnedOrigins);
+    clear(this.#pinnedLow);
+    clear(this.#results);
+    clear(this.#laned);
   }
 
   /** Accesses off `root` are checked, from now on. */
@@ -592,4 +592,9 @@ export abstract class RegisterTranslator extends PendingFlagTranslator {
   override setFlagWord(word: FlagWord, value: I64Expr): void {
     this.set(this.#words[word], value);
   }
+}
+
+/** V8 makes a new table for a map that is cleared, for an empty one, too. */
+function clear(map: Map<unknown, unknown>): void {
+  if (map.size > 0) map.clear();
 }

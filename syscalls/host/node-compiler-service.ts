@@ -6,7 +6,11 @@ import { CompileServer } from "../../emu/jit/compile-server.ts";
 import { type CompilerWorkerData, failed } from "./node-compiler-thread.ts";
 
 const { port, sent } = workerData as CompilerWorkerData;
-const server = new CompileServer(() => performance.now());
+// `performance` would be loaded first.
+const server = new CompileServer(() => {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1e3 + nanoseconds / 1e6;
+});
 /** Has the compiler's own code been left to V8's compile cache? */
 let isCodeKept = false;
 
