@@ -263,16 +263,20 @@ function order(root: RegionBlock): RegionBlock[] {
     });
   }
   findDominators(root, ordered);
+  const isChosen = new Set(ordered.flatMap((from) => chosenFrom(from, root)));
   for (const block of ordered) {
     block.isLoopHeader = block.predecessors.some((other) => other.index >= block.index);
     const forward = block.predecessors.filter((other) => other.index < block.index);
-    const isChosen = forward.some(
-      (from) =>
-        from.end === "switch" || [...from.ways].some(([entry, to]) => (entry !== 0 || from === root) && to === block),
-    );
-    block.isMerge = forward.length > 1 || isChosen;
+    block.isMerge = forward.length > 1 || isChosen.has(block);
   }
   return ordered;
+}
+
+/** Blocks further on that a block goes to by a table of branches. */
+function chosenFrom(from: RegionBlock, root: RegionBlock): RegionBlock[] {
+  const chosen = from.end === "switch" ? [...from.successors] : [];
+  for (const [entry, to] of from.ways) if (entry !== 0 || from === root) chosen.push(to);
+  return chosen.filter((to) => to.index > from.index && to.predecessors.includes(from));
 }
 
 /** Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm". */
