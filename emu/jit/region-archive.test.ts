@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { MemoryTranslationCache } from "../cache/translation-cache.ts";
 import { RegionArchive } from "./region-archive.ts";
+import { regionModule } from "./region-module.ts";
 import type { StoredRegion, StoredTables } from "./region-store.ts";
 
 const REST: StoredTables = {
@@ -86,6 +87,31 @@ describe("regions of earlier runs", () => {
     expect(names(cache, "machine code")).toEqual([]);
     run(cache, []);
     expect(names(cache, "machine code")).toHaveLength(1);
+  });
+
+  it("stay in the modules that another thread made, with machine code at once, until these are too many", () => {
+    const cache = machineCodeCache();
+    const runWith = (count: number, from: number): string[][] => {
+      const archive = new RegionArchive(cache, () => 0);
+      const restored = archive.load()?.modules.flatMap(({ regions }) => regions) ?? [];
+      const added = Array.from({ length: count }, (_, i) => regionAt(from + 0x10 * i, 10 + i));
+      for (const region of added) {
+        const bytes = regionModule([region.code], []) as Uint8Array<ArrayBuffer>;
+        archive.add(new WebAssembly.Module(bytes), bytes, [region], [region.slot]);
+      }
+      archive.save(new Set([...restored, ...added] as StoredRegion[]), REST);
+      archive.saveMachineCode(() => () => 0);
+      return modulesOf(cache);
+    };
+    expect(runWith(250, 0x40_0000)).toHaveLength(250);
+    expect(names(cache, "machine code")).toHaveLength(250);
+    // Of 260, the smallest go into one.
+    const modules = runWith(10, 0x41_0000);
+    expect(modules).toHaveLength(129);
+    expect(modules.flat()).toHaveLength(260);
+    expect(modules[128]).toHaveLength(132);
+    expect(modules[128]).toContain("region@400000");
+    expect(names(cache, "machine code")).toHaveLength(128);
   });
 
   it("leave gaps in a module that is kept, until it is worn", () => {

@@ -20,12 +20,15 @@ const BYTES_PER_SAMPLE = 14;
 const QUARTERS_IN_USE = 3;
 /** Engines optimize what has run for a while: after a shorter run there is little more of it than before. */
 const LONG_RUN_MS = 500;
+/** Modules beyond that are put together, from the smallest on: reading each takes its time. */
+const MOST_MODULES = 256;
 
 /** Regions of earlier runs in the translation cache, and what becomes of them. */
 export class RegionArchive {
   readonly cache: TranslationCache;
   readonly #now: () => number;
-  #loaded: readonly LoadedModule[] = [];
+  /** Modules of earlier runs, and those that came in this one. */
+  #loaded: LoadedModule[] = [];
   #loadedAt = 0;
   /** There are regions that have not been asked for. */
   #isWaiting: boolean;
@@ -53,15 +56,24 @@ export class RegionArchive {
     const stored = storedRegions(this.cache);
     if (stored === undefined) return undefined;
     const modules = stored.modules.flatMap((module) => loadModule(this.cache, module) ?? []);
-    this.#loaded = modules;
+    this.#loaded.push(...modules);
     this.#loadedAt = this.#now();
     return { ...stored, modules };
   }
 
+  /** Takes note of a module that has come in this run. @param regions in the order of its functions, without useless ones */
+  add(
+    module: WebAssembly.Module,
+    bytes: Uint8Array,
+    regions: readonly (StoredRegion | undefined)[],
+    slots: readonly number[],
+  ): void {
+    this.#loaded.push({ id: idOf(bytes), bytes: () => bytes, regions, slots, module, machineBytes: 0 });
+  }
+
   /**
-   * Leaves regions to the next run: modules of earlier runs as they are, as long as they are good and larger than what
-   * has come since, and one of all the rest. So they double in size from each to the next, and few are made anew, for
-   * which the engine has no machine code then.
+   * Leaves regions to the next run: modules as they are, since for those that are made anew the engine has no machine
+   * code, as long as they are good, larger than all that is in none, and not too many; and one of all the rest.
    */
   save(regions: ReadonlySet<StoredRegion>, rest: StoredTables): void {
     const live = ({ regions: all }: StoredModule): StoredRegion[] => all.filter((each) => isIn(regions, each));
@@ -75,13 +87,14 @@ export class RegionArchive {
       kept.delete(module);
       others += inUse(module);
     }
+    const tooMany = kept.size > MOST_MODULES ? kept.size - MOST_MODULES / 2 : 0;
+    for (const module of [...kept].sort((a, b) => inUse(a) - inUse(b)).slice(0, tooMany)) kept.delete(module);
     const modules: StoredModule[] = [...kept].map(({ id, bytes, slots, regions: all }) => {
       return { id, bytes, slots, regions: all.map((region) => (isIn(regions, region) ? region : undefined)) };
     });
     const isKept = new Set(modules.flatMap((module) => module.regions));
     const free = [...regions].filter((region) => !isKept.has(region));
-    const id = (bytes: Uint8Array): string => checksum(bytes).toString(16);
-    if (free.length > 0) modules.push(makeModule(free, rest.helpers, id));
+    if (free.length > 0) modules.push(makeModule(free, rest.helpers, idOf));
     this.#loaded = [...kept];
     storeRegions(this.cache, modules, rest);
   }
@@ -96,6 +109,8 @@ export class RegionArchive {
     }
   }
 }
+
+const idOf = (bytes: Uint8Array): string => checksum(bytes).toString(16);
 
 const isIn = (regions: ReadonlySet<StoredRegion>, region: StoredRegion | undefined): region is StoredRegion =>
   region !== undefined && regions.has(region);

@@ -274,8 +274,8 @@ export class Jit {
     }
     const slots = regions.map(({ slot }) => slot);
     const bodies = functionsOf(() => moduleBytes);
-    const stored = regions.flatMap(({ versions: _, isCurrent, bytes, name, calls, ...region }, i) => {
-      if (!isCurrent) return [];
+    const functions = regions.map(({ versions: _, isCurrent, bytes, name, calls, ...region }, i) => {
+      if (!isCurrent) return undefined;
       this.#bytes += bytes;
       const { start, slot } = region;
       const code = {
@@ -286,11 +286,13 @@ export class Jit {
       };
       return { ...region, code };
     });
-    if (module === undefined || stored.length === 0) {
+    const stored = functions.filter((region) => region !== undefined);
+    if (module === undefined || moduleBytes === undefined || stored.length === 0) {
       this.#regions.giveBack(...slots);
       return;
     }
     this.#add(module, stored, slots);
+    this.#archive?.add(module, moduleBytes, functions, slots);
     this.#spent(before);
   }
 
