@@ -29,7 +29,11 @@ const BUNDLES = {
 const CODE_CACHE = (root) => JSON.stringify(resolve(root, "syscalls/host/node-code-cache.ts"));
 const ICED = "iced-x86";
 /** Modules of Node's that are slow to load. */
-const BUILTIN = /^(node:)?(assert|child_process|crypto|dgram|net|readline|tty|worker_threads|zlib)$/;
+const BUILTIN = /^(node:)?(child_process|crypto|dgram|net|readline|tty|worker_threads|zlib)$/;
+
+const ASSERT = `export function equal(actual, expected) {
+  if (actual !== expected) throw new Error(actual + " where " + expected + " should be");
+}`;
 
 const standIn = `
 const standIn = (load, name) => new Proxy(function () {}, {
@@ -47,6 +51,11 @@ export function lazyModules(root) {
     name: "lazy-modules",
     setup(build) {
       build.onResolve({ filter: /^iced-x86$/ }, () => ({ path: ICED, namespace: "lazy", sideEffects: false }));
+      // elfy compares two strings with it, and nothing else; Node's takes as long to load as all of elfy.
+      build.onResolve({ filter: /^assert$/ }, ({ path, importer }) =>
+        /[\\/]node_modules[\\/]elfy[\\/]/.test(importer) ? { path, namespace: "assert" } : undefined,
+      );
+      build.onLoad({ filter: /.*/, namespace: "assert" }, () => ({ contents: ASSERT, loader: "js" }));
       build.onResolve({ filter: BUILTIN }, ({ path, namespace }) => {
         if (namespace === "lazy") return { path, external: true };
         return { path: path.startsWith("node:") ? path : `node:${path}`, namespace: "lazy", sideEffects: false };

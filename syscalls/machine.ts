@@ -6,6 +6,7 @@ import { REG } from "../emu/cpu/state.ts";
 import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import { Interpreter } from "../emu/interpreter/interpreter.ts";
 import type { CompilerThread } from "../emu/jit/compile-protocol.ts";
+import type { FunctionBounds } from "../emu/jit/region-compiler.ts";
 import { PAGE_SIZE, PERM_ABSENT, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
 import { AddressSpace, COMPACT, LINUX, MemoryError } from "../emu/memory/address-space.ts";
 import { GuestFault, GuestMemory } from "../emu/memory/guest-memory.ts";
@@ -114,6 +115,9 @@ const DYN_BASE = { compact: 0x1000_0000, linux: 0x5555_5555_4000 } as const;
 const utf8 = new TextEncoder();
 const bytesOf = (text: string | Uint8Array): Uint8Array => (typeof text === "string" ? utf8.encode(text) : text);
 
+/** Addresses whose function is remembered. */
+const MOST_BOUNDS = 10_000;
+
 /** An x86-64 Linux machine with one program in it. */
 export class Machine {
   readonly executable: Executable;
@@ -190,15 +194,20 @@ export class Machine {
     jit.report = report ?? (() => {});
     jit.now = () => host.monotonicNs() / 1e6;
     jit.patientFromStart = layout === "linux";
-    // Asked for at each sample; before Go 1.20 it means reading the name of a file.
-    const compiledGo = new Map<number, boolean>();
+    // Asked for at each sample, of the same addresses again and again; before Go 1.20 it means reading the name of a file.
+    const known = new Map<number, FunctionBounds | undefined>();
     jit.functionRange = (address) => {
+      if (known.has(address)) return known.get(address);
+      if (known.size === MOST_BOUNDS) known.clear();
       const symbol = this.#symbolAt(address);
-      if (symbol === undefined) return undefined;
-      const { address: start, size, name } = symbol;
-      const goAbi = compiledGo.get(start) ?? this.#isCompiledGo(start);
-      compiledGo.set(start, goAbi);
-      return { start, end: start + size, name, goAbi };
+      const bounds = symbol && {
+        start: symbol.address,
+        end: symbol.address + symbol.size,
+        name: symbol.name,
+        goAbi: this.#isCompiledGo(symbol.address),
+      };
+      known.set(address, bounds);
+      return bounds;
     };
   }
 
