@@ -38,6 +38,9 @@ const common = {
   external: ["./iced_x86.cjs", "./main.cjs", "./compiler-service.cjs"],
   logLevel: "warning",
 };
+// V8 tells what was compiled from another file by its length only.
+for (const name of existsSync("dist") ? readdirSync("dist") : [])
+  if (/\.(code|machine)$/.test(name)) rmSync(`dist/${name}`);
 // Written over in place, so that a command that is just starting finds all its parts; what is left over goes afterwards.
 // The command is one CommonJS file behind a small one that looks at Node's version: modules are what a start waits for.
 const results = await Promise.all([
@@ -75,7 +78,6 @@ function inAscii(source) {
 const outputs = new Set(results.flatMap(({ metafile }) => Object.keys(metafile.outputs)));
 chmodSync("dist/goemu.js", 0o755);
 for (const name of readdirSync("dist")) {
-  if (/\.(code|machine)$/.test(name)) rmSync(`dist/${name}`);
   if (/\.js$|^handlers\./.test(name) && !outputs.has(`dist/${name}`)) rmSync(`dist/${name}`);
 }
 const iced = await transform(readFileSync("node_modules/iced-x86/iced_x86.js", "utf8"), { minifyWhitespace: true });
@@ -84,7 +86,11 @@ copyFileSync("node_modules/iced-x86/iced_x86_bg.wasm", "dist/iced_x86_bg.wasm");
 for (const file of ["dist/main.cjs", "dist/compiler-service.cjs", "dist/iced_x86.cjs"])
   writeFileSync(file, inAscii(readFileSync(file, "utf8")));
 execFileSync(process.execPath, ["scripts/pack-handlers.mjs"], { stdio: "inherit" });
-execFileSync(process.execPath, ["scripts/code-cache.mjs"], { stdio: "inherit" });
+try {
+  execFileSync(process.execPath, ["scripts/code-cache.mjs"], { stdio: "inherit" });
+} catch (error) {
+  console.warn(`goemu will take longer to start: ${error.message}`);
+}
 const licences = [
   ["iced-x86", "LICENSE.txt"],
   ["commander", "LICENSE"],

@@ -28,7 +28,8 @@ export const nodeMachineCode: MachineCode = {
     const found = nativesOf();
     if (found === undefined) return undefined;
     const isWhole = code.byteLength === code.buffer.byteLength;
-    return found.deserialize((isWhole ? code.buffer : code.slice().buffer) as ArrayBuffer, bytes);
+    // A Buffer's own slice() would be a view.
+    return found.deserialize((isWhole ? code : new Uint8Array(code)).buffer as ArrayBuffer, bytes);
   },
 };
 
