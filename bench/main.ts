@@ -1,6 +1,8 @@
 // npm run bench: the same programs natively, under qemu-x86_64 and under goemu, in one run, one after another in each
 // round, so that whatever else the host does hits all alike. Medians, ratios and means; nothing is asserted.
-import { cpus, loadavg } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { cpus, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { availableJobs, availableRunners, type Job, type Runner } from "./jobs.ts";
 import { measure, type Sample } from "./measure.ts";
@@ -30,14 +32,19 @@ function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
 }
 
-/** Runs a job in each way, round by round. @throws what a run throws */
+/** Runs a job in each way, round by round; goemu's first round finds no translation cache. @throws what a run throws */
 function rowFor(job: Job, runners: readonly Runner[], rounds: number): Row {
   const samples: Partial<Record<Runner["name"], Sample[]>> = {};
-  for (let round = 1; round <= Math.min(rounds, job.rounds ?? rounds); round++) {
-    for (const runner of runners) {
-      progress(`${job.name}: round ${round}, ${runner.name}`);
-      (samples[runner.name] ??= []).push(measure(job, runner));
+  const cache = mkdtempSync(join(tmpdir(), "goemu-bench-"));
+  try {
+    for (let round = 1; round <= Math.min(rounds, job.rounds ?? rounds); round++) {
+      for (const runner of runners) {
+        progress(`${job.name}: round ${round}, ${runner.name}`);
+        (samples[runner.name] ??= []).push(measure(job, runner, { XDG_CACHE_HOME: cache }));
+      }
     }
+  } finally {
+    rmSync(cache, { recursive: true, force: true });
   }
   return rowOf({ job, samples });
 }
@@ -73,7 +80,7 @@ function main(): void {
   };
   const summary = summaryOf(rows);
   if (values.json) {
-    process.stdout.write(`${JSON.stringify({ version: 2, host, rounds, options, summary, rows })}\n`);
+    process.stdout.write(`${JSON.stringify({ version: 3, host, rounds, options, summary, rows })}\n`);
     return;
   }
   const about = `${host.cpu}, ${host.cpus} CPUs, Node.js ${host.node}, load ${host.load.toFixed(1)}; medians of ${rounds}${options.length > 0 ? `; goemu ${options.join(" ")}` : ""}`;

@@ -30,6 +30,12 @@ describe("one measurement", () => {
     expect(() => measure({ ...job("", ""), program: "/nowhere" }, runner)).toThrow(/nowhere|ENOENT|status 127/);
   });
 
+  it("gives the program what variables it is told to", () => {
+    const task = job("console.log(process.env.BENCH_TEST)", "here\n");
+    expect(measure(task, runner, { BENCH_TEST: "here" }).time).toBeGreaterThan(0);
+    expect(() => measure(task, runner)).toThrow(/undefined/);
+  });
+
   it("runs in the folder that the job names", () => {
     const folder = process.cwd();
     expect(measure({ ...job("console.log(process.cwd())", `${folder}\n`), folder }, runner).time).toBeGreaterThan(0);

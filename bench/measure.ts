@@ -24,14 +24,15 @@ const temporary = existsSync(MEMORY_FOLDER) ? MEMORY_FOLDER : tmpdir();
 
 /**
  * Runs a job once.
+ * @param environment variables beside this process's
  * @throws Error if it ends with a status other than 0, or prints what it should not
  */
-export function measure(job: Job, runner: Runner): Sample {
+export function measure(job: Job, runner: Runner, environment: NodeJS.ProcessEnv = {}): Sample {
   const command = [...runner.command, job.program, ...job.args];
   const [file, ...args] = hasGnuTime ? [GNU_TIME, "-f", "%U %S %M", ...command] : command;
   const options = {
     cwd: job.folder ?? temporary,
-    env: { ...process.env, TMPDIR: temporary },
+    env: { ...process.env, TMPDIR: temporary, ...environment },
     encoding: "utf8",
   } as const;
   const start = performance.now();

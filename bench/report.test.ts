@@ -10,7 +10,7 @@ const plain = rowOf({
   samples: {
     native: [sample(1, 2), sample(9, 4), sample(2, 3)],
     qemu: [sample(4, 20)],
-    goemu: [sample(8, 103), sample(8, 105)],
+    goemu: [sample(10, 103), sample(8, 105), sample(7, 104)],
   },
 });
 const floats = rowOf({
@@ -55,8 +55,10 @@ describe("the benchmark's report", () => {
     expect(summary.worstToQemu).toEqual({ job: "x", value: 2 });
     expect(summary.mostMemoryAbove).toEqual({ job: "y", value: 150 });
     const none = { jobs: 0, toNative: null, toQemu: null };
+    expect(summary.first).toMatchObject({ jobs: 2, toQemu: expect.closeTo(Math.sqrt(2.5 / 8), 12) });
     expect(summaryOf([alone])).toEqual({
       all: none,
+      first: none,
       floatingPoint: none,
       worstToNative: null,
       worstToQemu: null,
@@ -66,11 +68,11 @@ describe("the benchmark's report", () => {
 
   it("prints tables in Markdown", () => {
     expect(formatTimes([plain, floats, alone]).split("\n")).toEqual([
-      "| time               | native | qemu-x86_64 |  goemu | goemu / native | goemu / qemu |",
-      "|--------------------|-------:|------------:|-------:|---------------:|-------------:|",
-      "| x                  | 2.0 ms |      4.0 ms | 8.0 ms |          4.00× |        2.00× |",
-      "| y (floating point) | 2.0 ms |     16.0 ms | 2.0 ms |          1.00× |        0.13× |",
-      "| z                  |      – |           – | 120 ms |              – |            – |",
+      "| time               | native | qemu-x86_64 |  goemu | goemu / native | goemu / qemu | first run | first / qemu |",
+      "|--------------------|-------:|------------:|-------:|---------------:|-------------:|----------:|-------------:|",
+      "| x                  | 2.0 ms |      4.0 ms | 8.0 ms |          4.00× |        2.00× |   10.0 ms |        2.50× |",
+      "| y (floating point) | 2.0 ms |     16.0 ms | 2.0 ms |          1.00× |        0.13× |    2.0 ms |        0.13× |",
+      "| z                  |      – |           – | 120 ms |              – |            – |    120 ms |            – |",
     ]);
     expect(formatMemory([plain, alone]).split("\n")).toEqual([
       "| peak memory |  native | qemu-x86_64 |   goemu | goemu − native |",
@@ -83,6 +85,7 @@ describe("the benchmark's report", () => {
       "|------------------------------------|---------------:|-------------:|",
       "| geometric mean, all (2)            |          2.00× |        0.50× |",
       "| geometric mean, floating point (1) |          1.00× |        0.13× |",
+      "| geometric mean, first runs (2)     |          2.24× |        0.56× |",
       "| worst                              |      4.00× (x) |    2.00× (x) |",
       "",
       "Memory above the guest's own: at most 150 MiB (y)",

@@ -21,6 +21,10 @@ export interface Row {
   /** goemu's time divided by the other's. */
   readonly toNative: number | null;
   readonly toQemu: number | null;
+  /** goemu's time in the first round, and that divided by the others' medians. */
+  readonly first: number | null;
+  readonly firstToNative: number | null;
+  readonly firstToQemu: number | null;
   /** Times on processors in ms. */
   readonly cpu: ByRunner<number>;
   /** Largest resident sets in MiB. */
@@ -47,6 +51,8 @@ export interface Means {
 /** The suite in a few numbers. */
 export interface Summary {
   readonly all: Means;
+  /** Of goemu's first rounds. */
+  readonly first: Means;
   readonly floatingPoint: Means;
   readonly worstToNative: Worst | null;
   readonly worstToQemu: Worst | null;
@@ -87,6 +93,7 @@ function both(a: number | undefined, b: number | undefined, combine: (a: number,
 export function rowOf({ job, samples }: Series): Row {
   const divide = (a: number, b: number): number => a / b;
   const [time, memory] = [medians(samples, "time"), medians(samples, "memory")];
+  const first = samples.goemu?.[0]?.time;
   return {
     job: job.name,
     group: job.group,
@@ -94,6 +101,9 @@ export function rowOf({ job, samples }: Series): Row {
     time,
     toNative: both(time.goemu, time.native, divide),
     toQemu: both(time.goemu, time.qemu, divide),
+    first: first ?? null,
+    firstToNative: both(first, time.native, divide),
+    firstToQemu: both(first, time.qemu, divide),
     cpu: medians(samples, "cpu"),
     memory,
     memoryAbove: both(memory.goemu, memory.native, (a, b) => a - b),
@@ -126,6 +136,7 @@ export function summaryOf(rows: readonly Row[]): Summary {
   const suite = rows.filter(({ group }) => group === "suite");
   return {
     all: meansOf(suite),
+    first: meansOf(suite.map((row) => ({ ...row, toNative: row.firstToNative, toQemu: row.firstToQemu }))),
     floatingPoint: meansOf(suite.filter(({ floatingPoint }) => floatingPoint)),
     worstToNative: worstOf(suite, "toNative"),
     worstToQemu: worstOf(suite, "toQemu"),
@@ -154,12 +165,14 @@ const labelOf = (row: Row): string => row.job + (row.floatingPoint ? " (floating
 /** Times and their ratios, a line for each job. */
 export function formatTimes(rows: readonly Row[]): string {
   return table(
-    ["time", ...TITLES, "goemu / native", "goemu / qemu"],
+    ["time", ...TITLES, "goemu / native", "goemu / qemu", "first run", "first / qemu"],
     rows.map((row) => [
       labelOf(row),
       ...NAMES.map((name) => withUnit(row.time[name], "ms")),
       times(row.toNative),
       times(row.toQemu),
+      withUnit(row.first, "ms"),
+      times(row.firstToQemu),
     ]),
   );
 }
@@ -190,6 +203,7 @@ export function formatSummary(summary: Summary): string {
     [
       means("geometric mean, all", summary.all),
       means("geometric mean, floating point", summary.floatingPoint),
+      means("geometric mean, first runs", summary.first),
       ["worst", worst(summary.worstToNative, times), worst(summary.worstToQemu, times)],
     ],
   );
