@@ -75,13 +75,10 @@ describe("the translation cache of the command", () => {
       const hasMachineCode = file.includes('"machine code ');
       return { stdout, hasMachineCode, restored: JSON.parse(stderr).restoredRegions > 0 };
     });
-    // V8 13 gives its machine code away; it is that of the regions that came out of the cache.
+    // V8 13 gives its machine code away, of a first run too if it has optimized anything by then.
     const gives = process.versions.v8.startsWith("13.");
-    expect(runs.map(({ hasMachineCode, restored }) => [restored, hasMachineCode])).toEqual([
-      [false, false],
-      [true, gives],
-      [true, gives],
-    ]);
+    expect(runs.map(({ restored }) => restored)).toEqual([false, true, true]);
+    expect(runs.slice(1).map(({ hasMachineCode }) => hasMachineCode)).toEqual([gives, gives]);
     expect(new Set(runs.map(({ stdout }) => stdout)).size).toBe(1);
   });
 });
