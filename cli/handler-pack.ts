@@ -10,7 +10,8 @@ export const machineCodeFile = (name: PackModule): string => `${name}.${cachedDa
 /**
  * What the build made ahead of time (scripts/pack-handlers.mjs), with machine code of the handlers if the build was made
  * with the same version of V8 for the same kind of processor (scripts/code-cache.mjs).
- * @param folder the build's; what else runs goemu from its sources has no pack there, and gets undefined
+ * @param folder URL of a file in the build, or of its folder
+ * @returns undefined where there is no pack, as beside goemu's sources
  */
 export function readHandlerPack(folder: string | URL): (HandlerPack & { readonly build: string }) | undefined {
   const text = readIfThere(new URL("pack.json", folder));

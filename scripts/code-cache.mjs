@@ -10,6 +10,8 @@ import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { machineCodeFile, readHandlerPack } from "../cli/handler-pack.ts";
 import { V8_FLAGS } from "../cli/v8-flags.ts";
+import { FIRST_FORM } from "../emu/interpreter/handlers.ts";
+import { WASM_PAGES } from "../emu/layout.ts";
 import { Machine, MemoryHost } from "../index.ts";
 import { codeCacheOf, run, scriptOf } from "../syscalls/host/node-code-cache.ts";
 import { nodeMachineCode } from "../syscalls/host/node-machine-code.ts";
@@ -41,7 +43,7 @@ async function keepCode(folder) {
   const script = scriptOf(file);
   const { main } = run(script, file);
   for (const args of RUNS) {
-    await main(args, new WebAssembly.Memory({ initial: 65536, maximum: 65536 }));
+    await main(args, new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES }));
     if (process.exitCode) throw new Error(`${args.join(" ")} failed`);
   }
   writeFileSync(codeCacheOf(path(`dist/${COMMAND}`)), script.createCachedData());
@@ -74,7 +76,7 @@ async function keepMachineCode() {
     const exported = Object.values(instance.exports).filter((each) => typeof each === "function");
     // Handlers are in the table only.
     const { table } = imports.env;
-    const handlers = name === "module" ? pack.keys.map((_, i) => table.get(i + 1)) : [];
+    const handlers = name === "module" ? pack.keys.map((_, i) => table.get(FIRST_FORM + i)) : [];
     functions.set(name, [...exported, ...handlers].filter(Boolean));
     return instance;
   };

@@ -10,8 +10,8 @@ const GOLDEN = 0x9e37_79b9_7f4a_7c15n;
 const PRIME = 0xc2b2_ae3d_27d4_eb4fn;
 
 /**
- * A 64-bit checksum of bytes, unsigned, against damage, not against malice: each word of 8 bytes goes through steps that lose nothing, so
- * that a change of one word always shows. In WebAssembly, since a start of goemu waits for it.
+ * A 64-bit checksum of bytes, unsigned, against damage, not against malice: each word of 8 bytes goes through steps that
+ * lose nothing, so that a change of one word always shows. In WebAssembly, since a start of goemu waits for it.
  */
 export function checksum(bytes: Uint8Array): bigint {
   folder ??= makeFolder();

@@ -7,7 +7,7 @@ import { ENTER_HANDLER } from "./slots.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
 export const STALE_HANDLER = 0;
-const FIRST_FORM = 1;
+export const FIRST_FORM = 1;
 
 /** What is not an instruction of its own: the record that ends a block which was cut. */
 const NEXT_KEY = -1;

@@ -114,6 +114,21 @@ describe("regions of earlier runs", () => {
     expect(names(cache, "machine code")).toHaveLength(128);
   });
 
+  it("leave no machine code of a module that is not in the cache", () => {
+    const cache = machineCodeCache();
+    run(cache, [regionAt(0x40_1000, 1000)]);
+    const archive = new RegionArchive(cache, () => 0);
+    archive.load();
+    const region = regionAt(0x40_1100, 1);
+    const bytes = regionModule([region.code], []) as Uint8Array<ArrayBuffer>;
+    archive.add(new WebAssembly.Module(bytes), bytes, [region], [region.slot]);
+    // Too little has come for the tables to be written again.
+    archive.saveMachineCode(() => () => 0);
+    const inCache = names(cache, "region code").map((name) => name.replace("region", "machine"));
+    expect(inCache).toHaveLength(1);
+    expect(names(cache, "machine code")).toEqual(inCache);
+  });
+
   it("leave gaps in a module that is kept, until it is worn", () => {
     const cache = machineCodeCache();
     const regions = [0x40_1000, 0x40_1100, 0x40_1200, 0x40_1300, 0x40_1400].map((start) => regionAt(start, 200));

@@ -27,8 +27,9 @@ const MOST_MODULES = 256;
 export class RegionArchive {
   readonly cache: TranslationCache;
   readonly #now: () => number;
-  /** Modules of earlier runs, and those that came in this one. */
-  #loaded: LoadedModule[] = [];
+  /** Modules that are in the cache, and those that have come since. */
+  #loaded: readonly LoadedModule[] = [];
+  #added: LoadedModule[] = [];
   #loadedAt = 0;
   /** There are regions that have not been asked for. */
   #isWaiting: boolean;
@@ -56,7 +57,7 @@ export class RegionArchive {
     const stored = storedRegions(this.cache);
     if (stored === undefined) return undefined;
     const modules = stored.modules.flatMap((module) => loadModule(this.cache, module) ?? []);
-    this.#loaded.push(...modules);
+    this.#loaded = modules;
     this.#loadedAt = this.#now();
     return { ...stored, modules };
   }
@@ -68,7 +69,7 @@ export class RegionArchive {
     regions: readonly (StoredRegion | undefined)[],
     slots: readonly number[],
   ): void {
-    this.#loaded.push({ id: idOf(bytes), bytes: () => bytes, regions, slots, module, machineBytes: 0 });
+    this.#added.push({ id: idOf(bytes), bytes: () => bytes, regions, slots, module, machineBytes: 0 });
   }
 
   /**
@@ -78,7 +79,7 @@ export class RegionArchive {
   save(regions: ReadonlySet<StoredRegion>, rest: StoredTables): void {
     const live = ({ regions: all }: StoredModule): StoredRegion[] => all.filter((each) => isIn(regions, each));
     const inUse = (module: StoredModule): number => instructionsOf(live(module));
-    const kept = new Set(this.#loaded);
+    const kept = new Set([...this.#loaded, ...this.#added]);
     let others = instructionsOf([...regions]);
     for (const module of kept) others -= inUse(module);
     for (const module of [...kept].sort((a, b) => inUse(a) - inUse(b))) {
@@ -96,10 +97,11 @@ export class RegionArchive {
     const free = [...regions].filter((region) => !isKept.has(region));
     if (free.length > 0) modules.push(makeModule(free, rest.helpers, idOf));
     this.#loaded = [...kept];
+    this.#added = [];
     storeRegions(this.cache, modules, rest);
   }
 
-  /** Leaves machine code to the next run. @param functionOf a region's function, or null if it is not in use */
+  /** Leaves machine code of what is in the cache to the next run. @param functionOf a region's function, or null if it is not in use */
   saveMachineCode(functionOf: (region: StoredRegion) => unknown): void {
     const isLong = this.#now() - this.#loadedAt > LONG_RUN_MS;
     for (const module of this.#loaded) {

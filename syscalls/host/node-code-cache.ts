@@ -1,4 +1,5 @@
-/** What a module of Node's is used for here that modules can be asked for by name. */
+// Loading files of the build with what V8 has compiled of them before. Node's modules are asked for by name when they are
+// used: importing one evaluates all that it exports (cli/goemu.ts).
 type Script = import("node:vm").Script;
 
 /**
@@ -42,7 +43,7 @@ export function loadCompiled(url: URL): unknown {
   try {
     cachedData = process.getBuiltinModule("node:fs").readFileSync(codeCacheOf(file));
   } catch {
-    // It is not there.
+    // There is none that can be read, and goemu only starts more slowly.
   }
   const { createRequire, enableCompileCache } = process.getBuiltinModule("node:module");
   if (cachedData !== undefined) {
