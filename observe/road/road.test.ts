@@ -97,11 +97,10 @@ describe("the road", () => {
     }
   });
 
-  it("tells preemption by sysmon, Gosched and a thread's P in a system call", async () => {
-    const preemptedIn = ({ nodes }: Road): RoadNode[] =>
-      nodes.filter(({ kind, label }) => kind === "yield" && label.startsWith("preempted"));
-    const usual = (road: Road): boolean => preemptedIn(road).length > 0;
-    const preempted = preemptedIn(await recordUntil(usual, "concurrency", ["preempt"], ["GOMAXPROCS=1"]));
+  it("tells preemption by sysmon", async () => {
+    // Nothing here sleeps or waits: whatever the host is busy with, the goroutine runs for many times 10 ms, and is asked.
+    const { nodes } = await record("bench-fib", ["32"], ["GOMAXPROCS=1"]);
+    const preempted = nodes.filter(({ kind, label }) => kind === "yield" && label.startsWith("preempted"));
     expect(preempted.length).toBeGreaterThan(0);
     expect(preempted.some(({ detail }) => /^preempted after [\d.]+ (µs|ms|s), sysmon asked/.test(detail))).toBe(true);
   });
