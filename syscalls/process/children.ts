@@ -43,7 +43,10 @@ export interface VforkState {
 /** The children of a process. */
 export class Children {
   readonly #process: LinuxProcess;
-  readonly #byPid = new Map<number, Child>();
+  /**
+   * Not by their numbers: the host may give one that has started the number that another, which has not, has from goemu.
+   */
+  readonly #all = new Set<Child>();
   /** Woken when a child has ended. */
   readonly queue = new WaitQueue();
 
@@ -52,28 +55,35 @@ export class Children {
   }
 
   get all(): Iterable<Child> {
-    return this.#byPid.values();
+    return this.#all;
   }
 
+  /** Is it still there to be waited for? */
+  has(child: Child): boolean {
+    return this.#all.has(child);
+  }
+
+  /** The child with a number; the one that runs on the host, if there are two. */
   find(pid: number): Child | undefined {
-    return this.#byPid.get(pid);
+    let found: Child | undefined;
+    for (const child of this.#all)
+      if (child.pid === pid && (found === undefined || child.host !== undefined)) found = child;
+    return found;
   }
 
   add(child: Child): void {
-    this.#byPid.set(child.pid, child);
+    this.#all.add(child);
   }
 
   /** It runs on the host now, under the host's number. */
   started(child: Child, host: HostChild): void {
-    this.#byPid.delete(child.pid);
     child.pid = host.pid;
     child.host = host;
-    this.#byPid.set(child.pid, child);
   }
 
   /** Its status has been taken, or nobody wants it. */
   reap(child: Child): void {
-    this.#byPid.delete(child.pid);
+    this.#all.delete(child);
   }
 
   /** A child has ended (kernel/signal.c, do_notify_parent). */
@@ -93,7 +103,7 @@ export class Children {
 
   /** At the end of the process: its pipes are gone, its children go on. */
   close(): void {
-    for (const { bridges } of this.#byPid.values()) for (const bridge of bridges) bridge.close();
+    for (const { bridges } of this.#all) for (const bridge of bridges) bridge.close();
   }
 }
 

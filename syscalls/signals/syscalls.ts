@@ -107,7 +107,7 @@ export function checkSignal(signal: number): void {
 /** Sends a signal to a child. One that has ended, but was not waited for, takes any (kill(2), ESRCH). */
 export function signalChild(process: LinuxProcess, child: Child, signal: number): number {
   if (child.status !== undefined) {
-    if (process.children.find(child.pid) !== child) throw new SyscallError("ESRCH");
+    if (!process.children.has(child)) throw new SyscallError("ESRCH");
     return 0;
   }
   if (child.host !== undefined) process.host.processes?.kill(child.pid, signal);
