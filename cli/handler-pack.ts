@@ -16,15 +16,16 @@ export const machineCodeFile = (name: PackModule): string => `${name}.${cachedDa
 export function readHandlerPack(folder: string | URL): (HandlerPack & { readonly build: string }) | undefined {
   const text = readIfThere(new URL("pack.json", folder));
   if (text === undefined) return undefined;
-  const { build, keys, helpers, sections } = JSON.parse(text.toString("utf8"));
+  const { build, keys, sequences, helpers, sections } = JSON.parse(text.toString("utf8"));
   const bytes = readFileSync(new URL("pack.bin", folder));
   const section = (name: string): Uint8Array => bytes.subarray(sections[name][0], sections[name][1]);
   return {
-    ...{ build, keys, helpers },
+    ...{ build, keys, sequences, helpers },
     core: section("core"),
     tables: section("tables"),
     module: section("module"),
     helperModule: section("helperModule"),
+    fusion: section("fusion"),
     templates: section("templates"),
     instantiate(name, module, imports) {
       const code = readIfThere(new URL(machineCodeFile(name), folder));

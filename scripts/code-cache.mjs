@@ -76,7 +76,10 @@ async function keepMachineCode() {
     const exported = Object.values(instance.exports).filter((each) => typeof each === "function");
     // Handlers are in the table only.
     const { table } = imports.env;
-    const handlers = name === "module" ? pack.keys.map((_, i) => table.get(FIRST_FORM + i)) : [];
+    const handlers =
+      name === "module"
+        ? Array.from({ length: pack.keys.length + pack.sequences }, (_, i) => table.get(FIRST_FORM + i))
+        : [];
     functions.set(name, [...exported, ...handlers].filter(Boolean));
     return instance;
   };
@@ -88,12 +91,25 @@ async function keepMachineCode() {
     const { status } = await new Machine(options).run();
     if (status !== 0) throw new Error(`${name} ${args.join(" ")} failed`);
   }
+  optimize([...functions.values()].flat());
   await setTimeout(SETTLE_MS);
   for (const [name, module] of modules) {
     const code = nodeMachineCode.of(module, functions.get(name));
     if (code !== undefined) writeFileSync(new URL(machineCodeFile(name), DIST), code);
   }
   process.exit(0);
+}
+
+/** Has V8 optimize what has run, however seldom; there may be no way to say so. */
+function optimize(functions) {
+  setFlagsFromString("--allow-natives-syntax");
+  try {
+    const hasRun = new Function("f", "return %IsLiftoffFunction(f)");
+    const tierUp = new Function("f", "%WasmTierUpFunction(f)");
+    for (const each of functions) if (hasRun(each)) tierUp(each);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
 }
 
 /** Does something in a process of its own, with the command's flags. */

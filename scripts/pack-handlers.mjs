@@ -4,6 +4,7 @@
 // What is common: what a few programs execute, and what is often in their text. The rest is made when it comes up.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { RunCounter } from "../emu/interpreter/run-counter.ts";
 import { Machine, MemoryHost } from "../index.ts";
 import { readExecutable } from "../loader/elf.ts";
 
@@ -20,6 +21,9 @@ const TRAINING = [
 const TEXT = ["work-go1.14", "work-go1.23", "library", "text-v3"];
 /** Times that an instruction's head has to be in the programs' text. */
 const COMMON = 1;
+/** Handlers of sequences of forms, and how long these are at most: with twice as many starts take longer. */
+const SEQUENCES = 512;
+const LONGEST_RUN = 4;
 const PF_X = 1;
 const LONGEST = 15;
 
@@ -37,11 +41,14 @@ const machineOf = (name, args = [], handlerPack = undefined) =>
 // What is executed.
 const samples = new Map();
 const forms = new Map();
+/** Runs of forms in blocks that were executed. */
+const runs = new RunCounter(LONGEST_RUN);
 const addSample = (code) => samples.set(Buffer.from(code).toString("latin1"), code);
 for (const [name, ...args] of TRAINING) {
   const machine = machineOf(name, args);
   await machine.run();
   const { handlers, code } = machine.interpreter;
+  runs.add(handlers, code);
   for (const form of handlers.forms) forms.set(form.key, form);
   for (const sample of code.templates.samples()) addSample(sample);
 }
@@ -83,15 +90,16 @@ for (const code of [...samples.values()]) {
 }
 for (const code of samples.values()) collector.code.teach(code);
 for (const form of collector.handlers.forms) forms.set(form.key, form);
-const pack = collector.packForms([...forms.values()]);
+const pack = collector.packForms([...forms.values()], runs.frequent(SEQUENCES, [...forms.values()]));
 // Templates name handlers by their place in the pack.
 const learner = machineOf("work", [], pack).interpreter;
 for (const code of samples.values()) learner.code.teach(code, true);
-if (learner.handlers.count !== pack.keys.length) throw new Error("templates with handlers that the pack does not have");
+if (learner.handlers.count !== pack.keys.length + pack.sequences)
+  throw new Error("templates with handlers that the pack does not have");
 
 const dist = new URL("../dist/", import.meta.url);
 // Bytes one after another, and where each begins and ends.
-const { keys, helpers, ...parts } = { ...pack, templates: learner.code.templates.save() };
+const { keys, sequences: sequenceCount, helpers, ...parts } = { ...pack, templates: learner.code.templates.save() };
 const sections = {};
 let end = 0;
 for (const [name, bytes] of Object.entries(parts)) {
@@ -105,4 +113,4 @@ for (const name of readdirSync(dist).sort()) {
   if (/\.(js|cjs|wasm|bin)$/.test(name)) hash.update(name).update(readFileSync(new URL(name, dist)));
 }
 const build = hash.digest("hex").slice(0, 32);
-writeFileSync(new URL("pack.json", dist), JSON.stringify({ build, keys, helpers, sections }));
+writeFileSync(new URL("pack.json", dist), JSON.stringify({ build, keys, sequences: sequenceCount, helpers, sections }));

@@ -23,6 +23,7 @@ import { ENTER_HANDLER } from "./slots.ts";
 import { readSnapshot, takeSnapshot } from "./snapshot.ts";
 import {
   DECODED,
+  FUSION,
   MAX_BLOCK,
   MAX_INDEXED,
   OPCODES,
@@ -116,9 +117,21 @@ export class CodeCache {
     return this.#wasm.findAt(address) >>> 0 || this.#translate(address);
   }
 
+  /** Handlers of the blocks that there are, as records name them: what often comes in a row, while nothing is fused. */
+  *handlerSlots(): Iterable<readonly number[]> {
+    const view = this.#view;
+    const end = view.getUint32(SHARED.nextRecord, true);
+    for (let at = FIRST_RECORD; at < end; ) {
+      const count = Math.max(view.getUint8(at + RECORD.blockRecords), 1);
+      yield Array.from({ length: count }, (_, i) => view.getUint32(at + i * RECORD_SIZE + RECORD.handler, true));
+      at += count * RECORD_SIZE;
+    }
+  }
+
   /** Takes over handlers and templates that were made ahead of time, and fit each other. */
   loadPack(pack: HandlerPack, filtered: boolean): void {
     if (!this.#handlers.loadPack(pack)) return;
+    this.#memory.u8.set(pack.fusion, FUSION);
     this.templates.load(pack.templates, filtered ? this.allows : undefined);
     this.templates.markPacked();
   }
@@ -287,6 +300,7 @@ export class CodeCache {
     view.setUint32(SHARED.instructions, this.instructions + count, true);
     view.setUint32(SHARED.nextBlock, this.#handlers.nextBlock, true);
     this.#handlers.make();
+    this.#wasm.fuse(first, first + records * RECORD_SIZE);
     this.#wasm.insert(BigInt(address), first);
     return first;
   }

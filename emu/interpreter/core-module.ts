@@ -47,6 +47,8 @@ export const MAX_DEPTH = 200;
 
 export const ACCESS_SIGNATURE = { params: [I32, I32, I32, I32, I32], results: [I32] } as const;
 export const GO_ON_SIGNATURE = { params: [I32, I32, I32, I32, I64], results: [I32] } as const;
+export const FOLLOW_SIGNATURE = { params: [I32, I32, I64, I32], results: [I32] } as const;
+export const FOLLOW_INDIRECT_SIGNATURE = { params: [I32, I32, I64], results: [I32] } as const;
 export const SLOW_SIGNATURE = { params: [I32, I64, I32, I32], results: [I32] } as const;
 export const COMMIT_SIGNATURE = { params: [], results: [] } as const;
 /** The time stamp counter as a whole number: a double, so that no BigInt is made. */
@@ -60,7 +62,9 @@ export function buildCoreModule(): Uint8Array {
   const module = ownerModule();
   const access = module.import("access", ACCESS_SIGNATURE);
   const reach = module.import("reach", ACCESS_SIGNATURE);
-  const { resolveIndirect } = addTranslator(module);
+  const { resolve, resolveIndirect } = addTranslator(module);
+  module.add(buildFollow(resolve), [I32], "follow");
+  module.add(buildFollowIndirect(resolveIndirect), [I32], "followIndirect");
   const goOn = module.add(buildGoOn(resolveIndirect), [I32], "goOn");
   module.add(buildEnter(goOn), [I32], "enter");
   module.add(buildSlow(access), [I32], "slow");
@@ -81,6 +85,49 @@ function buildEnter(goOn: number): FunctionBuilder {
   const first = callIndirect(I32, HANDLER_TYPE, [cpu, record], i32.load(record, RECORD.handler));
   f.return(call(I32, goOn, [cpu, f.let(first), i32.const(NOBODY), i32.const(MAX_DEPTH), i64.const(0)]));
   return f;
+}
+
+/**
+ * follow(cpu, record, target, linkField): the end of a block whose link to `target` is not made yet, or where the thread
+ * has no fuel left, or the place is hot: pays for the block, makes the link and goes there, or returns EXIT.branch.
+ * @param resolve see translate-module.ts
+ */
+function buildFollow(resolve: number): FunctionBuilder {
+  const f = new FunctionBuilder(FOLLOW_SIGNATURE.params);
+  const linkField = f.param(3, I32);
+  endBlock(f, linkField, (target, record) => call(I32, resolve, [target, i32.add(record, linkField)]));
+  return f;
+}
+
+/** followIndirect(cpu, record, target): the same for a computed target. */
+function buildFollowIndirect(resolveIndirect: number): FunctionBuilder {
+  const f = new FunctionBuilder(FOLLOW_INDIRECT_SIGNATURE.params);
+  endBlock(f, i32.const(0), (target) => call(I32, resolveIndirect, [target]));
+  return f;
+}
+
+/** @param linkField what EXIT.branch tells the dispatcher: the field of the record that is to have the link, or 0 */
+function endBlock(
+  f: FunctionBuilder,
+  linkField: I32Expr,
+  resolve: (target: I64Expr, record: I32Expr) => I32Expr,
+): void {
+  const cpu = f.param(0, I32);
+  const record = f.param(1, I32);
+  const target = f.param(2, I64);
+  const count = f.let(i64.load16u(record, RECORD.count));
+  const fuel = f.let(i64.sub(i64.load(cpu, STATE.fuel), count));
+  const heat = f.let(i64.sub(i64.load32s(cpu, STATE.heat), count));
+  f.storeInt(64, cpu, fuel, STATE.fuel);
+  f.storeInt(32, cpu, heat, STATE.heat);
+  f.if(i64.geS(i64.or(fuel, heat), i64.const(0)), () => {
+    const next = f.let(resolve(target, record));
+    f.if(next, () => f.returnCallIndirect(HANDLER_TYPE, [cpu, next], i32.load(next, RECORD.handler)));
+  });
+  f.storeInt(64, cpu, target, STATE.rip);
+  f.storeI32(cpu, linkField, STATE.exitDetail);
+  f.storeI32(cpu, record, STATE.exitRecord);
+  f.return(i32.const(EXIT.branch));
 }
 
 /** How far below a caller's RSP its callees' may be for the caller to be thought alive. */

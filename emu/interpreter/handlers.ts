@@ -1,6 +1,8 @@
 import type { Instruction } from "../decode/instruction.ts";
 import type { InstructionRow } from "../semantics/index.ts";
+import type { ModuleBuilder } from "../wasm/module.ts";
 import { buildFormModule } from "./form-module.ts";
+import { fusionTable } from "./fusion.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { instantiate } from "./instantiate.ts";
 import { ENTER_HANDLER } from "./slots.ts";
@@ -24,11 +26,17 @@ export interface HandlerPack {
   /** The functions that handlers share (core-module.ts), and the constant tables from HELPER_TABLES on. */
   readonly core: Uint8Array;
   readonly tables: Uint8Array;
-  /** The handlers of some forms, the helpers that they call, and a module of these helpers. */
+  /**
+   * The handlers of some forms, and behind them of so many sequences of these, the helpers that they call, and a module
+   * of these helpers.
+   */
   readonly keys: readonly number[];
+  readonly sequences: number;
   readonly module: Uint8Array;
   readonly helpers: readonly string[];
   readonly helperModule: Uint8Array;
+  /** What makes a sequence (fusion.ts). */
+  readonly fusion: Uint8Array;
   /** Decode templates of these forms (templates.ts). */
   readonly templates: Uint8Array;
   /** Makes an instance of one of the modules, for whoever has machine code of them or wants it. */
@@ -85,6 +93,7 @@ export class Handlers {
     const usable = this.#next === FIRST_FORM && pack.keys.length > 0;
     if (!usable) return false;
     for (const key of pack.keys) this.#indices.set(key, this.#next++);
+    this.#next += pack.sequences;
     const make: PackInstantiate = pack.instantiate ?? ((_, ...args) => instantiate(...args));
     this.#helpers.load(pack.helpers, pack.helperModule, (...args) => make("helperModule", ...args));
     make("module", pack.module, { env: this.#imports });
@@ -97,18 +106,37 @@ export class Handlers {
     return [...this.#forms.values()];
   }
 
-  /** A module of forms for a pack, with the helpers that they need. */
+  /**
+   * A module of forms for a pack, with the helpers that they need.
+   * @param sequences numbers of forms that are often in a row, with all their beginnings of two or more
+   */
   static makePack(
     forms: readonly Form[],
+    sequences: readonly (readonly number[])[],
     helpers: HelperLibrary,
-  ): Pick<HandlerPack, "keys" | "module" | "helpers" | "helperModule"> {
+  ): Pick<HandlerPack, "keys" | "sequences" | "module" | "helpers" | "helperModule" | "fusion"> {
     const used = new Set<string>();
-    const module = buildFormModule(forms, FIRST_FORM, (target, name) => {
+    const importHelper = (target: ModuleBuilder, name: string): number => {
       used.add(name);
       return helpers.importInto(target, name);
-    });
+    };
+    const module = buildFormModule(forms, FIRST_FORM, importHelper, sequences);
     const made = HelperLibrary.build([...used], new Set());
-    return { keys: forms.map(({ key }) => key), module, helpers: made.names, helperModule: made.module };
+    const slots = sequences.map((sequence) => sequence.map((i) => FIRST_FORM + i));
+    return {
+      keys: forms.map(({ key }) => key),
+      sequences: sequences.length,
+      module,
+      helpers: made.names,
+      helperModule: made.module,
+      fusion: fusionTable(slots, FIRST_FORM + forms.length),
+    };
+  }
+
+  /** The form that a handler is for, by its slot, if it was made in this run. */
+  formAt(slot: number): Form | undefined {
+    for (const [key, index] of this.#indices) if (index === slot) return this.#forms.get(key);
+    return undefined;
   }
 
   /** Number of forms so far. */

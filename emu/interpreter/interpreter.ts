@@ -134,9 +134,9 @@ export class Interpreter {
     memory.space.onCodeChange = (page) => this.code.invalidate(page);
   }
 
-  /** A pack of forms for later runs, as yet without templates. */
-  packForms(forms: readonly Form[]): HandlerPack {
-    const made = Handlers.makePack(forms, this.#helpers);
+  /** A pack of forms and of sequences of them (Handlers.makePack) for later runs, as yet without templates. */
+  packForms(forms: readonly Form[], sequences: readonly (readonly number[])[] = []): HandlerPack {
+    const made = Handlers.makePack(forms, sequences, this.#helpers);
     return { ...made, core: buildCoreModule(), tables: helperTables(), templates: new Uint8Array(0) };
   }
 

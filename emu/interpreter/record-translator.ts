@@ -1,6 +1,6 @@
 import { EXIT } from "../cpu/exits.ts";
 import { STATE, VECTOR_STRIDE } from "../cpu/state.ts";
-import { ADDRESS_FORM, type Instruction, SEGMENT } from "../decode/instruction.ts";
+import { ADDRESS_FORM, type Instruction, NO_INSTRUCTION, SEGMENT } from "../decode/instruction.ts";
 import {
   BOUNCE,
   LOOKUP_BITS,
@@ -27,10 +27,12 @@ import {
   type I64Expr,
   i32,
   i64,
+  Place,
   select,
   type V128Expr,
   type ValType,
 } from "../wasm/expr.ts";
+import type { Label } from "../wasm/function.ts";
 import { v128 } from "../wasm/simd.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 
@@ -39,9 +41,9 @@ export interface HandlerImports {
   readonly slow: number;
   readonly commit: number;
   readonly timestamp: number;
-  /** What finds the next block where no link does (translate-module.ts). */
-  readonly resolve: number;
-  readonly resolveIndirect: number;
+  /** What ends a block where no link or lookup says where to go on, or not to (core-module.ts). */
+  readonly follow: number;
+  readonly followIndirect: number;
   readonly helper: (name: string) => number;
 }
 
@@ -50,26 +52,61 @@ export const HANDLER_PARAMS = [I32, I32] as const;
 
 const n = (value: number | bigint): I64Expr => i64.const(value);
 
-/** Tier 0: semantics become a handler that takes its operands from a record. */
+/**
+ * Tier 0: semantics become a handler that takes its operands from a record, or from as many records in a row as it has
+ * instructions.
+ *
+ * A form is translated twice, if it accesses memory: *in full*, and *quick*, which leaves for the full handler, to do all
+ * of the instruction there, where an access is not plain. Calls that come back would keep what is needed after them on
+ * the host's stack, from the beginning: the quick handler has none.
+ */
 export class RecordTranslator extends FlagTranslator {
-  readonly instruction: Instruction;
   readonly #imports: HandlerImports;
   readonly #cpu = this.param(0, I32);
-  readonly #record = this.param(1, I32);
-  readonly #returns: boolean;
+  readonly #first = this.param(1, I32);
+  /** What of the handler is written now: an instruction and its record. */
+  #instruction = NO_INSTRUCTION;
+  #record: I32Expr = this.#first;
+  #instructions = 0;
+  #returns = false;
+  #full: number | undefined;
   #ended = false;
+  /** Could the instruction be done again from its beginning? */
+  #isUntouched = true;
+  /** Flags as an instruction before this one has left them. */
+  readonly #flags = new Map<FlagWord, I64Expr>();
+  /** Places in wasm memory that were found without help: there is nothing to finish behind a store. */
+  readonly #plain = new Set<I32Expr>();
+  /** Has it left anywhere for a full handler? */
+  leaves = false;
 
-  /** @param returns the instruction returns from a call: a region may be waiting for where it goes */
-  constructor(instruction: Instruction, imports: HandlerImports, returns: boolean) {
+  constructor(imports: HandlerImports) {
     super(HANDLER_PARAMS);
-    this.#returns = returns;
-    this.instruction = instruction;
     this.#imports = imports;
+  }
+
+  override get instruction(): Instruction {
+    return this.#instruction;
+  }
+
+  /**
+   * Goes on with the next instruction, which the next record has.
+   * @param returns it returns from a call: a region may be waiting for where it goes
+   * @param full index of the full handler, for a quick one
+   */
+  begin(instruction: Instruction, returns: boolean, full?: number): void {
+    if (this.#ended) throw new Error("nothing follows a jump");
+    this.#record = new Place(this.#first, this.#instructions * RECORD_SIZE);
+    this.#instructions++;
+    this.#instruction = instruction;
+    this.#returns = returns;
+    this.#full = full;
+    this.#isUntouched = true;
   }
 
   /** Goes to the next record, unless the instruction has gone elsewhere. */
   end(): void {
-    if (!this.#ended) this.#goTo(i32.add(this.#record, i32.const(RECORD_SIZE)));
+    if (!this.#ended) this.#goTo(new Place(this.#first, this.#instructions * RECORD_SIZE));
   }
 
   #goTo(record: I32Expr): void {
@@ -217,7 +254,16 @@ export class RecordTranslator extends FlagTranslator {
     const mask = need & PROT_WRITE ? PERM_WRITE_SPAN : bytes === 1 ? PROT_READ : PERM_READ_SPAN;
     const permission = i32.load8u(i32.shrU(host, i32.const(PAGE_SHIFT)), PERM_MAP);
     const outside = i64.ne(i64.shrU(linear, n(32)), n(0));
-    this.if(i32.or(outside, i32.eqz(i32.and(permission, i32.const(mask)))), () => {
+    const isOther = i32.or(outside, i32.eqz(i32.and(permission, i32.const(mask))));
+    if (this.#full !== undefined && this.#isUntouched) {
+      const full = this.#full;
+      this.leaves = true;
+      this.if(isOther, () => this.returnCall(full, [this.#cpu, this.#record]), undefined, false);
+      const place = this.let(host);
+      this.#plain.add(place);
+      return place;
+    }
+    this.if(isOther, () => {
       this.set(host, call(I32, this.#imports.slow, [this.#cpu, linear, i32.const(bytes), i32.const(need)]));
       this.if(i32.eqz(host), () => this.#exit(EXIT.fault));
     });
@@ -225,6 +271,7 @@ export class RecordTranslator extends FlagTranslator {
   }
 
   override commit(host: I32Expr): void {
+    if (this.#plain.has(host)) return;
     this.if(i32.geU(host, i32.const(BOUNCE)), () => this.callVoid(this.#imports.commit, []));
   }
 
@@ -233,6 +280,7 @@ export class RecordTranslator extends FlagTranslator {
   }
 
   override setState(offset: number, value: I64Expr, width: Width): void {
+    this.#flags.clear();
     this.storeInt(width, this.#cpu, value, offset);
   }
 
@@ -256,27 +304,80 @@ export class RecordTranslator extends FlagTranslator {
   }
 
   override callHelper<T extends ValType>(name: string, result: T, args: readonly Expr[]): Expr<T> {
+    this.#isUntouched = false;
+    this.#flags.clear();
     return call(result, this.#imports.helper(name), args);
   }
 
   override flagWord(word: FlagWord): I64Expr {
-    return i64.load(this.#cpu, FLAG_WORD_OFFSETS[word]);
+    return this.#flags.get(word) ?? i64.load(this.#cpu, FLAG_WORD_OFFSETS[word]);
   }
 
   override setFlagWord(word: FlagWord, value: I64Expr): void {
-    this.storeInt(64, this.#cpu, value, FLAG_WORD_OFFSETS[word]);
+    if (this.isOutermost) this.#flags.set(word, this.let(value));
+    else this.#flags.delete(word);
+    this.storeInt(64, this.#cpu, this.#flags.get(word) ?? value, FLAG_WORD_OFFSETS[word]);
+  }
+
+  // What changes something, or may: the instruction cannot begin anew behind it.
+
+  override storeInt(bits: number, address: I32Expr, value: I64Expr, offset = 0): void {
+    this.#isUntouched = false;
+    super.storeInt(bits, address, value, offset);
+  }
+
+  override storeI32(address: I32Expr, value: I32Expr, offset = 0): void {
+    this.#isUntouched = false;
+    super.storeI32(address, value, offset);
+  }
+
+  override storeFloat(address: I32Expr, value: Expr, offset = 0): void {
+    this.#isUntouched = false;
+    super.storeFloat(address, value, offset);
+  }
+
+  override storeV128(address: I32Expr, value: V128Expr, offset = 0): void {
+    this.#isUntouched = false;
+    super.storeV128(address, value, offset);
+  }
+
+  override copyMemory(to: I32Expr, from: I32Expr, length: I32Expr): void {
+    this.#isUntouched = false;
+    super.copyMemory(to, from, length);
+  }
+
+  override fillMemory(to: I32Expr, value: I32Expr, length: I32Expr): void {
+    this.#isUntouched = false;
+    super.fillMemory(to, value, length);
+  }
+
+  override callVoid(functionIndex: number, args: readonly Expr[]): void {
+    this.#isUntouched = false;
+    this.#flags.clear();
+    super.callVoid(functionIndex, args);
+  }
+
+  override loop(body: (again: Label) => void): void {
+    this.#isUntouched = false;
+    this.#flags.clear();
+    super.loop(body);
   }
 
   // Ends of a block.
 
-  /** Pays for the block's instructions up to this one; true when the thread has no fuel left, or the place is hot. */
-  #payBlock(): I32Expr {
+  /** What the thread has left behind the block's instructions up to this one. */
+  #afterBlock(): { isOut: I32Expr; pay: () => void } {
     const count = this.let(i64.load16u(this.#record, RECORD.count));
     const fuel = this.let(i64.sub(i64.load(this.#cpu, STATE.fuel), count));
-    this.storeInt(64, this.#cpu, fuel, STATE.fuel);
     const heat = this.let(i64.sub(i64.load32s(this.#cpu, STATE.heat), count));
-    this.storeInt(32, this.#cpu, heat, STATE.heat);
-    return i64.ltS(i64.or(fuel, heat), n(0));
+    return {
+      /** It has no fuel left, or the place is hot. */
+      isOut: i64.ltS(i64.or(fuel, heat), n(0)),
+      pay: () => {
+        this.storeInt(64, this.#cpu, fuel, STATE.fuel);
+        this.storeInt(32, this.#cpu, heat, STATE.heat);
+      },
+    };
   }
 
   #setRip(address: I64Expr): void {
@@ -307,51 +408,40 @@ export class RecordTranslator extends FlagTranslator {
   }
 
   #follow(link: I32Expr, target: () => I64Expr, linkField: I32Expr): void {
-    const noFuel = this.#payBlock();
-    const record = this.local(I32);
-    this.set(record, link);
-    this.if(i32.or(noFuel, i32.eqz(record)), () => {
-      const address = this.let(target());
-      const place = i32.add(this.#record, linkField);
-      this.if(i32.eqz(noFuel), () => this.set(record, call(I32, this.#imports.resolve, [address, place])));
-      this.if(i32.or(noFuel, i32.eqz(record)), () => {
-        this.#setRip(address);
-        this.storeI32(this.#cpu, linkField, STATE.exitDetail);
-        this.#exit(EXIT.branch);
-      });
-    });
+    const { isOut, pay } = this.#afterBlock();
+    const record = this.let(link);
+    const help = (): void => this.returnCall(this.#imports.follow, [this.#cpu, this.#record, target(), linkField]);
+    this.if(i32.or(isOut, i32.eqz(record)), help, undefined, false);
+    pay();
     this.#goTo(record);
     this.#ended = true;
   }
 
   override jumpTo(target: I64Expr): void {
     const address = this.let(target);
-    const noFuel = this.#payBlock();
+    const after = this.#afterBlock();
+    const isOut = this.let(after.isOut);
     if (this.#returns) {
       const expected = i64.load32u(this.#cpu, STATE.expected);
       // What is hot is told here, not by whoever waits.
-      const isExpected = i32.and(i64.eq(address, expected), i32.eqz(noFuel));
-      this.if(isExpected, () => this.return(i32.wrap(address)));
+      const isExpected = i32.and(i64.eq(address, expected), i32.eqz(isOut));
+      this.if(isExpected, () => {
+        after.pay();
+        this.return(i32.wrap(address));
+      });
     }
     const slot = this.let(i32.shl(i32.and(i32.wrap(address), i32.const((1 << LOOKUP_BITS) - 1)), i32.const(4)));
-    const record = this.local(I32);
-    this.set(record, i32.load(slot, LOOKUP_TABLE + 8));
+    const record = this.let(i32.load(slot, LOOKUP_TABLE + 8));
     const miss = i32.or(i64.ne(i64.load(slot, LOOKUP_TABLE), address), i32.eqz(record));
-    this.if(i32.or(noFuel, miss), () => {
-      this.set(record, i32.const(0));
-      this.if(i32.eqz(noFuel), () => this.set(record, call(I32, this.#imports.resolveIndirect, [address])));
-      this.if(i32.eqz(record), () => {
-        this.#setRip(address);
-        this.storeI32(this.#cpu, i32.const(0), STATE.exitDetail);
-        this.#exit(EXIT.branch);
-      });
-    });
+    const help = (): void => this.returnCall(this.#imports.followIndirect, [this.#cpu, this.#record, address]);
+    this.if(i32.or(isOut, miss), help, undefined, false);
+    after.pay();
     this.#goTo(record);
     this.#ended = true;
   }
 
   override leave(exit: number, past: boolean): void {
-    this.#payBlock();
+    this.#afterBlock().pay();
     this.#setRip(past ? this.nextAddress() : this.currentAddress());
     this.#exit(exit);
     this.#ended = true;

@@ -118,6 +118,8 @@ export const OPCODE = {
 } as const;
 /** Places of the registers 0–15 by PLACINGS; 16 times u16 each. */
 export const PLACES = TRANSLATOR + 0x300;
+/** Handlers of sequences (fusion.ts). */
+export const FUSION = TRANSLATOR + 0x1000;
 /** A record and an instruction's bytes to try templates on. */
 export const SCRATCH_RECORD = TRANSLATOR + 0x400;
 export const SCRATCH_BYTES = TRANSLATOR + 0x480;

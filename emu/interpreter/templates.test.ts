@@ -12,11 +12,16 @@ import { SHARED } from "./template.ts";
 /** What the build made ahead of time. */
 function builtPack(): HandlerPack {
   const dist = new URL("../../dist/", import.meta.url);
-  const { keys, helpers, sections } = JSON.parse(readFileSync(new URL("pack.json", dist), "utf8"));
+  const { keys, sequences, helpers, sections } = JSON.parse(readFileSync(new URL("pack.json", dist), "utf8"));
   const bytes = readFileSync(new URL("pack.bin", dist));
   const part = (name: string): Uint8Array => new Uint8Array(bytes.subarray(...(sections[name] as [number, number])));
-  const names = ["core", "tables", "module", "helperModule", "templates"] as const;
-  return { keys, helpers, ...Object.fromEntries(names.map((name) => [name, part(name)])) } as unknown as HandlerPack;
+  const names = ["core", "tables", "module", "helperModule", "fusion", "templates"] as const;
+  return {
+    keys,
+    sequences,
+    helpers,
+    ...Object.fromEntries(names.map((name) => [name, part(name)])),
+  } as unknown as HandlerPack;
 }
 
 /** A machine with a program that does not run, and where its functions begin. */

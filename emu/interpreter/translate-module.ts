@@ -14,6 +14,7 @@ import {
 import { call, F64, I32, type I32Expr, I64, type I64Expr, i32, i64, type LocalRef, select } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
+import { addFusion } from "./fusion.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import { ENTER_HANDLER } from "./slots.ts";
 import { DECODED, MAX_BLOCK, MAX_INDEXED, SHARED } from "./template.ts";
@@ -23,9 +24,8 @@ import { addTemplates } from "./template-module.ts";
 const MAX_BLOCK_BYTES = MAX_BLOCK * 15;
 const INDEX_ENTRY = 16;
 
-/** Signatures of what handlers call when they know no record to go to. */
-export const RESOLVE_SIGNATURE = { params: [I64, I32], results: [I32] } as const;
-export const RESOLVE_INDIRECT_SIGNATURE = { params: [I64], results: [I32] } as const;
+const RESOLVE_SIGNATURE = { params: [I64, I32], results: [I32] } as const;
+const RESOLVE_INDIRECT_SIGNATURE = { params: [I64], results: [I32] } as const;
 
 /** What TypeScript calls. Addresses of guest code are i64 where they may lie outside the window. */
 export interface TranslatorExports {
@@ -41,6 +41,7 @@ export interface TranslatorExports {
   /** Address of the template with a key, as two little-endian words; 0 if there is none. */
   search(low: bigint, high: bigint): number;
   indexTemplates(first: number, end: number): void;
+  fuse(record: number, end: number): void;
   restore(first: number, end: number): number;
 }
 
@@ -52,7 +53,7 @@ const shared = (address: number): I32Expr => i32.load(c(0), address);
  * needs at its first execution; whatever it does not know is TypeScript's (code-cache.ts).
  * @returns indices of functions that the module's others call
  */
-export function addTranslator(module: ModuleBuilder): { readonly resolveIndirect: number } {
+export function addTranslator(module: ModuleBuilder): { readonly resolve: number; readonly resolveIndirect: number } {
   const find = module.add(buildFind(), [I32]);
   module.add(buildFindAt(find), [I32], "findAt");
   const insert = module.add(buildInsert(), [], "insert");
@@ -60,9 +61,10 @@ export function addTranslator(module: ModuleBuilder): { readonly resolveIndirect
   module.add(buildDropPage(find, remove), [], "dropPage");
   const decode = addTemplates(module);
   module.add(buildRestore(insert), [I32], "restore");
-  const translate = module.add(buildTranslate(decode, insert), [I32]);
-  module.add(buildResolve(find, translate), [I32], "resolve");
-  return { resolveIndirect: module.add(buildResolveIndirect(find, translate), [I32], "resolveIndirect") };
+  const fuse = addFusion(module);
+  const translate = module.add(buildTranslate(decode, fuse, insert), [I32]);
+  const resolve = module.add(buildResolve(find, translate), [I32]);
+  return { resolve, resolveIndirect: module.add(buildResolveIndirect(find, translate), [I32]) };
 }
 
 /** Visits the entries that an address may be in, until `body` leaves. The first one is near those of its neighbours. */
@@ -167,7 +169,7 @@ function buildDropPage(find: number, remove: number): FunctionBuilder {
  * translate(address): a new block, where templates and permissions allow it without TypeScript; its record, or 0. Pages
  * whose code nobody has looked at yet are TypeScript's: it marks them, so that writes to them are seen.
  */
-function buildTranslate(decode: number, insert: number): FunctionBuilder {
+function buildTranslate(decode: number, fuse: number, insert: number): FunctionBuilder {
   const f = new FunctionBuilder([I64]);
   const address = f.param(0, I64);
   const result = f.local(I32);
@@ -202,7 +204,9 @@ function buildTranslate(decode: number, insert: number): FunctionBuilder {
     f.set(count, i32.add(count, c(1)));
   });
   f.storeInt(8, record, i64.extendI32U(count), RECORD.blockRecords);
-  f.storeI32(c(0), i32.add(record, i32.mul(count, c(RECORD_SIZE))), SHARED.nextRecord);
+  const behind = f.let(i32.add(record, i32.mul(count, c(RECORD_SIZE))));
+  f.callVoid(fuse, [record, behind]);
+  f.storeI32(c(0), behind, SHARED.nextRecord);
   f.callVoid(insert, [address, record]);
   f.return(record);
   return f;

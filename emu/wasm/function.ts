@@ -34,6 +34,11 @@ export class FunctionBuilder {
     return new LocalRef(type, index);
   }
 
+  /** Does what is written now run each time that the function does, unless it has left before? */
+  protected get isOutermost(): boolean {
+    return this.#depth === 0;
+  }
+
   /** A fresh local. It is zero at entry to the function, but its code may run more than once: set it before reading. */
   local<T extends ValType>(type: T): LocalRef<T> {
     return new LocalRef(type, this.allocate(type));
@@ -196,6 +201,13 @@ export class FunctionBuilder {
     this.code.byte(0x13);
     this.code.u32(typeIndex);
     this.code.byte(0);
+  }
+
+  /** Leaves for a function, in place of returning (tail-call proposal). */
+  returnCall(functionIndex: number, args: readonly Expr[]): void {
+    for (const arg of args) this.#write(arg);
+    this.code.byte(0x12);
+    this.code.u32(functionIndex);
   }
 
   memoryCopy(to: I32Expr, from: I32Expr, length: I32Expr): void {
