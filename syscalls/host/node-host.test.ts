@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import { fileURLToPath } from "node:url";
@@ -53,6 +53,21 @@ describe("standard streams of the host", () => {
 
   it("fail with EPIPE and SIGPIPE when nobody reads", () => {
     expect(sh("guest write 300000 | true").stderr).toBe("-32 13");
+  });
+
+  it("fail with EPIPE, too, where a pipe is a socket whose reader goes while bytes are unread", async () => {
+    const [node, file] = guest.split(" ");
+    const child = spawn(node, [file, "inherit", "4000000"], { stdio: ["ignore", "pipe", "pipe"] });
+    let told = "";
+    child.stderr.on("data", (text: Buffer) => (told += text));
+    // It waits once no more fits in.
+    for (let before = ""; told === "" || told !== before; ) {
+      before = told;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+    child.stdout.destroy();
+    await new Promise((resolve) => child.on("close", resolve));
+    expect(told).toMatch(/^\.+EPIPE$/);
   });
 
   it("seek in a file", () => {

@@ -1,6 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
+import { SyscallError } from "../abi/errno.ts";
 import { O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
 import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../abi/stat.ts";
 import type { Host, HostFile, HostInput, HostOutput, InheritedStream, WindowSize } from "./host.ts";
@@ -83,6 +84,9 @@ export class NodeStdio implements HostInput, HostOutput {
         done += fs.writeSync(this.#fd, bytes, done, bytes.length - done, null);
       } catch (error) {
         const failure = asSyscallError(error);
+        // What is a pipe to the guest is a socket on the host: one that waits while its reader goes, with bytes unread,
+        // is told another error than a pipe (net/unix/af_unix.c, unix_release_sock).
+        if (this.#pipe !== undefined && failure.message === "ECONNRESET") throw new SyscallError("EPIPE");
         if (failure.message !== "EAGAIN") throw failure;
         // A pipe that some process made non-blocking, and its reader is slow: give it a moment.
         Atomics.wait(PAUSE, 0, 0, 1);

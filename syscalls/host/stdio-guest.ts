@@ -1,7 +1,8 @@
 import { writeSync } from "node:fs";
+import { O_WRONLY } from "../abi/fcntl.ts";
 import { Block } from "../block.ts";
 import { FakeProcess, Waiting } from "../files/fake-process.ts";
-import { NodeHost } from "./node-host.ts";
+import { NodeHost, NodeInherited } from "./node-host.ts";
 
 /**
  * A guest for the tests of the standard streams, run as a program of its own:
@@ -10,6 +11,7 @@ import { NodeHost } from "./node-host.ts";
  *   poll      waits until standard input is ready, then copies 2 bytes at a time
  *   leave     asks for input, does not wait for it, and ends
  *   write N   writes N bytes and tells the result on standard error
+ *   inherit N writes N bytes to what another goemu has given it for a pipe, and tells of each piece and of the error
  *   seek      writes, seeks back, writes over it
  */
 const p = new FakeProcess(new NodeHost());
@@ -43,6 +45,17 @@ else if (command === "poll") {
     left -= result;
   }
   writeSync(2, `${result} ${p.signals.join(",")}`);
+} else if (command === "inherit") {
+  const stream = new NodeInherited(1, O_WRONLY);
+  const piece = new Uint8Array(0x8000);
+  try {
+    for (let left = size; left > 0; left -= piece.length) {
+      stream.write(piece);
+      writeSync(2, ".");
+    }
+  } catch (error) {
+    writeSync(2, (error as Error).message);
+  }
 } else if (command === "seek") {
   await finish("write", 1, p.put("first"), 5);
   await finish("lseek", 1, -5, 1);
