@@ -54,17 +54,27 @@ describe("goemu road", () => {
 });
 
 describe("goemu trace and profile", () => {
-  it("writes what the file's name says", () => {
-    goemu("trace", "-o", file("t.json"), work);
-    const trace = JSON.parse(readFileSync(file("t.json"), "utf8")) as { traceEvents: unknown[] };
-    expect(trace.traceEvents.length).toBeGreaterThan(100);
-    goemu("trace", "-o", file("t.html"), work);
-    expect(readFileSync(file("t.html"), "utf8")).toContain('["lane","goroutine",1,"G1 runtime.main"]');
-    goemu("profile", "-o", file("p.pprof"), work);
-    expect([...readFileSync(file("p.pprof")).subarray(0, 2)]).toEqual([0x1f, 0x8b]);
-    goemu("profile", "-o", file("p.svg"), work);
-    expect(readFileSync(file("p.svg"), "utf8")).toMatch(/^<\?xml[\s\S]*main\.work/);
-    goemu("profile", "-o", file("p.folded"), "--by-goroutine", work);
-    expect(readFileSync(file("p.folded"), "utf8")).toMatch(/^main\.work;.* \d+$/m);
+  it.each<[string, string[], (written: Buffer) => void]>([
+    [
+      "t.json",
+      ["trace"],
+      (written) =>
+        expect((JSON.parse(written.toString()) as { traceEvents: unknown[] }).traceEvents.length).toBeGreaterThan(100),
+    ],
+    [
+      "t.html",
+      ["trace"],
+      (written) => expect(written.toString()).toContain('["lane","goroutine",1,"G1 runtime.main"]'),
+    ],
+    ["p.pprof", ["profile"], (written) => expect([...written.subarray(0, 2)]).toEqual([0x1f, 0x8b])],
+    ["p.svg", ["profile"], (written) => expect(written.toString()).toMatch(/^<\?xml[\s\S]*main\.work/)],
+    [
+      "p.folded",
+      ["profile", "--by-goroutine"],
+      (written) => expect(written.toString()).toMatch(/^main\.work;.* \d+$/m),
+    ],
+  ])("writes what the file's name says: %s", (name, [command, ...options], check) => {
+    goemu(command, "-o", file(name), ...options, work);
+    check(readFileSync(file(name)));
   });
 });
