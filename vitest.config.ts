@@ -3,7 +3,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["{emu,loader,syscalls,cli,observe,fixtures,bench}/**/*.test.ts"],
-    testTimeout: 60_000,
+    // Everything is compiled at first sight then, which a busy host takes its time for.
+    testTimeout: process.env.GOEMU_TIER === "jit" ? 240_000 : 60_000,
     pool: "forks",
     maxWorkers: 2,
     maxConcurrency: 2,
