@@ -109,6 +109,8 @@ function optimize(functions) {
     for (const each of functions) if (hasRun(each)) tierUp(each);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
+  } finally {
+    setFlagsFromString("--no-allow-natives-syntax");
   }
 }
 

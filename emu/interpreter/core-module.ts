@@ -31,6 +31,7 @@ import {
   select,
 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
+import { afterBlock } from "./block-end.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
 import { ENTER_HANDLER, REGION_SLOTS } from "./slots.ts";
@@ -115,12 +116,9 @@ function endBlock(
   const cpu = f.param(0, I32);
   const record = f.param(1, I32);
   const target = f.param(2, I64);
-  const count = f.let(i64.load16u(record, RECORD.count));
-  const fuel = f.let(i64.sub(i64.load(cpu, STATE.fuel), count));
-  const heat = f.let(i64.sub(i64.load32s(cpu, STATE.heat), count));
-  f.storeInt(64, cpu, fuel, STATE.fuel);
-  f.storeInt(32, cpu, heat, STATE.heat);
-  f.if(i64.geS(i64.or(fuel, heat), i64.const(0)), () => {
+  const { isOut, pay } = afterBlock(f, cpu, record);
+  pay();
+  f.if(i32.eqz(isOut), () => {
     const next = f.let(resolve(target, record));
     f.if(next, () => f.returnCallIndirect(HANDLER_TYPE, [cpu, next], i32.load(next, RECORD.handler)));
   });

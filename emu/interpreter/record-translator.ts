@@ -34,6 +34,7 @@ import {
 } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
 import { v128 } from "../wasm/simd.ts";
+import { afterBlock } from "./block-end.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 
 /** Function indices that handlers call, as the module under construction numbers them. */
@@ -365,21 +366,6 @@ export class RecordTranslator extends FlagTranslator {
 
   // Ends of a block.
 
-  /** What the thread has left behind the block's instructions up to this one. */
-  #afterBlock(): { isOut: I32Expr; pay: () => void } {
-    const count = this.let(i64.load16u(this.#record, RECORD.count));
-    const fuel = this.let(i64.sub(i64.load(this.#cpu, STATE.fuel), count));
-    const heat = this.let(i64.sub(i64.load32s(this.#cpu, STATE.heat), count));
-    return {
-      /** It has no fuel left, or the place is hot. */
-      isOut: i64.ltS(i64.or(fuel, heat), n(0)),
-      pay: () => {
-        this.storeInt(64, this.#cpu, fuel, STATE.fuel);
-        this.storeInt(32, this.#cpu, heat, STATE.heat);
-      },
-    };
-  }
-
   #setRip(address: I64Expr): void {
     this.storeInt(64, this.#cpu, address, STATE.rip);
   }
@@ -408,7 +394,7 @@ export class RecordTranslator extends FlagTranslator {
   }
 
   #follow(link: I32Expr, target: () => I64Expr, linkField: I32Expr): void {
-    const { isOut, pay } = this.#afterBlock();
+    const { isOut, pay } = afterBlock(this, this.#cpu, this.#record);
     const record = this.let(link);
     const help = (): void => this.returnCall(this.#imports.follow, [this.#cpu, this.#record, target(), linkField]);
     this.if(i32.or(isOut, i32.eqz(record)), help, undefined, false);
@@ -419,7 +405,7 @@ export class RecordTranslator extends FlagTranslator {
 
   override jumpTo(target: I64Expr): void {
     const address = this.let(target);
-    const after = this.#afterBlock();
+    const after = afterBlock(this, this.#cpu, this.#record);
     const isOut = this.let(after.isOut);
     if (this.#returns) {
       const expected = i64.load32u(this.#cpu, STATE.expected);
@@ -441,7 +427,7 @@ export class RecordTranslator extends FlagTranslator {
   }
 
   override leave(exit: number, past: boolean): void {
-    this.#afterBlock().pay();
+    afterBlock(this, this.#cpu, this.#record).pay();
     this.#setRip(past ? this.nextAddress() : this.currentAddress());
     this.#exit(exit);
     this.#ended = true;
