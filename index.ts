@@ -5,6 +5,24 @@ export type { CompileMessage, CompileReply, CompilerThread } from "./emu/jit/com
 export { CompileServer } from "./emu/jit/compile-server.ts";
 export { GuestFault, GuestMemory } from "./emu/memory/guest-memory.ts";
 export type { EventLoop } from "./emu/threads/scheduler.ts";
+export { JsEventLoop } from "./host/event-loop.ts";
+export type { Host, HostFile, HostFileSystem, HostInput, HostOutput } from "./host/host.ts";
+export { MemoryHost, type MemoryHostOptions } from "./host/memory/memory-host.ts";
+export type {
+  HostConnection,
+  HostConnectionEvents,
+  HostDatagram,
+  HostDatagramEvents,
+  HostDatagramOptions,
+  HostEndpoint,
+  HostInterfaceAddress,
+  HostListener,
+  HostListenOptions,
+  HostNetwork,
+  HostPath,
+} from "./host/network.ts";
+export { startCompilerThread } from "./host/node/compiler-thread.ts";
+export { NodeHost } from "./host/node/host.ts";
 export type { FileSource } from "./loader/bytes.ts";
 export { type Executable, LoadError, readExecutable } from "./loader/elf.ts";
 export { SymbolTable } from "./loader/symbols/table.ts";
@@ -43,24 +61,6 @@ export { GoTrace } from "./observe/trace/go-trace.ts";
 export { type Lane, type SliceKind, Timeline, type TimelineSink } from "./observe/trace/timeline.ts";
 export type { WatchAccess, WatchCallback } from "./observe/watch.ts";
 export { SyscallError } from "./syscalls/abi/errno.ts";
-export { JsEventLoop } from "./syscalls/host/event-loop.ts";
-export type { Host, HostFile, HostFileSystem, HostInput, HostOutput } from "./syscalls/host/host.ts";
-export { MemoryHost, type MemoryHostOptions } from "./syscalls/host/memory-host.ts";
-export type {
-  HostConnection,
-  HostConnectionEvents,
-  HostDatagram,
-  HostDatagramEvents,
-  HostDatagramOptions,
-  HostEndpoint,
-  HostInterfaceAddress,
-  HostListener,
-  HostListenOptions,
-  HostNetwork,
-  HostPath,
-} from "./syscalls/host/network.ts";
-export { startCompilerThread } from "./syscalls/host/node-compiler-thread.ts";
-export { NodeHost } from "./syscalls/host/node-host.ts";
 export type { ExitStatus, LinuxProcess } from "./syscalls/linux-process.ts";
 export { Machine, type MachineOptions, type Statistics } from "./syscalls/machine.ts";
 export type { SyscallTracer } from "./syscalls/tracer.ts";

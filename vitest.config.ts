@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["{emu,loader,syscalls,cli,observe,fixtures,bench}/**/*.test.ts"],
+    include: ["{emu,host,loader,syscalls,cli,observe,fixtures,bench}/**/*.test.ts"],
     // Everything is compiled at first sight then, which a busy host takes its time for.
     testTimeout: process.env.GOEMU_TIER === "jit" ? 240_000 : 60_000,
     pool: "forks",

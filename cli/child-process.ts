@@ -1,10 +1,10 @@
 import { readSync, writeSync } from "node:fs";
 import process from "node:process";
+import type { Handover, HandoverDescriptor, Report } from "../host/handover.ts";
+import type { InheritedStream } from "../host/host.ts";
+import { NodeInherited } from "../host/node/host.ts";
+import { NodeProcesses } from "../host/node/processes.ts";
 import { pathToBytes } from "../syscalls/files/path.ts";
-import type { Handover, HandoverDescriptor, Report } from "../syscalls/host/handover.ts";
-import type { InheritedStream } from "../syscalls/host/host.ts";
-import { NodeInherited } from "../syscalls/host/node-host.ts";
-import { NodeProcesses } from "../syscalls/host/node-processes.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
 import { CliError } from "./failure.ts";
 import type { GuestOptions, Start } from "./guest.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { cachedDataVersionTag } from "node:v8";
 import type { HandlerPack, PackModule } from "../emu/interpreter/handlers.ts";
 import { instantiate } from "../emu/interpreter/instantiate.ts";
-import { nodeMachineCode } from "../syscalls/host/node-machine-code.ts";
+import { nodeMachineCode } from "../host/node/machine-code.ts";
 
 /** The file with the machine code that this version of V8 makes of a pack's module, with the flags that it has now. */
 export const machineCodeFile = (name: PackModule): string => `${name}.${cachedDataVersionTag().toString(16)}.machine`;

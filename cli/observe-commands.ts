@@ -1,5 +1,6 @@
 import process from "node:process";
 import { type Command, Option } from "commander";
+import { NodeHost } from "../host/node/host.ts";
 import { GoRuntimeError } from "../observe/go/layout.ts";
 import { SchedulerEvents } from "../observe/go/scheduler-events.ts";
 import { HtmlPage } from "../observe/html/page.ts";
@@ -13,7 +14,6 @@ import { Road } from "../observe/road/road.ts";
 import { ChromeTrace } from "../observe/trace/chrome.ts";
 import { GoTrace } from "../observe/trace/go-trace.ts";
 import { Timeline } from "../observe/trace/timeline.ts";
-import { NodeHost } from "../syscalls/host/node-host.ts";
 import type { Machine } from "../syscalls/machine.ts";
 import { parseChoice, parseCount } from "./arguments.ts";
 import { CliError } from "./failure.ts";

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from "node:fs";
-import { startCompilerThread } from "../syscalls/host/node-compiler-thread.ts";
-import { NodeHost } from "../syscalls/host/node-host.ts";
-import type { NodeTranslationCache } from "../syscalls/host/node-translation-cache.ts";
+import { startCompilerThread } from "../host/node/compiler-thread.ts";
+import { NodeHost } from "../host/node/host.ts";
+import type { NodeTranslationCache } from "../host/node/translation-cache.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
 import type { Machine } from "../syscalls/machine.ts";
 import { Strace } from "../syscalls/strace/strace.ts";

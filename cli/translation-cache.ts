@@ -1,6 +1,6 @@
 import process from "node:process";
 import { parseCpuModel } from "../emu/cpu/features.ts";
-import { contentHash, defaultCacheDirectory, NodeTranslationCache } from "../syscalls/host/node-translation-cache.ts";
+import { contentHash, defaultCacheDirectory, NodeTranslationCache } from "../host/node/translation-cache.ts";
 import type { GuestOptions } from "./guest.ts";
 import type { ProgramFile } from "./program-file.ts";
 import { VERSION } from "./version.ts";

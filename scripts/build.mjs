@@ -54,18 +54,16 @@ const results = await Promise.all([
     banner: { js: 'const goemuModuleUrl = require("node:url").pathToFileURL(__filename).href;' },
   }),
   // The thread that compiles: a small file that turns V8's compile cache on, and what it then loads.
-  ...[
-    { compiler: "syscalls/host/node-compiler-worker.ts" },
-    { "compiler-service": "syscalls/host/node-compiler-service.ts" },
-  ].map((entryPoints) =>
-    build({
-      ...common,
-      entryPoints,
-      format: "cjs",
-      outExtension: { ".js": ".cjs" },
-      define: { "import.meta.url": "goemuModuleUrl" },
-      banner: { js: 'const goemuModuleUrl = require("node:url").pathToFileURL(__filename).href;' },
-    }),
+  ...[{ compiler: "host/node/compiler-worker.ts" }, { "compiler-service": "host/node/compiler-service.ts" }].map(
+    (entryPoints) =>
+      build({
+        ...common,
+        entryPoints,
+        format: "cjs",
+        outExtension: { ".js": ".cjs" },
+        define: { "import.meta.url": "goemuModuleUrl" },
+        banner: { js: 'const goemuModuleUrl = require("node:url").pathToFileURL(__filename).href;' },
+      }),
   ),
   build({ ...common, entryPoints: { index: "index.ts" }, format: "esm", banner: { js: requireFromModule } }),
 ]);

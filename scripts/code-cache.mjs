@@ -1,5 +1,5 @@
 // Makes ahead of time what V8 would compile again in each run, of the version of V8 and the flags that the build runs
-// with: dist/*.code has functions of goemu's own code (syscalls/host/node-code-cache.ts), dist/*.machine the machine code
+// with: dist/*.code has functions of goemu's own code (host/node/code-cache.ts), dist/*.machine the machine code
 // of the interpreter's handlers (cli/handler-pack.ts). What is in them is what V8 compiled while a few programs ran.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,9 +12,9 @@ import { machineCodeFile, readHandlerPack } from "../cli/handler-pack.ts";
 import { V8_FLAGS } from "../cli/v8-flags.ts";
 import { FIRST_FORM } from "../emu/interpreter/handlers.ts";
 import { WASM_PAGES } from "../emu/layout.ts";
+import { codeCacheOf, run, scriptOf } from "../host/node/code-cache.ts";
+import { nodeMachineCode } from "../host/node/machine-code.ts";
 import { Machine, MemoryHost } from "../index.ts";
-import { codeCacheOf, run, scriptOf } from "../syscalls/host/node-code-cache.ts";
-import { nodeMachineCode } from "../syscalls/host/node-machine-code.ts";
 
 const path = (relative) => fileURLToPath(new URL(`../${relative}`, import.meta.url));
 const DIST = new URL("../dist/", import.meta.url);
@@ -57,7 +57,7 @@ async function keepCode(folder) {
 const thread = (folder) => `
 const { writeFileSync } = require("node:fs");
 const { workerData } = require("node:worker_threads");
-const { codeCacheOf, run, scriptOf } = require(${JSON.stringify(path("syscalls/host/node-code-cache.ts"))});
+const { codeCacheOf, run, scriptOf } = require(${JSON.stringify(path("host/node/code-cache.ts"))});
 const file = ${JSON.stringify(join(folder, COMPILER))};
 const script = scriptOf(file);
 run(script, file);

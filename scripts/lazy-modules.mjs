@@ -24,9 +24,9 @@ const LAZY = {
 /** What small files import, and the file of the build that it is instead. */
 const BUNDLES = {
   "cli/goemu.ts": ['await import("./main.ts")', "./main.cjs"],
-  "syscalls/host/node-compiler-worker.ts": ['void import("./node-compiler-service.ts")', "./compiler-service.cjs"],
+  "host/node/compiler-worker.ts": ['void import("./compiler-service.ts")', "./compiler-service.cjs"],
 };
-const CODE_CACHE = (root) => JSON.stringify(resolve(root, "syscalls/host/node-code-cache.ts"));
+const CODE_CACHE = (root) => JSON.stringify(resolve(root, "host/node/code-cache.ts"));
 const ICED = "iced-x86";
 /** Modules of Node's that are slow to load. */
 const BUILTIN = /^(node:)?(child_process|crypto|dgram|net|readline|tty|worker_threads|zlib)$/;

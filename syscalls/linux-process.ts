@@ -8,14 +8,14 @@ import { MAX_THREADS } from "../emu/layout.ts";
 import { MemoryError } from "../emu/memory/address-space.ts";
 import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
 import { type EventLoop, type Kernel, Scheduler } from "../emu/threads/scheduler.ts";
+import type { Host } from "../host/host.ts";
+import type { ExitStatus, HostChild } from "../host/processes.ts";
 import { errno, SyscallError } from "./abi/errno.ts";
 import { SIGNAL } from "./abi/signals.ts";
 import type { Args } from "./args.ts";
 import { Block, type SyscallResult } from "./block.ts";
 import { signalOfStop } from "./exceptions.ts";
 import { FileState } from "./files/file-state.ts";
-import type { Host } from "./host/host.ts";
-import type { ExitStatus, HostChild } from "./host/processes.ts";
 import { LinuxThread } from "./linux-thread.ts";
 import type { FileBacking } from "./memory/file-backing.ts";
 import { storeShared } from "./memory/file-backing.ts";
@@ -33,7 +33,7 @@ import { Timekeeping } from "./time/timekeeping.ts";
 import type { ProcessObserver, Supervisor, SyscallTracer } from "./tracer.ts";
 import { Waits } from "./waits.ts";
 
-export type { ExitStatus } from "./host/processes.ts";
+export type { ExitStatus } from "../host/processes.ts";
 
 export interface ProcessOptions {
   readonly memory: GuestMemory;

@@ -11,6 +11,8 @@ import { PAGE_SIZE, PERM_ABSENT, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } 
 import { AddressSpace, COMPACT, LINUX, MemoryError } from "../emu/memory/address-space.ts";
 import { GuestFault, GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { EventLoop } from "../emu/threads/scheduler.ts";
+import { JsEventLoop } from "../host/event-loop.ts";
+import type { Host } from "../host/host.ts";
 import type { FileSource } from "../loader/bytes.ts";
 import { type Executable, LoadError, readExecutable } from "../loader/elf.ts";
 import { SymbolError } from "../loader/errors.ts";
@@ -21,8 +23,6 @@ import { SymbolTable } from "../loader/symbols/table.ts";
 import { buildVdso } from "../loader/vdso.ts";
 import { VVAR } from "../loader/vdso-code.ts";
 import { SIG_IGN } from "./abi/signals.ts";
-import { JsEventLoop } from "./host/event-loop.ts";
-import type { Host } from "./host/host.ts";
 import { type ExitStatus, LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
 import { STACK_SIZE } from "./process/limits.ts";

@@ -1,6 +1,6 @@
 import type { GuestMemory } from "../emu/memory/guest-memory.ts";
+import type { Host } from "../host/host.ts";
 import type { FileState } from "./files/file-state.ts";
-import type { Host } from "./host/host.ts";
 import type { Network } from "./net/network.ts";
 import type { Thread } from "./thread.ts";
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { encodeSections, SectionReader } from "../emu/cache/container.ts";
 import { MemoryTranslationCache } from "../emu/cache/translation-cache.ts";
 import { loadFixture } from "../fixtures/programs.ts";
-import { MemoryHost } from "./host/memory-host.ts";
+import { MemoryHost } from "../host/memory/memory-host.ts";
 import { Machine } from "./machine.ts";
 import { buildGuest, CODE, machineOf } from "./testing/guest.ts";
 import { Random } from "./testing/random.ts";

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { loadFixture } from "../../fixtures/programs.ts";
-import { MemoryHost } from "../../syscalls/host/memory-host.ts";
+import { MemoryHost } from "../../host/memory/memory-host.ts";
 import { Machine } from "../../syscalls/machine.ts";
 import { RECORDS } from "../layout.ts";
 import type { HandlerPack } from "./handlers.ts";

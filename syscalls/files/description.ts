@@ -1,10 +1,10 @@
 import { WaitQueue } from "../../emu/threads/wait-queue.ts";
+import type { HostFile } from "../../host/host.ts";
+import type { Inheritance } from "../../host/processes.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import type { FileStat } from "../abi/stat.ts";
-import type { HostFile } from "../host/host.ts";
-import type { Inheritance } from "../host/processes.ts";
 import type { Process } from "../process.ts";
 import type { IoVector } from "./io-vector.ts";
 

@@ -1,8 +1,8 @@
+import type { Host } from "../../host/host.ts";
+import type { Inheritance } from "../../host/processes.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { O_ACCMODE } from "../abi/fcntl.ts";
 import type { FileStat } from "../abi/stat.ts";
-import type { Host } from "../host/host.ts";
-import type { Inheritance } from "../host/processes.ts";
 import { FileDescription } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";
 

@@ -1,7 +1,7 @@
+import type { HostDirectoryEntry } from "../../host/host.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import { AT_FDCWD, O_PATH } from "../abi/fcntl.ts";
 import { S_IFDIR, S_IFMT } from "../abi/stat.ts";
-import type { HostDirectoryEntry } from "../host/host.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import { DirectoryDescription, HostDirectory, PathDescription } from "./directory.ts";

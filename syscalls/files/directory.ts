@@ -1,8 +1,8 @@
+import type { HostDirectoryEntry, HostFile, HostFileSystem } from "../../host/host.ts";
+import type { Inheritance } from "../../host/processes.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { O_PATH, SEEK_CUR, SEEK_SET } from "../abi/fcntl.ts";
 import { directoryType, type FileStat } from "../abi/stat.ts";
-import type { HostDirectoryEntry, HostFile, HostFileSystem } from "../host/host.ts";
-import type { Inheritance } from "../host/processes.ts";
 import type { Process } from "../process.ts";
 import { FileDescription } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";

@@ -1,10 +1,10 @@
 import { WASM_PAGES } from "../../emu/layout.ts";
 import { AddressSpace } from "../../emu/memory/address-space.ts";
 import { GuestFault, GuestMemory } from "../../emu/memory/guest-memory.ts";
+import type { Host } from "../../host/host.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
-import type { Host } from "../host/host.ts";
 import { Network } from "../net/network.ts";
 import { NETWORK_SYSCALLS } from "../net/syscalls.ts";
 import type { Process } from "../process.ts";

@@ -1,6 +1,6 @@
+import type { Host, HostFile, HostInput, HostOutput } from "../../host/host.ts";
 import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
-import type { Host, HostFile, HostInput, HostOutput } from "../host/host.ts";
 import type { FileDescription } from "./description.ts";
 import { FdTable } from "./fd-table.ts";
 import { HostFileDescription } from "./host-file.ts";

@@ -1,8 +1,8 @@
+import type { HostFile } from "../../host/host.ts";
+import type { Inheritance } from "../../host/processes.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { O_APPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET } from "../abi/fcntl.ts";
 import type { FileStat } from "../abi/stat.ts";
-import type { HostFile } from "../host/host.ts";
-import type { Inheritance } from "../host/processes.ts";
 import { FileDescription, type Mappable } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";
 

@@ -2,10 +2,10 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { NodeHost } from "../../host/node/host.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
 import { Block } from "../block.ts";
-import { NodeHost } from "../host/node-host.ts";
 import { FakeProcess } from "./fake-process.ts";
 
 let directory: string;

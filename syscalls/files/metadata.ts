@@ -1,7 +1,7 @@
+import type { HostFile } from "../../host/host.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
 import type { FileStat } from "../abi/stat.ts";
-import type { HostFile } from "../host/host.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import type { FileDescription } from "./description.ts";

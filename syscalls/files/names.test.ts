@@ -1,11 +1,11 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Host } from "../../host/host.ts";
+import { MemoryHost } from "../../host/memory/memory-host.ts";
+import { NodeHost } from "../../host/node/host.ts";
 import { errno } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
-import type { Host } from "../host/host.ts";
-import { MemoryHost } from "../host/memory-host.ts";
-import { NodeHost } from "../host/node-host.ts";
 import { FakeProcess } from "./fake-process.ts";
 
 const hosts: [string, () => [Host, string]][] = [

@@ -1,9 +1,9 @@
 import { WaitQueue } from "../../emu/threads/wait-queue.ts";
+import type { Inheritance } from "../../host/processes.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { O_ACCMODE, O_NONBLOCK, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import { type FileStat, S_IFIFO } from "../abi/stat.ts";
-import type { Inheritance } from "../host/processes.ts";
 import { anonymousStat } from "./anonymous.ts";
 import { FileDescription, WOULD_BLOCK } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";

@@ -2,9 +2,9 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { PROT_READ } from "../../emu/layout.ts";
+import { NodeHost } from "../../host/node/host.ts";
 import { errno } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
-import { NodeHost } from "../host/node-host.ts";
 import { FakeProcess } from "./fake-process.ts";
 
 let directory: string;

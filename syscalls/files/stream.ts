@@ -1,10 +1,10 @@
 import { WaitQueue } from "../../emu/threads/wait-queue.ts";
+import type { HostFile, WindowSize } from "../../host/host.ts";
+import type { Inheritance } from "../../host/processes.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { defaultTermios, isRaw } from "../abi/ioctl.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import type { FileStat } from "../abi/stat.ts";
-import type { HostFile, WindowSize } from "../host/host.ts";
-import type { Inheritance } from "../host/processes.ts";
 import { FileDescription, WOULD_BLOCK } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";
 

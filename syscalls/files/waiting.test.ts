@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { NodeHost } from "../../host/node/host.ts";
 import { errno } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
 import * as ep from "../abi/poll.ts";
 import { SIGNAL } from "../abi/signals.ts";
-import { NodeHost } from "../host/node-host.ts";
 import { FakeProcess } from "./fake-process.ts";
 
 let p: FakeProcess;

@@ -2,12 +2,12 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { loadFixture } from "../../fixtures/programs.ts";
+import { MemoryHost } from "../../host/memory/memory-host.ts";
 import type { FileSource } from "../../loader/bytes.ts";
 import { PF_R, PF_W, PF_X } from "../../loader/elf-constants.ts";
 import { LoadError } from "../../loader/errors.ts";
 import { testElf } from "../../loader/test-elf.ts";
 import { SIGNAL } from "../abi/signals.ts";
-import { MemoryHost } from "../host/memory-host.ts";
 import { Machine } from "../machine.ts";
 import { Assembler } from "../testing/assembler.ts";
 import {

@@ -1,7 +1,7 @@
+import type { Host } from "../../host/host.ts";
 import { errno } from "../abi/errno.ts";
 import { AF_INET, AF_UNIX, SOCK_NONBLOCK, SOCK_STREAM } from "../abi/socket.ts";
 import { FakeProcess, type Waiting } from "../files/fake-process.ts";
-import type { Host } from "../host/host.ts";
 import { decodeAddress, encodeAddress, type SocketAddress } from "./address.ts";
 import { Socket } from "./socket.ts";
 

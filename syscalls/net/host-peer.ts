@@ -1,4 +1,4 @@
-import type { HostConnection } from "../host/network.ts";
+import type { HostConnection } from "../../host/network.ts";
 import type { TcpPeer, TcpSocket } from "./tcp.ts";
 
 /** A connection's other end, outside of the machine. */

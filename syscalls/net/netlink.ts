@@ -1,8 +1,8 @@
+import type { HostInterfaceAddress } from "../../host/network.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import { AF_INET, AF_INET6, AF_NETLINK, AF_UNSPEC } from "../abi/socket.ts";
 import type { IoVector } from "../files/io-vector.ts";
-import type { HostInterfaceAddress } from "../host/network.ts";
 import type { SocketAddress } from "./address.ts";
 import { DatagramQueue } from "./datagram-queue.ts";
 import { canonicalIp, ipv4Bytes, ipv6Bytes, isIpv4, isLinkLocal6, isLoopback } from "./ip.ts";

@@ -1,6 +1,6 @@
+import type { Host } from "../../host/host.ts";
+import type { HostInterfaceAddress, HostNetwork } from "../../host/network.ts";
 import type { FileState } from "../files/file-state.ts";
-import type { Host } from "../host/host.ts";
-import type { HostInterfaceAddress, HostNetwork } from "../host/network.ts";
 import { canonicalIp, type IpAddress, isAny, isLoopback } from "./ip.ts";
 import { PortTable } from "./port-table.ts";
 import { Socket } from "./socket.ts";

@@ -1,3 +1,4 @@
+import type { HostConnection, HostListener } from "../../host/network.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import {
@@ -14,7 +15,6 @@ import {
 } from "../abi/socket.ts";
 import { WOULD_BLOCK } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
-import type { HostConnection, HostListener } from "../host/network.ts";
 import { type Endpoint, inetAddress, type SocketAddress } from "./address.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { HostPeer } from "./host-peer.ts";

@@ -1,8 +1,8 @@
+import type { HostDatagram } from "../../host/network.ts";
 import { type ErrnoName, SyscallError } from "../abi/errno.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import { AF_INET6, AF_UNSPEC, IPPROTO_UDP, MSG_ERRQUEUE, MSG_OOB, SHUT_RDWR, SOCK_DGRAM } from "../abi/socket.ts";
 import type { IoVector } from "../files/io-vector.ts";
-import type { HostDatagram } from "../host/network.ts";
 import { type Endpoint, inetAddress, type SocketAddress } from "./address.ts";
 import { type Datagram, DatagramQueue } from "./datagram-queue.ts";
 import { type InetFamily, InetSocket } from "./inet.ts";

@@ -1,3 +1,4 @@
+import type { HostConnection, HostListener } from "../../host/network.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { O_NONBLOCK } from "../abi/fcntl.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
@@ -15,7 +16,6 @@ import {
 } from "../abi/socket.ts";
 import { type FileDescription, WOULD_BLOCK } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
-import type { HostConnection, HostListener } from "../host/network.ts";
 import { NO_NAME, type SocketAddress, type UnixAddress } from "./address.ts";
 import type { Network } from "./network.ts";
 import { Pending } from "./pending.ts";

@@ -1,5 +1,5 @@
+import type { HostInterfaceAddress } from "../../host/network.ts";
 import { directory, file, type VirtualDirectory } from "../files/virtual.ts";
-import type { HostInterfaceAddress } from "../host/network.ts";
 import { canonicalIp, ipv6Bytes, isIpv4, isLinkLocal6, isLoopback } from "../net/ip.ts";
 import { interfaceNumbers } from "../net/netlink.ts";
 import type { Process } from "../process.ts";

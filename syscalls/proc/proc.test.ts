@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { PROT_EXEC, PROT_READ } from "../../emu/layout.ts";
+import { MemoryHost } from "../../host/memory/memory-host.ts";
 import { errno } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
 import { FakeProcess } from "../files/fake-process.ts";
-import { MemoryHost } from "../host/memory-host.ts";
 
 let p: FakeProcess;
 let host: MemoryHost;

@@ -1,7 +1,7 @@
+import type { HostChannel } from "../../host/processes.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { type FileDescription, WOULD_BLOCK } from "../files/description.ts";
 import { IoVector } from "../files/io-vector.ts";
-import type { HostChannel } from "../host/processes.ts";
 
 /** Bytes that are moved at a time. */
 const CHUNK = 0x1_0000;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import type { HostChild } from "../../host/processes.ts";
 import { SIGNAL } from "../abi/signals.ts";
-import type { HostChild } from "../host/processes.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import { Child, Children } from "./children.ts";
 

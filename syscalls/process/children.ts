@@ -1,7 +1,7 @@
 import { WaitQueue } from "../../emu/threads/wait-queue.ts";
+import type { ExitStatus, HostChild, Usage } from "../../host/processes.ts";
 import { CLD_EXITED, CLD_KILLED, SA_NOCLDWAIT, SIG_IGN, SIGNAL } from "../abi/signals.ts";
 import type { FileState } from "../files/file-state.ts";
-import type { ExitStatus, HostChild, Usage } from "../host/processes.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import type { Signals } from "../signals/state.ts";

@@ -1,3 +1,5 @@
+import type { HostFile } from "../../host/host.ts";
+import type { HostChild, HostProcesses, InheritedDescriptor, NewProcess } from "../../host/processes.ts";
 import { readExecutable } from "../../loader/elf.ts";
 import { LoadError } from "../../loader/errors.ts";
 import { SyscallError } from "../abi/errno.ts";
@@ -10,8 +12,6 @@ import type { FileDescription } from "../files/description.ts";
 import type { FileState } from "../files/file-state.ts";
 import { bytesToPath } from "../files/path.ts";
 import { readPath, resolve } from "../files/resolve.ts";
-import type { HostFile } from "../host/host.ts";
-import type { HostChild, HostProcesses, InheritedDescriptor, NewProcess } from "../host/processes.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { Bridge } from "./bridge.ts";

@@ -1,8 +1,8 @@
+import type { ExitStatus } from "../../host/processes.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import { SIGNAL } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
-import type { ExitStatus } from "../host/processes.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { SIGINFO_SIZE, writeSigInfo } from "../signals/info.ts";

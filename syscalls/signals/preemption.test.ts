@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { flagsOut, type Region } from "../../emu/jit/region.ts";
 import { loadFixture } from "../../fixtures/programs.ts";
-import { MemoryHost } from "../host/memory-host.ts";
+import { MemoryHost } from "../../host/memory/memory-host.ts";
 import { Machine } from "../machine.ts";
 
 it("brings back the flags of a goroutine that was interrupted between two instructions", async () => {

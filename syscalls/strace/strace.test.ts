@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { NodeHost } from "../../host/node/host.ts";
 import { errno } from "../abi/errno.ts";
 import { Args } from "../args.ts";
 import { FakeProcess } from "../files/fake-process.ts";
 import { FILE_SYSCALLS } from "../files/index.ts";
-import { NodeHost } from "../host/node-host.ts";
 import { Strace } from "./strace.ts";
 
 let p: FakeProcess;

@@ -1,8 +1,8 @@
 import { randomFillSync } from "node:crypto";
+import type { Host, HostFile, HostFileSystem, HostInput, HostOutput } from "../../host/host.ts";
 import { type ErrnoName, SyscallError } from "../abi/errno.ts";
 import { O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
 import { type FileStat, S_IFDIR, S_IFIFO } from "../abi/stat.ts";
-import type { Host, HostFile, HostFileSystem, HostInput, HostOutput } from "../host/host.ts";
 
 const PIPE: FileStat = {
   dev: 12n,

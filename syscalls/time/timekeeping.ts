@@ -1,6 +1,6 @@
 import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
+import type { Host } from "../../host/host.ts";
 import { VDSO_OFFSET_LIMIT, VVAR, VVAR_CLOCKS } from "../../loader/vdso-code.ts";
-import type { Host } from "../host/host.ts";
 import { CLOCK } from "./clocks.ts";
 
 /** Clocks that are CLOCK_MONOTONIC, and those that follow the wall clock (Linux's TAI is that too, until NTP says more). */

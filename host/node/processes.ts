@@ -1,10 +1,9 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import type { Duplex } from "node:stream";
-import { SyscallError } from "../abi/errno.ts";
-import { SIGNAL, type SignalName } from "../abi/signals.ts";
-import type { Handover, HandoverDescriptor } from "./handover.ts";
-import { attempt } from "./node-errors.ts";
+import { SyscallError } from "../../syscalls/abi/errno.ts";
+import { SIGNAL, type SignalName } from "../../syscalls/abi/signals.ts";
+import type { Handover, HandoverDescriptor } from "../handover.ts";
 import type {
   ExitStatus,
   HostChannel,
@@ -13,7 +12,8 @@ import type {
   InheritedDescriptor,
   NewProcess,
   Usage,
-} from "./processes.ts";
+} from "../processes.ts";
+import { attempt } from "./errors.ts";
 
 /** Node's strings for byte strings: what is not UTF-8 is lost. */
 const toText = (bytes: string): string => Buffer.from(bytes, "latin1").toString();

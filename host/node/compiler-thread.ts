@@ -9,7 +9,7 @@ export interface CompilerWorkerData {
 }
 
 /** Lies beside this module, in the sources as in the build. */
-const WORKER = import.meta.url.endsWith(".ts") ? "./node-compiler-worker.ts" : "./compiler.cjs";
+const WORKER = import.meta.url.endsWith(".ts") ? "./compiler-worker.ts" : "./compiler.cjs";
 /** Most of what the compiler allocates is garbage soon. */
 const YOUNG_GENERATION_MB = 16;
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import { codeCacheOf, loadCompiled, run, scriptOf } from "./node-code-cache.ts";
+import { codeCacheOf, loadCompiled, run, scriptOf } from "./code-cache.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "goemu-code-cache-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));
@@ -54,8 +54,8 @@ describe("a file of the build", () => {
       import { fileURLToPath } from "node:url";
       import { machineCodeFile, readHandlerPack } from ${url("../../cli/handler-pack.ts")};
       import { V8_FLAGS } from ${url("../../cli/v8-flags.ts")};
-      import { codeCacheOf, scriptOf } from ${url("./node-code-cache.ts")};
-      import { nodeMachineCode } from ${url("./node-machine-code.ts")};
+      import { codeCacheOf, scriptOf } from ${url("./code-cache.ts")};
+      import { nodeMachineCode } from ${url("./machine-code.ts")};
       for (const flag of V8_FLAGS) setFlagsFromString(flag);
       const dist = ${url("../../dist/")};
       const rejected = ["main.cjs", "compiler-service.cjs", "iced_x86.cjs"].map((name) => {

@@ -1,4 +1,4 @@
-import type { ErrnoName } from "../abi/errno.ts";
+import type { ErrnoName } from "../syscalls/abi/errno.ts";
 
 /**
  * The host's network, as far as a guest's sockets reach out of the machine. What is called returns at once; what the

@@ -1,9 +1,9 @@
 import { renameSync } from "node:fs";
 import * as net from "node:net";
 import * as os from "node:os";
-import type { SyscallError } from "../abi/errno.ts";
-import { pathToText } from "../files/path.ts";
-import { canonicalIp, isIpv4, isLinkLocal6 } from "../net/ip.ts";
+import type { SyscallError } from "../../syscalls/abi/errno.ts";
+import { pathToText } from "../../syscalls/files/path.ts";
+import { canonicalIp, isIpv4, isLinkLocal6 } from "../../syscalls/net/ip.ts";
 import type {
   HostConnection,
   HostConnectionEvents,
@@ -15,9 +15,9 @@ import type {
   HostListenOptions,
   HostNetwork,
   HostPath,
-} from "./network.ts";
-import { NodeDatagram } from "./node-datagram.ts";
-import { asSyscallError } from "./node-errors.ts";
+} from "../network.ts";
+import { NodeDatagram } from "./datagram.ts";
+import { asSyscallError } from "./errors.ts";
 
 /** How long the addresses of the interfaces are taken to stay the same, in ms. */
 const INTERFACES_MS = 1000;

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as net from "node:net";
 import * as tty from "node:tty";
-import { asSyscallError } from "./node-errors.ts";
+import { asSyscallError } from "./errors.ts";
 import { isTerminal } from "./terminal.ts";
 
 /**

@@ -1,4 +1,4 @@
-import type { EventLoop } from "../../emu/threads/scheduler.ts";
+import type { EventLoop } from "../emu/threads/scheduler.ts";
 
 const NS_PER_MS = 1e6;
 /** Waits shorter than this block the host thread: its timers are not that exact. */

@@ -1,7 +1,7 @@
 import * as dgram from "node:dgram";
-import { canonicalIp, isIpv4 } from "../net/ip.ts";
-import type { HostDatagram, HostDatagramEvents, HostDatagramOptions, HostEndpoint } from "./network.ts";
-import { asSyscallError, attempt } from "./node-errors.ts";
+import { canonicalIp, isIpv4 } from "../../syscalls/net/ip.ts";
+import type { HostDatagram, HostDatagramEvents, HostDatagramOptions, HostEndpoint } from "../network.ts";
+import { asSyscallError, attempt } from "./errors.ts";
 
 type Refusal = Parameters<HostDatagramEvents["failed"]>[0];
 

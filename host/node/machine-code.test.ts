@@ -8,7 +8,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { I32, i32 } from "../../emu/wasm/expr.ts";
 import { FunctionBuilder } from "../../emu/wasm/function.ts";
 import { ModuleBuilder } from "../../emu/wasm/module.ts";
-import { nodeMachineCode } from "./node-machine-code.ts";
+import { nodeMachineCode } from "./machine-code.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "goemu-machine-code-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));
@@ -73,7 +73,7 @@ describe.runIf(isNode24)("V8's machine code (Node 24)", () => {
     fs.writeFileSync(join(folder, "bytes"), bytes);
     const script = `
       import * as fs from "node:fs";
-      import { nodeMachineCode } from ${JSON.stringify(fileURLToPath(new URL("./node-machine-code.ts", import.meta.url)))};
+      import { nodeMachineCode } from ${JSON.stringify(fileURLToPath(new URL("./machine-code.ts", import.meta.url)))};
       const [code, bytes] = ["code", "bytes"].map((name) => new Uint8Array(fs.readFileSync(name)));
       const module = nodeMachineCode.module(code, bytes);
       const env = { memory: new WebAssembly.Memory({ initial: 1, maximum: 1 }) };
@@ -100,7 +100,7 @@ describe.runIf(isNode24)("V8's machine code (Node 24)", () => {
 describe("an engine without machine code to keep", () => {
   it("is done without", () => {
     const script = `
-      import { nodeMachineCode } from ${JSON.stringify(fileURLToPath(new URL("./node-machine-code.ts", import.meta.url)))};
+      import { nodeMachineCode } from ${JSON.stringify(fileURLToPath(new URL("./machine-code.ts", import.meta.url)))};
       console.log(nodeMachineCode.of({}, [() => 1]), nodeMachineCode.module(new Uint8Array(8), new Uint8Array(8)));`;
     fs.writeFileSync(join(folder, "strict.mts"), script);
     const flags = ["--disallow-code-generation-from-strings", "strict.mts"];

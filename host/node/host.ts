@@ -1,15 +1,15 @@
 import { randomFillSync } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
-import { SyscallError } from "../abi/errno.ts";
-import { O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
-import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../abi/stat.ts";
-import type { Host, HostFile, HostInput, HostOutput, InheritedStream, WindowSize } from "./host.ts";
-import { asSyscallError, attempt } from "./node-errors.ts";
-import { fromNodeStat, inheritedState, NodeFile, NodeFileSystem } from "./node-files.ts";
-import { NodeNetwork } from "./node-network.ts";
-import { PullReader } from "./node-reader.ts";
-import type { HostProcesses } from "./processes.ts";
+import { SyscallError } from "../../syscalls/abi/errno.ts";
+import { O_RDONLY, O_RDWR, O_WRONLY } from "../../syscalls/abi/fcntl.ts";
+import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../../syscalls/abi/stat.ts";
+import type { Host, HostFile, HostInput, HostOutput, InheritedStream, WindowSize } from "../host.ts";
+import type { HostProcesses } from "../processes.ts";
+import { asSyscallError, attempt } from "./errors.ts";
+import { fromNodeStat, inheritedState, NodeFile, NodeFileSystem } from "./files.ts";
+import { NodeNetwork } from "./network.ts";
+import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
 
 /** One of Node's own three streams, or another that it was started with, used by descriptor, past Node's buffering. */

@@ -1,8 +1,8 @@
 import { writeSync } from "node:fs";
-import { O_WRONLY } from "../abi/fcntl.ts";
-import { Block } from "../block.ts";
-import { FakeProcess, Waiting } from "../files/fake-process.ts";
-import { NodeHost, NodeInherited } from "./node-host.ts";
+import { O_WRONLY } from "../../syscalls/abi/fcntl.ts";
+import { Block } from "../../syscalls/block.ts";
+import { FakeProcess, Waiting } from "../../syscalls/files/fake-process.ts";
+import { NodeHost, NodeInherited } from "./host.ts";
 
 /**
  * A guest for the tests of the standard streams, run as a program of its own:

@@ -3,7 +3,7 @@ import { flushCompileCache } from "node:module";
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { CompileMessage, CompileReply } from "../../emu/jit/compile-protocol.ts";
 import { CompileServer } from "../../emu/jit/compile-server.ts";
-import { type CompilerWorkerData, failed } from "./node-compiler-thread.ts";
+import { type CompilerWorkerData, failed } from "./compiler-thread.ts";
 
 const { port, sent } = workerData as CompilerWorkerData;
 // `performance` would be loaded first.

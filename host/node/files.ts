@@ -1,10 +1,18 @@
 import * as fs from "node:fs";
-import { SyscallError } from "../abi/errno.ts";
-import * as abi from "../abi/fcntl.ts";
-import { directoryType, type FileStat, type FileSystemStat, S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT } from "../abi/stat.ts";
-import type { HostDirectoryEntry, HostFile, HostFileSystem } from "./host.ts";
-import { asSyscallError, attempt } from "./node-errors.ts";
-import { PullReader } from "./node-reader.ts";
+import { SyscallError } from "../../syscalls/abi/errno.ts";
+import * as abi from "../../syscalls/abi/fcntl.ts";
+import {
+  directoryType,
+  type FileStat,
+  type FileSystemStat,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
+  S_IFMT,
+} from "../../syscalls/abi/stat.ts";
+import type { HostDirectoryEntry, HostFile, HostFileSystem } from "../host.ts";
+import { asSyscallError, attempt } from "./errors.ts";
+import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
 
 const LINUX = process.platform === "linux";

@@ -1,4 +1,4 @@
-import type { FileStat, FileSystemStat } from "../abi/stat.ts";
+import type { FileStat, FileSystemStat } from "../syscalls/abi/stat.ts";
 import type { HostNetwork } from "./network.ts";
 import type { HostProcesses } from "./processes.ts";
 

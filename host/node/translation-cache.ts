@@ -7,7 +7,7 @@ import { encodeSections, SectionReader } from "../../emu/cache/container.ts";
 import type { MachineCode } from "../../emu/cache/machine-code.ts";
 import { identityOf, type TranslationCache, type TranslationIdentity } from "../../emu/cache/translation-cache.ts";
 import type { FileSource } from "../../loader/bytes.ts";
-import { nodeMachineCode } from "./node-machine-code.ts";
+import { nodeMachineCode } from "./machine-code.ts";
 
 /** Most bytes of all files together, and of one; what was used longest ago goes first. */
 const DIRECTORY_LIMIT = 256 * 2 ** 20;

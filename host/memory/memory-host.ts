@@ -1,5 +1,5 @@
-import { SyscallError } from "../abi/errno.ts";
-import * as abi from "../abi/fcntl.ts";
+import { SyscallError } from "../../syscalls/abi/errno.ts";
+import * as abi from "../../syscalls/abi/fcntl.ts";
 import {
   directoryType,
   type FileStat,
@@ -12,10 +12,10 @@ import {
   S_IFMT,
   S_IFREG,
   TMPFS_MAGIC,
-} from "../abi/stat.ts";
-import { MemoryBytes } from "../files/memory-file.ts";
-import { textToPath } from "../files/path.ts";
-import type { Host, HostDirectoryEntry, HostFile, HostFileSystem, HostInput, HostOutput } from "./host.ts";
+} from "../../syscalls/abi/stat.ts";
+import { MemoryBytes } from "../../syscalls/files/memory-file.ts";
+import { textToPath } from "../../syscalls/files/path.ts";
+import type { Host, HostDirectoryEntry, HostFile, HostFileSystem, HostInput, HostOutput } from "../host.ts";
 
 const DEVICE = makeDevice(0, 0xe000);
 

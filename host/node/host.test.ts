@@ -3,9 +3,9 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { SyscallError } from "../abi/errno.ts";
-import { asSyscallError } from "./node-errors.ts";
-import { NodeHost } from "./node-host.ts";
+import { SyscallError } from "../../syscalls/abi/errno.ts";
+import { asSyscallError } from "./errors.ts";
+import { NodeHost } from "./host.ts";
 
 const guest = `${process.execPath} ${fileURLToPath(new URL("./stdio-guest.ts", import.meta.url))}`;
 let directory: string;

@@ -1,2 +1,2 @@
 // The worker behind startCompilerThread. In the build it loads one file, parts of which are compiled already.
-void import("./node-compiler-service.ts");
+void import("./compiler-service.ts");

@@ -1,4 +1,4 @@
-import { isErrnoName, SyscallError } from "../abi/errno.ts";
+import { isErrnoName, SyscallError } from "../../syscalls/abi/errno.ts";
 
 /** The Linux error of what a Node call threw; EIO for what has no Linux name. */
 export function asSyscallError(error: unknown): SyscallError {

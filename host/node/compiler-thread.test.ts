@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { fixturePath } from "../../fixtures/programs.ts";
-import { Machine, type Statistics } from "../machine.ts";
-import { MemoryHost } from "./memory-host.ts";
-import { startCompilerThread } from "./node-compiler-thread.ts";
+import { Machine, type Statistics } from "../../syscalls/machine.ts";
+import { MemoryHost } from "../memory/memory-host.ts";
+import { startCompilerThread } from "./compiler-thread.ts";
 
 const path = fixturePath("bin/bench-fib");
 const program = readFileSync(path);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { FileBytes, type FileSource } from "../../loader/bytes.ts";
-import { contentHash, defaultCacheDirectory, NodeTranslationCache } from "./node-translation-cache.ts";
+import { contentHash, defaultCacheDirectory, NodeTranslationCache } from "./translation-cache.ts";
 
 const root = fs.mkdtempSync(join(tmpdir(), "goemu-cache-"));
 let directory = "";
@@ -160,7 +160,7 @@ describe("translations on disk", () => {
   });
 
   it("are always whole, while several processes write and read", async () => {
-    const module = fileURLToPath(new URL("./node-translation-cache.ts", import.meta.url));
+    const module = fileURLToPath(new URL("./translation-cache.ts", import.meta.url));
     const script = `
       import { NodeTranslationCache } from ${JSON.stringify(module)};
       const identity = ${JSON.stringify(identity)};

@@ -4,10 +4,10 @@ import * as fs from "node:fs";
 import * as net from "node:net";
 import * as os from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP } from "../abi/poll.ts";
-import * as abi from "../abi/socket.ts";
-import { FakeSockets, named } from "../net/fake-sockets.ts";
-import { NodeHost } from "./node-host.ts";
+import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP } from "../../syscalls/abi/poll.ts";
+import * as abi from "../../syscalls/abi/socket.ts";
+import { FakeSockets, named } from "../../syscalls/net/fake-sockets.ts";
+import { NodeHost } from "./host.ts";
 
 /** A guest's sockets with the real network of this computer around them. */
 let host: NodeHost;
