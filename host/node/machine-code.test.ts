@@ -86,6 +86,35 @@ describe.runIf(isNode24)("V8's machine code (Node 24)", () => {
     expect(() => execFileSync(process.execPath, ["--no-wasm-bounds-checks", "other.mts"], options)).toThrow();
   });
 
+  it("is there when V8 throws its functions away at the worst moment, to compile them again", async () => {
+    const bytes = sumModule(7);
+    fs.writeFileSync(join(folder, "flushed"), bytes);
+    const script = `
+      import * as fs from "node:fs";
+      import { nodeMachineCode } from ${JSON.stringify(fileURLToPath(new URL("./machine-code.ts", import.meta.url)))};
+      const bytes = new Uint8Array(fs.readFileSync("flushed"));
+      const env = { memory: new WebAssembly.Memory({ initial: 1, maximum: 1 }) };
+      const module = new WebAssembly.Module(bytes);
+      const { sum } = new WebAssembly.Instance(module, { env }).exports;
+      // With --stress-flush-code each collection throws away the bytecode of all that is not running.
+      function* collecting() {
+        for (let i = 0; i < 4; i++) gc();
+        yield sum;
+      }
+      for (let i = 0; i < 1000; i++) {
+        for (let k = 0; k < 50; k++) sum(100_000);
+        const code = nodeMachineCode.of(module, collecting());
+        if (code !== undefined) {
+          console.log(new WebAssembly.Instance(nodeMachineCode.module(code, bytes), { env }).exports.sum(3));
+          break;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }`;
+    fs.writeFileSync(join(folder, "flush.mts"), script);
+    const flags = ["--expose-gc", "--stress-flush-code", "flush.mts"];
+    expect(execFileSync(process.execPath, flags, { cwd: folder, encoding: "utf8" })).toBe("21\n");
+  });
+
   it("is refused where it is another engine's", async () => {
     const bytes = sumModule(5);
     const code = (await optimized(bytes)) as Uint8Array;

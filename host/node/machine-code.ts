@@ -17,29 +17,39 @@ interface Natives {
  */
 export const nodeMachineCode: MachineCode = {
   of(module, functions) {
-    const found = nativesOf();
-    if (found === undefined) return undefined;
-    // V8 ends the process where there is nothing to write.
-    for (const each of functions) if (found.isOptimized(each)) return new Uint8Array(found.serialize(module));
-    return undefined;
+    return withNatives(({ isOptimized, serialize }) => {
+      // V8 ends the process where there is nothing to write.
+      for (const each of functions) if (isOptimized(each)) return new Uint8Array(serialize(module));
+      return undefined;
+    });
   },
 
   module(code, bytes) {
-    const found = nativesOf();
-    if (found === undefined) return undefined;
     const isWhole = code.byteLength === code.buffer.byteLength;
     // A Buffer's own slice() would be a view.
-    return found.deserialize((isWhole ? code : new Uint8Array(code)).buffer as ArrayBuffer, bytes);
+    const whole = (isWhole ? code : new Uint8Array(code)).buffer as ArrayBuffer;
+    return withNatives(({ deserialize }) => deserialize(whole, bytes));
   },
 };
 
 /**
- * V8's functions; undefined where there are none. They can be named only by code that is parsed while a flag is set; and
- * V8 forgets what it made of code that is not used, to parse it again: so they are not kept.
+ * Does something with V8's functions; undefined where there are none. They can be named only by code that is compiled
+ * while a flag is set, and V8 compiles a function again whenever it comes to be called after its bytecode was thrown
+ * away, as it is some garbage collections after its last use (V8's --flush-bytecode). V8 also gives the same function
+ * back for the same text (its compilation cache), bytecode or not. So the flag stays on until the work is done.
  */
+function withNatives<T>(work: (natives: Natives) => T): T | undefined {
+  v8.setFlagsFromString("--allow-natives-syntax");
+  try {
+    const natives = nativesOf();
+    return natives && work(natives);
+  } finally {
+    v8.setFlagsFromString("--no-allow-natives-syntax");
+  }
+}
+
 function nativesOf(): Natives | undefined {
   try {
-    v8.setFlagsFromString("--allow-natives-syntax");
     return {
       isOptimized: new Function("f", "return %IsTurboFanFunction(f)") as Natives["isOptimized"],
       serialize: new Function("m", "return %SerializeWasmModule(m)") as Natives["serialize"],
@@ -49,7 +59,5 @@ function nativesOf(): Natives | undefined {
     // There is no such function, or none may be made from text.
     if (error instanceof SyntaxError || error instanceof EvalError) return undefined;
     throw error;
-  } finally {
-    v8.setFlagsFromString("--no-allow-natives-syntax");
   }
 }
