@@ -99,6 +99,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly backings = new Set<FileBacking>();
   /** System calls made so far, by number. */
   readonly syscallCounts = new Map<number, number>();
+  /** The thread for which a system call is carried out, or tried again. */
+  caller: LinuxThread | undefined;
   /** How the process ended, once it has. */
   exitStatus: ExitStatus | undefined;
   readonly #options: ProcessOptions;
@@ -235,9 +237,16 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** Runs something for a thread: a child before its execve(2) has files, signal actions and limits of its own. */
   onBehalfOf<T>(thread: LinuxThread, run: () => T): T {
     const { vfork } = thread;
-    const { files, signals, limits } = this;
+    const { files, signals, limits, caller } = this;
+    this.caller = thread;
     // What a child does may wake a thread of its parent, whose call is then finished within the child's.
-    if (vfork === undefined && files === this.#files) return run();
+    if (vfork === undefined && files === this.#files) {
+      try {
+        return run();
+      } finally {
+        this.caller = caller;
+      }
+    }
     this.files = vfork?.files ?? this.#files;
     this.signals = this.signalsOf(thread);
     this.limits = vfork?.limits ?? this.#limits;
@@ -247,6 +256,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
       this.files = files;
       this.signals = signals;
       this.limits = limits;
+      this.caller = caller;
     }
   }
 
@@ -415,6 +425,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   callSystem(thread: LinuxThread, number: number, args: Args): void {
     const row = SYSCALLS[number];
     thread.syscall = number;
+    this.caller = thread;
     this.syscallCounts.set(number, (this.syscallCounts.get(number) ?? 0) + 1);
     this.strace?.enter(this, thread, row, number, args);
     let result: SyscallResult;

@@ -45,6 +45,11 @@ export abstract class FileDescription {
   abstract get path(): string;
   abstract stat(): FileStat;
 
+  /** Lines of its own in /proc/self/fdinfo, behind those that all files have. */
+  get info(): string {
+    return "";
+  }
+
   get readable(): boolean {
     return (this.flags & O_ACCMODE) !== O_WRONLY && !(this.flags & O_PATH);
   }
@@ -106,6 +111,11 @@ export abstract class FileDescription {
   /** POLL* bits that are true now (poll(2)). */
   poll(): number {
     return POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
+  }
+
+  /** Does the answer of poll() depend on which thread asks (signalfd(2))? */
+  get pollDependsOnCaller(): boolean {
+    return false;
   }
 
   /** A request that only this kind knows; undefined if it does not know it either. `argument` is an address. */

@@ -122,7 +122,8 @@ export class Epoll extends FileDescription {
   }
 
   #happened(item: Item): void {
-    if (this.#mask(item) === 0) return;
+    // Whoever waits has to see for himself what is there for him, as ep_poll_callback leaves it to ep_send_events.
+    if (!item.description.pollDependsOnCaller && this.#mask(item) === 0) return;
     this.#ready.add(item);
     this.queue.wake();
   }

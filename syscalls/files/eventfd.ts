@@ -29,6 +29,11 @@ export class EventFd extends FileDescription {
     return anonymousStat(this.#id, 0o600);
   }
 
+  /** Seeking does nothing (fs/read_write.c, noop_llseek). */
+  override seek(): number {
+    return 0;
+  }
+
   override read(to: IoVector): number {
     if (to.remaining < 8) throw new SyscallError("EINVAL");
     if (this.#count === 0n) return WOULD_BLOCK;

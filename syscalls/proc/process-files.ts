@@ -161,7 +161,7 @@ function descriptorInfo(process: Process): VirtualDirectory {
     const { description } = found;
     const flags = description.flags | (found.closeOnExec ? 0o2000000 : 0);
     const text = `pos:\t${description.offset}\nflags:\t0${flags.toString(8)}\nmnt_id:\t1\nino:\t${description.stat().ino}\n`;
-    return file(() => text, 0o400);
+    return file(() => text + description.info, 0o400);
   };
   return {
     kind: "directory",

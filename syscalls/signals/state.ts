@@ -1,5 +1,6 @@
 import { REG } from "../../emu/cpu/state.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
+import { WaitQueue } from "../../emu/threads/wait-queue.ts";
 import { errno } from "../abi/errno.ts";
 import {
   defaultAction,
@@ -38,6 +39,8 @@ export class Signals {
   readonly #actions: SignalAction[] = [];
   /** Signals for the process as a whole: any thread that doesn't block them takes them. */
   readonly pending = new SignalQueue();
+  /** Woken at each signal that is queued, for the process or one of its threads (signalfd(2)). */
+  readonly arrivals = new WaitQueue();
 
   constructor(process: LinuxProcess) {
     this.#process = process;
@@ -79,6 +82,7 @@ export class Signals {
     if (this.#duplicate(this.pending, info)) return true;
     if (this.#full(info)) return false;
     this.pending.push(info);
+    this.arrivals.wake();
     const current = this.#process.scheduler.current;
     const taker =
       takers.find((thread) => thread === current) ?? takers.find((thread) => thread.state === "runnable") ?? takers[0];
@@ -103,6 +107,7 @@ export class Signals {
     if (this.#duplicate(thread.pending, info)) return true;
     if (this.#full(info)) return false;
     thread.pending.push(info);
+    this.arrivals.wake();
     if (!blocked) this.#wake(thread);
     return true;
   }

@@ -22,6 +22,7 @@ import { deadlineAt, readTimespec } from "../time/timespec.ts";
 import { onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
 import { SIGINFO_SIZE, writeSigInfo } from "./info.ts";
 import { bitOf } from "./queue.ts";
+import { SIGNALFD_SYSCALLS } from "./signalfd.ts";
 import { checkSetSize, SIGSET_SIZE, setUserMask } from "./user-mask.ts";
 
 /** struct kernel_sigaction: handler, flags, restorer, mask; 8 bytes each. */
@@ -234,4 +235,5 @@ export const SIGNAL_SYSCALLS = [
       return queueInfo(process, args.i32(1), args.i32(2), args.address(3));
     },
   ),
+  ...SIGNALFD_SYSCALLS,
 ];

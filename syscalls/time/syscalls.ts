@@ -6,6 +6,7 @@ import type { LinuxThread } from "../linux-thread.ts";
 import { row } from "../table.ts";
 import { CLOCK, clockOf, readClock } from "./clocks.ts";
 import { INTERVAL_SYSCALLS } from "./interval-timers.ts";
+import { TIMERFD_SYSCALLS } from "./timerfd.ts";
 import { deadlineAt, NS_PER_SECOND, readTimespec, writeTimespec, writeTimeval } from "./timespec.ts";
 
 const TIMER_ABSTIME = 1;
@@ -112,4 +113,5 @@ export const TIME_SYSCALLS = [
   row(229, "clock_getres", ["clock", "timespec"], clockGetres),
   row(230, "clock_nanosleep", ["clock", "int", "timespec", "timespec"], clockNanosleep),
   ...INTERVAL_SYSCALLS,
+  ...TIMERFD_SYSCALLS,
 ];

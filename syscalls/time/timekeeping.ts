@@ -23,6 +23,8 @@ export class Timekeeping {
   #hasOffset = false;
   /** What the page says: CLOCK_REALTIME minus CLOCK_MONOTONIC, undefined if it has to be asked for. */
   #offset: bigint | undefined;
+  /** Called when the host's wall clock was found to be set. */
+  readonly onClockSet = new Set<() => void>();
 
   constructor(host: Host, memory: GuestMemory) {
     this.#host = host;
@@ -63,6 +65,7 @@ export class Timekeeping {
     if (offset === this.#offset) return;
     this.#offset = offset;
     this.#publish();
+    for (const tell of [...this.onClockSet]) tell();
   }
 
   /** undefined if the vDSO cannot tell the wall clock. */
