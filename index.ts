@@ -1,4 +1,6 @@
 /** goemu as a library: an x86-64 Linux machine for a program, its files, its clock and its streams. */
+import { nodeProblem } from "./host/node/version.ts";
+
 export { CpuModelError, LEVELS, parseCpuModel } from "./emu/cpu/features.ts";
 export { CpuState, REG, REGISTER_NAMES } from "./emu/cpu/state.ts";
 export type { CompileMessage, CompileReply, CompilerThread } from "./emu/jit/compile-protocol.ts";
@@ -64,3 +66,7 @@ export { SyscallError } from "./syscalls/abi/errno.ts";
 export type { ExitStatus, LinuxProcess } from "./syscalls/linux-process.ts";
 export { Machine, type MachineOptions, type Statistics } from "./syscalls/machine.ts";
 export type { SyscallTracer } from "./syscalls/tracer.ts";
+
+// An old Node.js would fail later, at the first thing of WebAssembly that it does not know. In a browser nothing is asked.
+const problem = nodeProblem(globalThis.process?.versions?.node ?? "99");
+if (problem !== undefined) throw new Error(`goemu: ${problem}`);

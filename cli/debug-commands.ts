@@ -1,7 +1,7 @@
 import { writeSync } from "node:fs";
 import process from "node:process";
 import { createInterface, type Interface } from "node:readline";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { DebugConsole } from "../observe/debug/console.ts";
 import { GdbServer, ListenError } from "../observe/gdb/server.ts";
 import { SyscallError } from "../syscalls/abi/errno.ts";
@@ -16,7 +16,7 @@ import { type RunOptions, run } from "./run.ts";
 
 interface GdbOptions extends RunOptions {
   readonly listen: string;
-  readonly wait?: boolean;
+  readonly wait: boolean;
   readonly goroutinesAsThreads?: boolean;
 }
 
@@ -41,7 +41,8 @@ export function addDebugCommands(program: Command, about: { file?: string }): vo
     .passThroughOptions()
     .exitOverride()
     .requiredOption("--listen <PORT>", "TCP port; 0 for any that is free (it is printed)")
-    .option("--wait", "hold the program until gdb lets it go on")
+    .addOption(new Option("--wait", "accepted: the program waits anyway").default(true).hideHelp())
+    .option("--no-wait", "start the program at once instead of when gdb lets it go on")
     .option("--goroutines-as-threads", "show gdb every goroutine as a thread, running or not")
     .action(async (file: string, args: string[], options: GdbOptions) => {
       about.file = file;
@@ -93,7 +94,7 @@ async function gdb(file: string, args: readonly string[], options: GdbOptions): 
     const server = await listen(() =>
       GdbServer.listen(machine, {
         port,
-        wait: options.wait ?? false,
+        wait: options.wait,
         goroutines: options.goroutinesAsThreads ?? false,
       }),
     );

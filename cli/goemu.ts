@@ -1,13 +1,12 @@
 #!/usr/bin/env node
 // The command. It looks at Node's version before anything is loaded that an old one can't read. Nothing of Node's is
 // imported: that evaluates all that a module exports, streams and more, which is what a start waits for.
+import { nodeProblem } from "../host/node/version.ts";
 import { V8_FLAGS } from "./v8-flags.ts";
 
-const NEEDED = 24;
-if (Number(process.versions.node.split(".")[0]) < NEEDED) {
-  process.stderr.write(
-    `goemu: Node.js ${process.versions.node} is too old (install Node.js ${NEEDED} or later, or run \`npx goemu\`)\n`,
-  );
+const problem = nodeProblem(process.versions.node);
+if (problem !== undefined) {
+  process.stderr.write(`goemu: ${problem}\n`);
   process.exit(125);
 }
 const { setFlagsFromString } = process.getBuiltinModule("node:v8");

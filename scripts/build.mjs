@@ -6,7 +6,6 @@ import {
   chmodSync,
   copyFileSync,
   existsSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -65,7 +64,14 @@ const results = await Promise.all([
         banner: { js: 'const goemuModuleUrl = require("node:url").pathToFileURL(__filename).href;' },
       }),
   ),
-  build({ ...common, entryPoints: { index: "index.ts" }, format: "esm", banner: { js: requireFromModule } }),
+  // Node prints the line that an error was thrown from: it should be one that can be read.
+  build({
+    ...common,
+    entryPoints: { index: "index.ts" },
+    format: "esm",
+    banner: { js: requireFromModule },
+    lineLimit: 160,
+  }),
 ]);
 /** JavaScript without other characters: what is one byte a character takes less time to load. */
 function inAscii(source) {
@@ -93,6 +99,7 @@ const licences = [
   ["iced-x86", "LICENSE.txt"],
   ["commander", "LICENSE"],
   ["elfy", "README.md"],
+  ["endian-reader", "README.md"],
 ].map(
   ([name, file]) => `${name}\n${"=".repeat(name.length)}\n\n${readFileSync(`node_modules/${name}/${file}`, "utf8")}`,
 );
@@ -106,7 +113,6 @@ if (existsSync("node_modules/.bin")) {
     symlinkSync("../../dist/goemu.js", "node_modules/.bin/goemu");
   }
 }
-mkdirSync("dist/types", { recursive: true });
 if (process.env.npm_command === "publish" || process.env.npm_command === "pack" || process.argv.includes("--types")) {
-  execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.types.json"], { stdio: "inherit" });
+  execFileSync(process.execPath, ["scripts/types.mjs"], { stdio: "inherit" });
 }

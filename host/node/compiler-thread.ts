@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import type { CompileMessage, CompileReply, CompilerThread } from "../../emu/jit/compile-protocol.ts";
 
-/** What a worker gets to begin with. */
+/** What a worker gets to begin with. @internal */
 export interface CompilerWorkerData {
   readonly port: MessagePort;
   /** How many messages the worker has sent: cheaper to look at than the port. */
@@ -65,7 +65,7 @@ class NodeCompilerThread implements CompilerThread {
   }
 }
 
-/** What a thread says that can't go on. */
+/** What a thread says that can't go on. @internal */
 export function failed(failure: string): CompileReply {
   const none = { regions: [], targets: [], helpers: [], fuses: undefined, refused: [], missing: [] };
   return { ...none, failure, milliseconds: 0 };

@@ -48,6 +48,7 @@ const toNode = (path: string): string | Buffer => (IS_ASCII.test(path) ? path : 
 const IS_ASCII = /^[\x00-\x7f]*$/;
 const seconds = (ns: bigint): number => Number(ns) / 1e9;
 
+/** @internal */
 export function fromNodeStat(stat: fs.BigIntStats): FileStat {
   return {
     dev: stat.dev,

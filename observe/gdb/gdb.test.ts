@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { DebuggedGuest, gdb, hasGdb, inRepository } from "./testing.ts";
+import { DebuggedGuest, gdb, hasGdb, inRepository, RawClient } from "./testing.ts";
 
 const guests: DebuggedGuest[] = [];
 afterEach(() => {
@@ -18,7 +18,7 @@ async function start(...args: Parameters<typeof DebuggedGuest.start>): Promise<D
 
 const WORK = "fixtures/bin/work";
 /** With one P, main waits by the time that a goroutine runs. */
-const ONE_P = ["--wait", "-E", "GOMAXPROCS=1"];
+const ONE_P = ["-E", "GOMAXPROCS=1"];
 const HELLO = /hello, world in goroutine \d\nhello, world in goroutine \d\nhello, world in goroutine main\n/;
 /** The script of a Go release for gdb; these are where distributions and Go's own installer put it. */
 const scripts = (release: string): string | undefined =>
@@ -203,6 +203,22 @@ describe.skipIf(!hasGdb)("gdb (skipped where gdb is not installed)", { timeout: 
     expect(second).toMatch(/"bench-fib" \(M\d+ P\d+ goroutine 1 in main\.fib\)/);
     expect(await guest.status()).toBe(137);
   });
+});
+
+test("the program waits for a client, and with --no-wait starts at once", { timeout: 60_000 }, async () => {
+  const waiting = await Promise.all([start(WORK), start(WORK, [], ["--wait"])]);
+  const running = await start(WORK, [], ["--no-wait"]);
+  expect(await running.status()).toBe(0);
+  expect(running.stdout).toMatch(HELLO);
+  // A client that comes when the other program has long ended finds these two as they were.
+  for (const guest of waiting) {
+    expect(guest.stdout).toBe("");
+    const client = await RawClient.connect(guest.port);
+    expect(await client.ask("D")).toBe("OK");
+    expect(await guest.status()).toBe(0);
+    expect(guest.stdout).toMatch(HELLO);
+    client.close();
+  }
 });
 
 test("a port in use is one line and status 125", { timeout: 60_000 }, async () => {

@@ -7,7 +7,7 @@ afterEach(() => {
 });
 
 async function start(program: string): Promise<DebuggedGuest> {
-  const guest = await DebuggedGuest.start(program, [], ["--wait", "--goroutines-as-threads", "-E", "GOMAXPROCS=1"]);
+  const guest = await DebuggedGuest.start(program, [], ["--goroutines-as-threads", "-E", "GOMAXPROCS=1"]);
   guests.push(guest);
   return guest;
 }

@@ -34,11 +34,11 @@ export class DebuggedGuest {
     this.#exit = new Promise((resolve) => this.#child.on("close", resolve));
   }
 
-  /** Starts a guest that waits for its debugger, and waits until its port is open. */
+  /** Starts a guest, which waits for its debugger, and waits until its port is open. */
   static async start(
     program: string,
     args: readonly string[] = [],
-    options: readonly string[] = ["--wait"],
+    options: readonly string[] = [],
   ): Promise<DebuggedGuest> {
     const guest = new DebuggedGuest(["--listen", "0", ...options, inRepository(program), ...args]);
     await guest.until(() => /target remote :(\d+)/.test(guest.stderr));
