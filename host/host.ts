@@ -85,6 +85,17 @@ export interface HostOutput extends HostStdio {
   write(bytes: Uint8Array): void;
 }
 
+/** What a FIFO tells beside its bytes. */
+export interface HostFifo {
+  /**
+   * Resolves when there may be something to read, with bytes that had to be taken out for that, at most a few; without any
+   * once the last writer is gone. While nobody has written yet it goes on.
+   */
+  wait(): Promise<Uint8Array>;
+  /** Has somebody it open for reading? */
+  hasReader(): boolean;
+}
+
 /** An open file or directory of the host. */
 export interface HostFile {
   /** Its number on the host, which a child process can inherit. */
@@ -115,6 +126,8 @@ export interface HostFile {
   readonly isTerminal: boolean;
   /** Bytes of a FIFO or a device when there are some; undefined for regular files and directories. */
   readonly input: ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined;
+  /** Of a FIFO only. */
+  readonly fifo?: HostFifo | undefined;
   stat(): FileStat;
   truncate(size: number): void;
   sync(dataOnly: boolean): void;
@@ -142,6 +155,8 @@ export interface HostFileSystem {
   /** Entries without "." and "..". */
   readDirectory(path: string): HostDirectoryEntry[];
   mkdir(path: string, mode: number): void;
+  /** Makes a FIFO; `mode`: its permissions as they are to be. Without it there are none (EPERM). */
+  makeFifo?(path: string, mode: number): void;
   rmdir(path: string): void;
   unlink(path: string): void;
   rename(from: string, to: string): void;

@@ -12,6 +12,7 @@ import {
 } from "../../syscalls/abi/stat.ts";
 import type { HostDirectoryEntry, HostFile, HostFileSystem } from "../host.ts";
 import { asSyscallError, attempt } from "./errors.ts";
+import { makeFifo, NodeFifo } from "./fifo.ts";
 import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
 
@@ -93,6 +94,7 @@ export class NodeFile implements HostFile {
   readonly #openedAs: string;
   readonly inheritedOffset: number | undefined;
   #reader: PullReader | undefined;
+  #fifo: NodeFifo | undefined;
   readonly #standard: boolean;
   readonly opened: FileStat | undefined;
 
@@ -179,6 +181,11 @@ export class NodeFile implements HostFile {
     };
   }
 
+  get fifo(): NodeFifo | undefined {
+    if ((this.stat().mode & S_IFMT) !== S_IFIFO) return undefined;
+    return (this.#fifo ??= new NodeFifo(this.prefix));
+  }
+
   stat(): FileStat {
     return fromNodeStat(attempt(() => fs.fstatSync(this.#fd, { bigint: true })));
   }
@@ -215,6 +222,7 @@ export class NodeFile implements HostFile {
 
   close(): void {
     this.#reader?.close();
+    this.#fifo?.close();
     // Node itself needs its standard streams.
     if (!this.#standard) attempt(() => fs.closeSync(this.#fd));
   }
@@ -281,6 +289,10 @@ export class NodeFileSystem implements HostFileSystem {
 
   mkdir(path: string, mode: number): void {
     attempt(() => fs.mkdirSync(toNode(path), { mode }));
+  }
+
+  makeFifo(path: string, mode: number): void {
+    makeFifo(path, mode);
   }
 
   rmdir(path: string): void {

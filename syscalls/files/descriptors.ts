@@ -4,8 +4,9 @@ import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import type { FileDescription } from "./description.ts";
 import { NR_OPEN } from "./fd-table.ts";
+import { FifoDescription } from "./fifo.ts";
 import { MemoryFile } from "./memory-file.ts";
-import { PipeEnd } from "./pipe.ts";
+import { PIPE_CAPACITY, PipeEnd } from "./pipe.ts";
 
 const close: Handler = (process, _thread, args) => {
   process.files.table.close(args.u32(0));
@@ -147,6 +148,11 @@ const fcntl: Handler = (process, _thread, args) => {
       return 0;
     case abi.F_SETPIPE_SZ:
     case abi.F_GETPIPE_SZ:
+      // The host does not say how large it has made a FIFO: as all are at first.
+      if (description instanceof FifoDescription) {
+        if (command === abi.F_SETPIPE_SZ && args.u32(2) > PIPE_CAPACITY) return -errno.EPERM;
+        return PIPE_CAPACITY;
+      }
       if (!(description instanceof PipeEnd)) return -errno.EBADF;
       return command === abi.F_GETPIPE_SZ ? description.capacity : description.resize(args.u32(2));
     case abi.F_ADD_SEALS:

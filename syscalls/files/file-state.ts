@@ -1,3 +1,4 @@
+import { WaitQueue } from "../../emu/threads/wait-queue.ts";
 import type { Host, HostFile, HostInput, HostOutput } from "../../host/host.ts";
 import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
@@ -23,6 +24,8 @@ export class FileState {
   cwd: WorkingDirectory;
   /** Makes the machine's loop run again; the process sets it. */
   wakeUp: () => void = () => {};
+  /** Woken when a FIFO was opened. */
+  readonly fifoOpened: WaitQueue;
   /** Device numbers of the host's own /proc and /sys, which are never shown to the guest. */
   readonly hiddenDevices: ReadonlySet<bigint>;
   #nextAnonymousInode = 1n;
@@ -35,6 +38,7 @@ export class FileState {
   constructor(host: Host, limit = 1024, parent?: FileState) {
     this.host = host;
     this.table = new FdTable(limit);
+    this.fifoOpened = parent?.fifoOpened ?? new WaitQueue();
     this.umask = parent?.umask ?? host.umask(0o22);
     host.umask(this.umask);
     if (parent === undefined) {

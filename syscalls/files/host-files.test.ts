@@ -145,7 +145,7 @@ describe("paths", () => {
 });
 
 describe("opening", () => {
-  it("does not wait for the other end of a FIFO, and shows no O_NONBLOCK", () => {
+  it("waits for the other end of a FIFO without holding the host up, and shows no O_NONBLOCK", () => {
     const path = `${directory}/fifo`;
     execFileSync("mkfifo", [path]);
     const writer = p.start("open", path, abi.O_WRONLY, 0);
@@ -153,8 +153,13 @@ describe("opening", () => {
     (writer as Block).cleanup?.();
     expect(p.call("open", path, abi.O_WRONLY | abi.O_NONBLOCK, 0)).toBe(-errno.ENXIO);
     for (const name of [path, `${directory}/../${directory.split("/").at(-1)}`]) {
-      const fd = open(name, abi.O_RDONLY);
-      expect(p.call("fcntl", fd, abi.F_GETFL) & abi.O_NONBLOCK).toBe(0);
+      const reader = p.wait("open", name, abi.O_RDONLY, 0);
+      const fd = open(name, abi.O_WRONLY);
+      expect(reader.result).toBeGreaterThan(0);
+      for (const each of [fd, reader.result ?? -1]) {
+        expect(p.call("fcntl", each, abi.F_GETFL) & abi.O_NONBLOCK).toBe(0);
+        p.call("close", each);
+      }
     }
   });
 });

@@ -5,6 +5,7 @@ import { S_IFMT, S_IFREG } from "../abi/stat.ts";
 import { Socket } from "../net/socket.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
+import { FifoDescription } from "./fifo.ts";
 import { PipeEnd } from "./pipe.ts";
 import { StreamDescription } from "./stream.ts";
 
@@ -24,7 +25,12 @@ function common(process: Process, fd: number, request: number, argument: number)
     }
     case abi.FIONREAD: {
       let count: number;
-      if (description instanceof PipeEnd || description instanceof StreamDescription || description instanceof Socket)
+      if (
+        description instanceof PipeEnd ||
+        description instanceof FifoDescription ||
+        description instanceof StreamDescription ||
+        description instanceof Socket
+      )
         count = description.buffered;
       else if ((description.stat().mode & S_IFMT) === S_IFREG) count = description.stat().size - description.offset;
       else return undefined;

@@ -1,6 +1,6 @@
 import { errno, SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
-import { S_IFMT, S_IFREG } from "../abi/stat.ts";
+import { S_IFIFO, S_IFMT, S_IFREG } from "../abi/stat.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import { pathToBytes } from "./path.ts";
@@ -161,11 +161,17 @@ const readlink: Handler = (process, _thread, args) =>
 const readlinkat: Handler = (process, _thread, args) =>
   readLinkAt(process, args.i32(0), args.address(1), args.address(2), args.i32(3));
 
-/** mknodat(2): regular files only; a host without mknod has nothing else to offer. */
+/** mknodat(2): regular files and FIFOs; a host without mknod has nothing else to offer. */
 function mknodAt(process: Process, dirfd: number, address: number, mode: number): number {
   const kind = mode & S_IFMT;
-  if (kind !== 0 && kind !== S_IFREG) return -errno.EPERM;
+  if (kind !== 0 && kind !== S_IFREG && kind !== S_IFIFO) return -errno.EPERM;
   const path = newName(process, dirfd, readPath(process, address));
+  if (kind === S_IFIFO) {
+    const { files } = process.host;
+    if (files.makeFifo === undefined) return -errno.EPERM;
+    files.makeFifo(path, mode & 0o7777 & ~process.files.umask);
+    return 0;
+  }
   process.host.files.open(path, abi.O_CREAT | abi.O_EXCL | abi.O_WRONLY, mode & 0o7777).close();
   return 0;
 }
@@ -173,7 +179,7 @@ function mknodAt(process: Process, dirfd: number, address: number, mode: number)
 const mknod: Handler = (process, _thread, args) => mknodAt(process, AT_FDCWD, args.address(0), args.u32(1));
 const mknodat: Handler = (process, _thread, args) => mknodAt(process, args.i32(0), args.address(1), args.u32(2));
 
-const MKNOD_NOTE = "regular files only: EPERM for FIFOs and devices";
+const MKNOD_NOTE = "regular files and FIFOs, these by the host's mkfifo command: EPERM for devices and sockets";
 const RENAME_NOTE = "NOREPLACE is not atomic; no EXCHANGE, no WHITEOUT";
 
 export const NAME_SYSCALLS: readonly SyscallRow[] = [

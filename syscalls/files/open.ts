@@ -1,19 +1,16 @@
-import { WaitQueue } from "../../emu/threads/wait-queue.ts";
 import { SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
 import { S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from "../abi/stat.ts";
-import { Block, type SyscallResult } from "../block.ts";
+import type { SyscallResult } from "../block.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import type { FileDescription } from "./description.ts";
 import { HostDirectory, PathDescription, VirtualDirectoryDescription } from "./directory.ts";
+import { FifoDescription, waitForOtherSide } from "./fifo.ts";
 import { HostFileDescription } from "./host-file.ts";
 import { isHidden, type Place, readPath, redirect, resolve } from "./resolve.ts";
 import { StreamDescription } from "./stream.ts";
 import { openVirtual, virtualStat } from "./virtual.ts";
-
-/** How often the other end of a FIFO is looked for, in ms. */
-const FIFO_RETRY_MS = 5;
 
 /**
  * Opens a file for the guest (open(2); Linux: fs/open.c, do_sys_openat2 and fs/namei.c, path_openat).
@@ -39,6 +36,9 @@ function openPlace(process: Process, place: Place, flags: number, mode: number, 
   const kind = stat.mode & S_IFMT;
   if (kind === S_IFDIR) return new HostDirectory(file, process.host.files, status, place.shown);
   if (kind !== S_IFCHR && kind !== S_IFIFO) return new HostFileDescription(file, status, place.shown);
+  if (file.fifo !== undefined) {
+    return new FifoDescription(file, file.fifo, status, place.shown, () => process.wakeUp());
+  }
   const { stdout } = process.host;
   return new StreamDescription(
     {
@@ -90,7 +90,8 @@ function reopen(process: Process, description: FileDescription, flags: number): 
   const status = (flags & ~abi.O_OPEN_ONLY) | abi.O_LARGEFILE;
   const kind = description.stat().mode & S_IFMT;
   if (flags & abi.O_DIRECTORY && kind !== S_IFDIR) throw new SyscallError("ENOTDIR");
-  if (host !== undefined && kind !== S_IFCHR && kind !== S_IFIFO) {
+  const isNamed = description instanceof FifoDescription || (kind !== S_IFCHR && kind !== S_IFIFO);
+  if (host !== undefined && isNamed) {
     const place: Place = { kind: "host", path: host.prefix, shown: description.path };
     return openPlace(process, place, flags & ~abi.O_NOFOLLOW, 0, true);
   }
@@ -109,39 +110,51 @@ function open(process: Process, dirfd: number, address: number, flagsArgument: n
   if (path === "") throw new SyscallError("ENOENT");
   const { table } = process.files;
   table.lowestFree();
-  const attempt = (): number => table.install(openPath(process, dirfd, path, flags, mode), hasCloexec(flags));
+  const attempt = (): FileDescription => openPath(process, dirfd, path, flags, mode);
+  const install = (description: FileDescription): number => {
+    const fd = table.install(description, hasCloexec(flags));
+    if (description instanceof FifoDescription) process.files.fifoOpened.wake();
+    return fd;
+  };
   const waits = (flags & (abi.O_ACCMODE | abi.O_NONBLOCK)) === abi.O_WRONLY;
+  let description: FileDescription;
   try {
-    return attempt();
+    description = attempt();
   } catch (error) {
     if (!waits || !isError(error, "ENXIO")) throw error;
-    return waitForReader(process, attempt);
+    return waitForOtherSide(process, () => openForWriting(attempt, install));
+  }
+  if (!(description instanceof FifoDescription) || !description.lacksWriter) return install(description);
+  const reader = description.acquire();
+  // Whoever waits to write finds a reader now.
+  process.files.fifoOpened.wake();
+  if (!reader.lacksWriter) {
+    const fd = install(reader);
+    reader.release();
+    return fd;
+  }
+  return waitForOtherSide(
+    process,
+    () => (reader.lacksWriter ? undefined : install(reader)),
+    () => reader.release(),
+  );
+}
+
+/** Opens a FIFO for writing, if there is a reader by now. */
+function openForWriting(
+  attempt: () => FileDescription,
+  install: (description: FileDescription) => number,
+): number | undefined {
+  try {
+    return install(attempt());
+  } catch (error) {
+    if (isError(error, "ENXIO")) return undefined;
+    throw error;
   }
 }
 
 const hasCloexec = (flags: number): boolean => (flags & abi.O_CLOEXEC) !== 0;
 const isError = (error: unknown, name: string): boolean => error instanceof SyscallError && error.message === name;
-
-/** Opening a FIFO for writing waits for a reader (fifo(7)); the host is asked again and again, since it may not block. */
-function waitForReader(process: Process, attempt: () => number): Block {
-  const queue = new WaitQueue();
-  const timer = setInterval(() => {
-    queue.wake();
-    process.wakeUp();
-  }, FIFO_RETRY_MS);
-  return new Block({
-    on: [queue],
-    retry: () => {
-      try {
-        return attempt();
-      } catch (error) {
-        if (isError(error, "ENXIO")) return null;
-        throw error;
-      }
-    },
-    cleanup: () => clearInterval(timer),
-  });
-}
 
 const openHandler: Handler = (process, _thread, args) =>
   open(process, abi.AT_FDCWD, args.address(0), args.i32(1), args.u32(2));
@@ -152,7 +165,8 @@ const openat: Handler = (process, _thread, args) =>
 const creat: Handler = (process, _thread, args) =>
   open(process, abi.AT_FDCWD, args.address(0), abi.O_CREAT | abi.O_WRONLY | abi.O_TRUNC, args.u32(1));
 
-const NOTE = "opening a FIFO for reading does not wait for a writer, the first read does";
+const NOTE =
+  "opening a FIFO looks for the other side every 5 ms: a program of the host that opens and closes it in between is missed";
 
 export const OPEN_SYSCALLS: readonly SyscallRow[] = [
   row(2, "open", ["path", "openFlags", "octal"], openHandler, NOTE),
