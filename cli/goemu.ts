@@ -14,4 +14,5 @@ for (const flag of V8_FLAGS) setFlagsFromString(flag);
 // V8 collects garbage when so much memory appears: the less of it there is yet, the sooner that is done.
 const memory = new WebAssembly.Memory({ initial: 65536, maximum: 65536 });
 const { main } = await import("./main.ts");
-await main(process.argv.slice(2), memory);
+// What a guest leaves open, a terminal, a FIFO, a socket, must not keep Node: as on Linux, the end of a process is its end.
+if (await main(process.argv.slice(2), memory)) process.exit();

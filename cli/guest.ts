@@ -1,4 +1,4 @@
-import { realpathSync, writeSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import type { TranslationCache } from "../emu/cache/translation-cache.ts";
@@ -14,6 +14,7 @@ import type { SyscallTracer } from "../syscalls/tracer.ts";
 import { buildEnvironment, parseChoice, parseCount, parseSize, rawArguments } from "./arguments.ts";
 import { readHandlerPack } from "./handler-pack.ts";
 import { openProgram, type ProgramFile } from "./program-file.ts";
+import { warn } from "./write.ts";
 
 /** Options that every command has which runs a program, as commander hands them over. */
 export interface GuestOptions {
@@ -89,7 +90,13 @@ export function createMachine(
     wasmMemory: options.wasmMemory,
     cache: pack && openCache?.(program, pack.build),
     tracer,
-    report: (message) => host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`)),
+    report: (message) => {
+      try {
+        host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`));
+      } catch {
+        // Nobody reads it, or the disk is full. That is nothing to the guest.
+      }
+    },
     ids: {
       pid: process.pid,
       ppid: process.ppid,
@@ -108,7 +115,7 @@ export function createMachine(
 /** The shell's exit status for a guest's end; says on stderr which signal killed it, as a shell does. */
 export function shellStatus(file: string, status: ExitStatus): number {
   if (status.kind === "exited") return status.status;
-  writeAll(2, `goemu: ${printable(file)}: ${describeSignal(status.signal)} (killed by signal ${status.signal})\n`);
+  warn(`goemu: ${printable(file)}: ${describeSignal(status.signal)} (killed by signal ${status.signal})`);
   return 128 + status.signal;
 }
 
@@ -125,19 +132,4 @@ export function forwardSignals(machine: Machine): () => void {
   return () => {
     for (const [name, handler] of handlers) process.off(name, handler);
   };
-}
-
-/** Writes all of a text to a descriptor, waiting for a slow reader. */
-export function writeAll(fd: number, text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let done = 0; done < bytes.length; ) {
-    try {
-      done += writeSync(fd, bytes, done);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "EPIPE") return;
-      if (code !== "EAGAIN") throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-    }
-  }
 }

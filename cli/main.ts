@@ -1,9 +1,11 @@
 import process from "node:process";
 import { Command, CommanderError, Option } from "commander";
+import { isThreadWaiting, leaveWithThreadsWaiting } from "../host/node/answers.ts";
 import { fillOptionalValues, withRunCommand } from "./arguments.ts";
 import { explain } from "./failure.ts";
 import type { RunOptions } from "./run.ts";
 import { VERSION } from "./version.ts";
+import { warn } from "./write.ts";
 
 /** Commands whose code is loaded only when they are asked for: a program's start must not wait for it. */
 export const OTHER_COMMANDS: ReadonlySet<string> = new Set([
@@ -21,32 +23,40 @@ async function addOtherCommands(program: Command, about: { file?: string }): Pro
   addObserveCommands(program, about);
 }
 
+/** Commands that only look at a file. */
+const LOOKING: ReadonlySet<string> = new Set(["info", "disasm", "symbols", "syscalls", "help"]);
+
 /**
  * Parses the command line, carries it out and sets the exit status.
  * @param memory for the machine that the command runs, if it runs one
+ * @returns whether a guest may have run: then all has been written, and nothing that is still open is to be waited for
  */
-export async function main(args: readonly string[], memory?: WebAssembly.Memory): Promise<void> {
+export async function main(args: readonly string[], memory?: WebAssembly.Memory): Promise<boolean> {
   const about: { file?: string } = {};
   const program = buildProgram(about, memory);
   const [first] = args;
   const listsAll = first === undefined || ["-h", "--help", "help"].includes(first);
   if (listsAll || OTHER_COMMANDS.has(first)) await addOtherCommands(program, about);
+  let runs = false;
   const commands = new Set([...program.commands.map((command) => command.name()), "help"]);
   try {
     const full = withRunCommand(args, commands);
     const chosen = program.commands.find((command) => command.name() === full[0]);
     const filled = chosen === undefined ? full : fillOptionalValues(full, chosen);
     if (full.length === 0) program.help({ error: true });
+    runs = chosen !== undefined && !LOOKING.has(chosen.name());
     await program.parseAsync(filled, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? 0 : 125;
-      return;
+      return false;
     }
     const { line, status } = explain(error, about.file);
-    process.stderr.write(`${line}\n`);
+    warn(line);
     process.exitCode = status;
   }
+  if (runs && isThreadWaiting()) leaveWithThreadsWaiting(Number(process.exitCode));
+  return runs;
 }
 
 const collect = (value: string, before: string[]): string[] => [...before, value];

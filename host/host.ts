@@ -33,8 +33,11 @@ export interface Host {
   hostName(): string;
   /** Sets the file mode creation mask of new host files (umask(2)) and returns the one before. */
   umask(mask: number): number;
-  /** Gives back streams and timers, so that the host's event loop may end. */
-  close(): void;
+  /**
+   * Gives back streams and timers, so that the host's event loop may end.
+   * @returns what is to be waited for, if anything: bytes that the guest has written and that are on their way
+   */
+  close(): void | Promise<void>;
 }
 
 /** A descriptor that a process starts with; without `stream` and `as` it is closed. */

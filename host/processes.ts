@@ -72,6 +72,6 @@ export interface HostProcesses {
   spawn(process: NewProcess, ended: (status: ExitStatus, usage: Usage | undefined) => void): HostChild;
   /** kill(2) for processes that `spawn` started; a negative pid names a group. @throws SyscallError ESRCH, EPERM */
   kill(pid: number, signal: number): void;
-  /** Lets the host's event loop end although processes run. */
-  close(): void;
+  /** Lets the host's event loop end although processes run. @returns when what was written to them has gone out */
+  close(): void | Promise<void>;
 }

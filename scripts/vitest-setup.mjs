@@ -14,7 +14,7 @@ function newest(folder) {
 export function setup() {
   if (process.env.GOEMU_COMMAND !== undefined) return;
   const command = `${root}dist/goemu.js`;
-  const sources = ["cli", "emu", "loader", "observe", "syscalls"].filter((folder) => existsSync(root + folder));
+  const sources = ["cli", "emu", "host", "loader", "observe", "syscalls"].filter((folder) => existsSync(root + folder));
   const latest = Math.max(statSync(`${root}index.ts`).mtimeMs, ...sources.map((folder) => newest(root + folder)));
   if (existsSync(command) && statSync(command).mtimeMs > latest) return;
   execFileSync(process.execPath, [`${root}scripts/build.mjs`], { stdio: "inherit" });

@@ -300,6 +300,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   /** A signal from outside. */
   signalFromHost(signal: number): void {
+    if (this.finished) return;
     if (this.#replacement !== undefined) this.host.processes?.kill(this.#replacement.host.pid, signal);
     else this.signals.send({ signal, code: 0, pid: 0, uid: this.uid });
     this.wakeUp();
@@ -346,13 +347,23 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   #finish(status: ExitStatus): void {
     if (this.exitStatus !== undefined) return;
-    storeShared(this.memory, 0, 2 ** 47);
-    for (const backing of this.backings) backing.close();
     this.exitStatus = status;
-    this.network.close();
-    this.children.close();
-    this.strace?.processExit(this, status);
+    this.#atEnd("write mapped files back", () => storeShared(this.memory, 0, 2 ** 47));
+    for (const backing of this.backings) this.#atEnd("close a mapped file", () => backing.close());
+    this.#atEnd("close sockets", () => this.network.close());
+    this.#atEnd("close pipes to child processes", () => this.children.close());
+    this.#atEnd("trace the end", () => this.strace?.processExit(this, status));
+    this.#atEnd("close files", () => this.#files.close());
     this.wakeUp();
+  }
+
+  /** Does a part of what the end of a process brings: nothing of it changes the status, or keeps the rest from being done. */
+  #atEnd(what: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#options.report(`cannot ${what}: ${error instanceof Error ? error.message : error}`);
+    }
   }
 
   /** A stop signal stops the emulator as a whole; it goes on when the host continues it. */

@@ -9,7 +9,7 @@ type Refusal = Parameters<HostDatagramEvents["failed"]>[0];
 export class NodeDatagram implements HostDatagram {
   readonly #socket: dgram.Socket;
   readonly #ipv6: boolean;
-  readonly #open: Set<{ dispose(): void }>;
+  readonly #open: Set<{ dispose(): void | Promise<void> }>;
   #events: HostDatagramEvents | undefined;
   #refused: ((error: Error) => void) | undefined;
   /** Under way; messages wait for them. */
@@ -20,7 +20,7 @@ export class NodeDatagram implements HostDatagram {
   #broadcast = false;
   #closed = false;
 
-  constructor(options: HostDatagramOptions, open: Set<{ dispose(): void }>) {
+  constructor(options: HostDatagramOptions, open: Set<{ dispose(): void | Promise<void> }>) {
     this.#ipv6 = options.ipv6;
     this.#open = open;
     this.#socket = dgram.createSocket({

@@ -203,10 +203,9 @@ export class NodeHost implements Host {
     return process.umask(mask);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.stdin.close();
-    this.network?.close();
-    this.processes?.close();
+    await Promise.all([this.network?.close(), this.processes?.close()]);
   }
 }
 

@@ -31,7 +31,7 @@ const NOWHERE: HostEndpoint = { ip: "0.0.0.0", port: 0 };
 export class NodeNetwork implements HostNetwork {
   #interfaces: HostInterfaceAddress[] = [];
   #asked = Number.NEGATIVE_INFINITY;
-  readonly #open = new Set<{ dispose(): void }>();
+  readonly #open = new Set<{ dispose(): void | Promise<void> }>();
 
   interfaces(): HostInterfaceAddress[] {
     const now = performance.now();
@@ -101,20 +101,20 @@ export class NodeNetwork implements HostNetwork {
     return socket;
   }
 
-  /** Closes everything, as the end of a process does; what was written still goes out. */
-  close(): void {
-    for (const each of [...this.#open]) each.dispose();
+  /** Closes everything, as the end of a process does. @returns when what was written has gone out */
+  async close(): Promise<void> {
+    await Promise.all([...this.#open].map((each) => each.dispose()));
   }
 }
 
 class NodeListener implements HostListener {
   readonly #server: net.Server;
   readonly #path: string | undefined;
-  readonly #open: Set<{ dispose(): void }>;
+  readonly #open: Set<{ dispose(): void | Promise<void> }>;
   readonly local: HostEndpoint;
   #take: ((connection: HostConnection) => void) | undefined;
 
-  constructor(server: net.Server, path: string | undefined, open: Set<{ dispose(): void }>) {
+  constructor(server: net.Server, path: string | undefined, open: Set<{ dispose(): void | Promise<void> }>) {
     this.#server = server;
     this.#path = path;
     this.#open = open;
@@ -167,13 +167,13 @@ class NodeListener implements HostListener {
 class NodeConnection implements HostConnection {
   readonly #socket: net.Socket;
   readonly #isTcp: boolean;
-  readonly #open: Set<{ dispose(): void }>;
+  readonly #open: Set<{ dispose(): void | Promise<void> }>;
   #events: HostConnectionEvents | undefined;
   local: HostEndpoint = NOWHERE;
   remote: HostEndpoint = NOWHERE;
   pending = 0;
 
-  constructor(socket: net.Socket, isTcp: boolean, open: Set<{ dispose(): void }>) {
+  constructor(socket: net.Socket, isTcp: boolean, open: Set<{ dispose(): void | Promise<void> }>) {
     this.#socket = socket;
     this.#isTcp = isTcp;
     this.#open = open;
@@ -245,7 +245,7 @@ class NodeConnection implements HostConnection {
     this.#socket.setNoDelay(on);
   }
 
-  dispose(): void {
+  dispose(): void | Promise<void> {
     this.#open.delete(this);
     this.#events = undefined;
     const socket = this.#socket;
@@ -255,5 +255,9 @@ class NodeConnection implements HostConnection {
     }
     socket.destroySoon();
     setTimeout(() => socket.destroy(), LAST_WORDS_MS).unref();
+    return new Promise((resolve) => {
+      if (socket.closed) resolve();
+      else socket.once("close", () => resolve());
+    });
   }
 }

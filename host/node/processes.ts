@@ -1,6 +1,6 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import * as fs from "node:fs";
-import type { Duplex } from "node:stream";
+import type { Duplex, Writable } from "node:stream";
 import { SyscallError } from "../../syscalls/abi/errno.ts";
 import { SIGNAL, type SignalName } from "../../syscalls/abi/signals.ts";
 import type { Handover, HandoverDescriptor } from "../handover.ts";
@@ -14,6 +14,9 @@ import type {
   Usage,
 } from "../processes.ts";
 import { attempt } from "./errors.ts";
+
+/** How long what a guest wrote to a child before its end may take to go out, in ms. */
+const LAST_WORDS_MS = 5000;
 
 /** Node's strings for byte strings: what is not UTF-8 is lost. */
 const toText = (bytes: string): string => Buffer.from(bytes, "latin1").toString();
@@ -113,11 +116,16 @@ export class NodeProcesses implements HostProcesses {
     attempt(() => process.kill(pid, signal));
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    const written: Promise<void>[] = [];
     for (const child of this.#running) {
       child.unref();
-      for (const stream of child.stdio) (stream as { unref?: () => void } | null)?.unref?.();
+      for (const stream of child.stdio) {
+        if (stream && "writableLength" in stream && stream.writableLength > 0) written.push(sent(stream));
+        (stream as { unref?: () => void } | null | undefined)?.unref?.();
+      }
     }
+    await Promise.all(written);
   }
 }
 
@@ -177,6 +185,14 @@ function readAll(stream: Duplex): Promise<string> {
     stream.on("data", (bytes: Buffer) => (text += bytes.toString()));
     stream.on("error", () => {});
     stream.on("close", () => resolve(text.endsWith("\n") ? text : ""));
+  });
+}
+
+/** Waits until what was written to a stream has gone out, as long as that makes sense. */
+function sent(stream: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, LAST_WORDS_MS).unref();
+    for (const event of ["drain", "finish", "error", "close"]) stream.once(event, resolve);
   });
 }
 

@@ -7,6 +7,7 @@ import { encodeSections, SectionReader } from "../../emu/cache/container.ts";
 import type { MachineCode } from "../../emu/cache/machine-code.ts";
 import { identityOf, type TranslationCache, type TranslationIdentity } from "../../emu/cache/translation-cache.ts";
 import type { FileSource } from "../../loader/bytes.ts";
+import { answers } from "./answers.ts";
 import { nodeMachineCode } from "./machine-code.ts";
 
 /** Most bytes of all files together, and of one; what was used longest ago goes first. */
@@ -18,6 +19,9 @@ const USE_RESOLUTION_MS = 3_600_000;
 const ABANDONED_MS = 3_600_000;
 /** A file that changed just now may change again without another time stamp showing it (as git's "racy" entries). */
 const RACY_NS = 2_000_000_000n;
+
+/** Bytes of a file with a hash: 64 hexadecimal digits and the end of the line. */
+const HASH_FILE = 65;
 
 /** A file is hashed in pieces of this many bytes. */
 const HASH_PIECE = 0x10_0000;
@@ -65,6 +69,11 @@ export class NodeTranslationCache implements TranslationCache {
     this.#directory = directory;
     this.#limit = limit;
     this.#file = isOurs(directory) ? openSections(this.#path, this.#identity) : undefined;
+  }
+
+  /** Does the file system answer that has the directory? To be asked before `commit`, some time later. */
+  answers(): Promise<boolean> {
+    return answers(this.#directory);
   }
 
   get size(): number {
@@ -132,7 +141,7 @@ const nameOf = (identity: string): string =>
   checksum(new TextEncoder().encode(identity)).toString(16).padStart(16, "0");
 
 function openSections(path: string, identity: string): { fd: number; reader: SectionReader } | undefined {
-  const fd = quietly(() => fs.openSync(path, "r"));
+  const fd = quietly(() => openFile(path));
   if (fd === undefined) return undefined;
   const reader = quietly(() => {
     const { size, mtimeMs } = fs.fstatSync(fd);
@@ -143,6 +152,14 @@ function openSections(path: string, identity: string): { fd: number; reader: Sec
   });
   if (reader !== undefined) return { fd, reader };
   quietly(() => fs.closeSync(fd));
+  return undefined;
+}
+
+/** Opens a regular file to read it; undefined for anything else. A FIFO, or a file that is leased, is not waited for. */
+function openFile(path: string): number | undefined {
+  const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK | fs.constants.O_NOCTTY);
+  if (fs.fstatSync(fd).isFile()) return fd;
+  fs.closeSync(fd);
   return undefined;
 }
 
@@ -164,7 +181,15 @@ function readPiece(fd: number, offset: number, length: number): Uint8Array | und
 export function contentHash(directory: string, file: FileSource, stat: fs.BigIntStats): string {
   const { dev, ino, size, mtimeNs, ctimeNs } = stat;
   const path = join(directory, [dev, ino, size, mtimeNs, ctimeNs].map((part) => part.toString(36)).join("-") + HASH);
-  const known = quietly(() => fs.readFileSync(path, "latin1"));
+  const known = quietly(() => {
+    const fd = openFile(path);
+    if (fd === undefined) return undefined;
+    try {
+      return new TextDecoder("latin1").decode(readPiece(fd, 0, HASH_FILE));
+    } finally {
+      fs.closeSync(fd);
+    }
+  });
   if (known !== undefined && /^[0-9a-f]{64}\n$/.test(known)) return known.slice(0, 64);
   const hash = sha256(file);
   const isSettled = BigInt(Date.now()) * 1_000_000n - ctimeNs > RACY_NS;
@@ -186,6 +211,9 @@ function sha256(file: FileSource): string {
 /** Writes a file under another name and renames it, so that nobody ever sees a part of it. */
 function writeWhole(directory: string, path: string, pieces: readonly Uint8Array[]): boolean {
   const temporary = `${path}.${process.pid}-${process.hrtime.bigint().toString(36)}${TEMPORARY}`;
+  // A file that grows beyond the limit (RLIMIT_FSIZE) is an error where somebody listens, and the end where nobody does.
+  const ignore = (): void => {};
+  process.on("SIGXFSZ", ignore);
   const done = quietly(() => {
     makeDirectory(directory);
     if (!isOurs(directory)) return false;
@@ -199,6 +227,7 @@ function writeWhole(directory: string, path: string, pieces: readonly Uint8Array
     fs.renameSync(temporary, path);
     return true;
   });
+  process.off("SIGXFSZ", ignore);
   if (done === undefined) quietly(() => fs.unlinkSync(temporary));
   return done ?? false;
 }

@@ -92,7 +92,14 @@ export class FdTable {
     return found;
   }
 
+  /** Closes all, whatever the host says of some. */
   closeAll(): void {
-    for (const fd of this.inRange(0, this.#slots.length - 1)) this.close(fd);
+    for (const fd of this.inRange(0, this.#slots.length - 1)) {
+      try {
+        this.close(fd);
+      } catch (error) {
+        if (!(error instanceof SyscallError)) throw error;
+      }
+    }
   }
 }

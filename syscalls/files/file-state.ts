@@ -1,5 +1,6 @@
 import { WaitQueue } from "../../emu/threads/wait-queue.ts";
 import type { Host, HostFile, HostInput, HostOutput } from "../../host/host.ts";
+import { SyscallError } from "../abi/errno.ts";
 import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
 import type { FileDescription } from "./description.ts";
@@ -29,6 +30,7 @@ export class FileState {
   /** Device numbers of the host's own /proc and /sys, which are never shown to the guest. */
   readonly hiddenDevices: ReadonlySet<bigint>;
   #nextAnonymousInode = 1n;
+  #isClosed = false;
 
   /**
    * Opens the three standard streams and the host's working directory.
@@ -155,10 +157,16 @@ export class FileState {
     );
   }
 
-  /** Closes everything, as the end of a process does. */
+  /** Closes everything, as the end of a process does: what a close(2) would report, nobody is told of. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.table.closeAll();
-    this.cwd.file?.close();
+    try {
+      this.cwd.file?.close();
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+    }
   }
 }
 
