@@ -74,7 +74,7 @@ export function makeFifo(path: string, mode: number): void {
   const name = path.replace(/^\/proc\/self\//, `/proc/${process.pid}/`);
   // Arguments are text to Node: the shell makes bytes of octal numbers.
   const octal = Array.from(name, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, "0")}`).join("");
-  const script = 'name=$(printf "$2x"); exec mkfifo -m "$1" -- "${name%x}"';
+  const script = `name=$(printf "$2x"); exec mkfifo -m "$1" -- "\${name%x}"`;
   const run = spawnSync("/bin/sh", ["-c", script, "sh", (mode & 0o777).toString(8), octal], {
     env: { PATH: process.env.PATH, LC_ALL: "C" },
     stdio: ["ignore", "ignore", "pipe"],
