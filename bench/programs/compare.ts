@@ -30,10 +30,7 @@ export const normalisers: Readonly<Record<Normaliser, (text: string) => string>>
       .replace(/\b\d\d:\d\d:\d\d(\.\d+)?\b/g, "TIME"),
   durations: (text) =>
     text.replace(/\b\d+(\.\d+)?(e-?\d+)?( ?)(ns|µs|us|ms|secs?|seconds?|minutes?|m|s|h)\b/g, "DURATION"),
-  pids: (text) => text.replace(/\b(pid|PID|process)([ =:[]+)\d+/g, "$1$2PID"),
   "hex-ids": (text) => text.replace(/\b[0-9a-f]{8,64}\b/g, "ID"),
-  figures: (text) => text.replace(/\d+(\.\d+)?/g, "N"),
-  "sorted-lines": (text) => text.split("\n").toSorted().join("\n"),
 };
 
 /** A text without what may differ. */

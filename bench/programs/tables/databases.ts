@@ -2,8 +2,9 @@
 import type { Program } from "../program.ts";
 
 /** A database under a driver of ours, in a file or folder of the job. */
-function database(name: string, job: string, modules: readonly string[]): Program {
+function database(name: string, job: string, modules: readonly string[], left?: string): Program {
   return {
+    ...(left !== undefined && { left }),
     name,
     source: { kind: "driver", folder: name, modules },
     job,
@@ -11,10 +12,16 @@ function database(name: string, job: string, modules: readonly string[]): Progra
   };
 }
 
+const COHERENCE =
+  "it writes its file through the descriptor and reads it through a shared mapping, which does not see the new bytes";
+
 export const DATABASES: readonly Program[] = [
-  database("bbolt", "20,000 records, rollback, deletion by cursor, opened again and checked", [
-    "go.etcd.io/bbolt@v1.5.0",
-  ]),
+  database(
+    "bbolt",
+    "20,000 records, rollback, deletion by cursor, opened again and checked",
+    ["go.etcd.io/bbolt@v1.5.0"],
+    COHERENCE,
+  ),
   database("badger", "20,000 records by 8 writers, deletion, flattening, opened again and verified", [
     "github.com/dgraph-io/badger/v4@v4.9.6",
   ]),

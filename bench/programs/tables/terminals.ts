@@ -27,7 +27,7 @@ export const TERMINALS: readonly Program[] = [
         script: [
           { wait: /1000\/1000/ },
           { type: "77" },
-          { wait: /19\/1000/ },
+          { wait: /28\/1000/ },
           { screen: true },
           { keys: ["Up", "Tab", "Tab"] },
           { wait: /\(2\)/ },
