@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"hash/crc32"
 	"log"
@@ -61,7 +62,7 @@ func main() {
 	fmt.Println(sum(before))
 	must(before.Close())
 	must(db.Flush())
-	must(db.Compact([]byte("key-"), []byte("key."), true))
+	must(db.Compact(context.Background(), []byte("key-"), []byte("key."), true))
 	fmt.Println(sum(db))
 	must(db.Close())
 	db = open(os.Args[1])
