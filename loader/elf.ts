@@ -1,5 +1,5 @@
 import { type Bytes, FileBytes, type FileSource, hex, PAGE_SIZE } from "./bytes.ts";
-import { type Relocation, readDynamic, readRelocations } from "./dynamic.ts";
+import { type DynamicInfo, type Relocation, readDynamic, readRelocations } from "./dynamic.ts";
 import {
   ELF_HEADER_SIZE,
   EM_X86_64,
@@ -46,8 +46,13 @@ export interface Executable {
   readonly segments: readonly ProgramHeader[];
   /** Empty when the file has no section table. */
   readonly sections: readonly Section[];
-  /** Path of the program interpreter that it asks for, if any. */
+  /** Path of the program interpreter that it asks for (PT_INTERP), if any. */
   readonly interpreter: string | undefined;
+  /**
+   * Is it for the interpreter to relocate it and to find its libraries? False where there is none, and where the
+   * interpreter would have nothing to do but what `relocations` says.
+   */
+  readonly needsInterpreter: boolean;
   /** Position-independent, and relocates itself: no interpreter, no relocations for the loader. */
   readonly isStaticPie: boolean;
   /** What AT_PHDR, AT_PHNUM and AT_PHENT say. `address` is 0 when no segment holds the table, as in Linux. */
@@ -79,13 +84,13 @@ const NOTE_OWNERS: readonly string[] = ["FreeBSD", "NetBSD", "OpenBSD", "DragonF
 /** A file that goemu can look into, and why it cannot run it, if it cannot. */
 export interface Inspection {
   readonly executable: Executable;
-  /** How it is linked is the only reason that leaves something to look into; see LoadErrorKind. */
+  /** That it is a library is the only reason that leaves something to look into; see LoadErrorKind. */
   readonly problem: LoadError | undefined;
 }
 
 /**
  * Reads and checks an executable. What is accepted is what Linux's load_elf_binary() (fs/binfmt_elf.c) accepts and
- * goemu can run: ELF64, x86-64, ET_EXEC or a position-independent executable, needing no library.
+ * goemu can run: ELF64, x86-64, ET_EXEC or a position-independent executable; program interpreters (ld.so) are such.
  * @param file the whole file, which is not copied and must not change, or where to read it
  * @param name for messages
  * @throws LoadError for everything else, damaged files included; nothing else is thrown.
@@ -99,8 +104,8 @@ export function readExecutable(file: Uint8Array | FileSource, name: string): Exe
 }
 
 /**
- * Like readExecutable(), but a dynamically linked program or a shared library is returned, with the error, to be
- * looked into: its relocations are left out.
+ * Like readExecutable(), but a shared library is returned, with the error, to be looked into: its relocations are left
+ * out.
  */
 export function inspectExecutable(file: Uint8Array | FileSource, name: string): Inspection {
   const bytes = new FileBytes(file);
@@ -135,6 +140,7 @@ export function inspectExecutable(file: Uint8Array | FileSource, name: string): 
     segments,
     sections,
     interpreter,
+    needsInterpreter: linked.needsInterpreter,
     isStaticPie: header.type === ET_DYN && interpreter === undefined,
     programHeaderTable: {
       address: programTableAddress(header, segments),
@@ -273,41 +279,52 @@ function readInterpreter(bytes: Bytes, headers: readonly ProgramHeader[]): strin
   return printable(new TextDecoder().decode(bytes.subarray(offset, offset + fileSize)).split("\0")[0]);
 }
 
-/** The relocations to apply, or the error that says why its linkage keeps goemu from running it. */
+/** How a file is linked: what is to be relocated and by whom, or why it is no program. */
+interface Linkage {
+  readonly relocations: readonly Relocation[];
+  readonly needsInterpreter: boolean;
+  readonly problem: LoadError | undefined;
+}
+
+const LINKED: Linkage = { relocations: [], needsInterpreter: false, problem: undefined };
+
 function link(
   bytes: Bytes,
   header: ElfHeader,
   programHeaders: readonly ProgramHeader[],
   interpreter: string | undefined,
-): { relocations: readonly Relocation[]; problem: LoadError | undefined } {
+): Linkage {
   const dynamic = readDynamic(bytes, programHeaders);
-  if (header.type === ET_DYN) {
-    const isLibrary = dynamic?.hasSoname === true || (interpreter === undefined && dynamic?.isPie !== true);
-    if (isLibrary || header.entry === 0) {
-      const hint = "name a program that uses it";
-      return {
-        relocations: [],
-        problem: new LoadError("shared-library", "is a shared library, not an executable", hint),
-      };
-    }
+  if (header.type === ET_DYN && isLibrary(header, dynamic, interpreter)) {
+    const problem = new LoadError(
+      "shared-library",
+      "is a shared library, not an executable",
+      "name a program that uses it",
+    );
+    return { ...LINKED, problem };
   }
   if (interpreter === undefined || dynamic === undefined) {
-    return { relocations: [], problem: undefined };
+    return LINKED;
   }
-  const needsInterpreter = (what: string) => new LoadError("dynamic", what, "build it with CGO_ENABLED=0");
   if (dynamic.needed > 0) {
-    const what = `is dynamically linked: it asks for the interpreter ${interpreter}`;
-    return { relocations: [], problem: needsInterpreter(what) };
+    return { ...LINKED, needsInterpreter: true };
   }
-  let other: number | undefined;
-  const relocations = readRelocations(bytes, programHeaders, dynamic, (type) => {
-    other ??= type;
+  let isAllRelative = true;
+  const relocations = readRelocations(bytes, programHeaders, dynamic, () => {
+    isAllRelative = false;
   });
-  if (other !== undefined) {
-    const what = `has a relocation of type ${other}, which only its interpreter ${interpreter} can apply`;
-    return { relocations: [], problem: needsInterpreter(what) };
+  return isAllRelative ? { ...LINKED, relocations } : { ...LINKED, needsInterpreter: true };
+}
+
+/**
+ * Is there nothing to start in an ET_DYN file? An interpreter (ld.so) is a library, too, but one that uses no other and
+ * has an entry point, and some libraries ask for an interpreter, so that they can be run (libc.so.6).
+ */
+function isLibrary(header: ElfHeader, dynamic: DynamicInfo | undefined, interpreter: string | undefined): boolean {
+  if (header.entry === 0) {
+    return true;
   }
-  return { relocations, problem: undefined };
+  return interpreter === undefined && dynamic?.isPie !== true && dynamic?.needed !== 0;
 }
 
 function checkEntry({ entry }: ElfHeader, segments: readonly ProgramHeader[]): void {

@@ -134,7 +134,7 @@ function linkageOf(executable: Executable, problem: LoadError | undefined): Exec
   if (problem?.kind === "shared-library") {
     return "shared library";
   }
-  if (problem?.kind === "dynamic") {
+  if (executable.needsInterpreter) {
     return "dynamic";
   }
   if (executable.isStaticPie) {

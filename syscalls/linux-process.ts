@@ -28,6 +28,7 @@ import { Signals } from "./signals/state.ts";
 import { restoreMask } from "./signals/user-mask.ts";
 import { SYSCALLS } from "./syscalls.ts";
 import { FutexTable } from "./threads/futex.ts";
+import { walkRobustList } from "./threads/robust-list.ts";
 import { IntervalTimers } from "./time/interval-timers.ts";
 import { Timekeeping } from "./time/timekeeping.ts";
 import type { ProcessObserver, Supervisor, SyscallTracer } from "./tracer.ts";
@@ -309,6 +310,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** exit(2): ends one thread; with the last one the process ends. */
   exitThread(thread: LinuxThread, status: number): void {
     if (this.#endChild(thread, { kind: "exited", status })) return;
+    if (thread.robustList !== 0) walkRobustList(this.memory, this.futexes, thread.robustList, thread.tid);
     if (thread.clearChildTid !== 0) {
       try {
         this.memory.writeU32(thread.clearChildTid, 0);

@@ -40,6 +40,8 @@ export class LinuxThread implements Thread, GuestThread {
   alternateStack: AlternateStack = { address: 0, size: 0, flags: SS_DISABLE };
   /** Where to store 0 and wake a futex at exit (CLONE_CHILD_CLEARTID, set_tid_address(2)). */
   clearChildTid = 0;
+  /** Address of its struct robust_list_head, or 0 (set_robust_list(2)). */
+  robustList = 0;
   wait: ActiveWait | undefined;
   /** Number of the system call under way, and its arguments. */
   syscall = -1;

@@ -8,8 +8,8 @@ import { Interpreter } from "../emu/interpreter/interpreter.ts";
 import type { CompilerThread } from "../emu/jit/compile-protocol.ts";
 import type { FunctionBounds } from "../emu/jit/region-compiler.ts";
 import { PAGE_SIZE, PERM_ABSENT, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
-import { AddressSpace, COMPACT, LINUX, MemoryError } from "../emu/memory/address-space.ts";
-import { GuestFault, GuestMemory } from "../emu/memory/guest-memory.ts";
+import { AddressSpace, COMPACT, LINUX } from "../emu/memory/address-space.ts";
+import { GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { EventLoop } from "../emu/threads/scheduler.ts";
 import { JsEventLoop } from "../host/event-loop.ts";
 import type { Host } from "../host/host.ts";
@@ -23,6 +23,7 @@ import { SymbolTable } from "../loader/symbols/table.ts";
 import { buildVdso } from "../loader/vdso.ts";
 import { VVAR } from "../loader/vdso-code.ts";
 import { SIG_IGN } from "./abi/signals.ts";
+import { mapImage, openInterpreter, planInterpreter } from "./image.ts";
 import { type ExitStatus, LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
 import { STACK_SIZE } from "./process/limits.ts";
@@ -175,10 +176,11 @@ export class Machine {
       report: options.report ?? (() => {}),
       stopHost: options.stopHost,
     });
-    this.#mapImage(plan, this.process.exePath);
+    mapImage(this.memory, { executable: this.executable, plan, path: this.process.exePath });
+    const interpreter = this.#mapInterpreter(host);
     if (options.cache !== undefined) this.interpreter.restore(options.cache);
     this.mainThread = this.process.createThread(this.process.exePath.slice(this.process.exePath.lastIndexOf("/") + 1));
-    this.#prepareStack(plan, layout, options.path, argv, envp);
+    this.#prepareStack(plan, interpreter, layout, options.path, argv, envp);
     this.mainThread.signalMask = options.signals?.blocked ?? 0n;
     for (const signal of options.signals?.ignored ?? []) {
       this.process.signals.setAction(signal, { handler: BigInt(SIG_IGN), flags: 0, restorer: 0n, mask: 0n });
@@ -255,38 +257,24 @@ export class Machine {
     );
   }
 
-  #mapImage(plan: MapPlan, path: string): void {
-    const { space } = this.memory;
-    const { file } = this.executable;
-    const read = (into: Uint8Array, offset: number): number => file.read(into, offset);
-    try {
-      for (const mapping of plan.mappings) {
-        const { address, length, prot, fileSize, isRelocated } = mapping;
-        if (fileSize === 0) {
-          space.map({ address, length, prot, fixed: true, accounted: true });
-          continue;
-        }
-        const backing = isRelocated ? { path } : { path, read };
-        space.map({ address, length, prot, fixed: true, backing, offset: mapping.fileOffset });
-        // The rest of the last page is zero, whatever the file has there (fs/binfmt_elf.c, padzero).
-        if (isRelocated) this.memory.poke(address, mapping.bytes);
-        else if (fileSize < length) this.memory.poke(address + fileSize, new Uint8Array(length - fileSize));
-      }
-      for (const { address, length, prot } of plan.protections) space.protect(address, length, prot);
-    } catch (error) {
-      if (error instanceof GuestFault) {
-        throw new LoadError("truncated", "can't be read to its end", "the file was cut short: build or copy it again");
-      }
-      if (!(error instanceof MemoryError)) throw error;
-      throw new LoadError(
-        "segments",
-        "its segments don't fit into guest memory",
-        "link it at a lower address, or raise --memory",
-      );
-    }
+  /** Maps the interpreter that the program asks for, which is where it starts then. */
+  #mapInterpreter(host: Host): MapPlan | undefined {
+    const { needsInterpreter, interpreter: path } = this.executable;
+    if (!needsInterpreter || path === undefined) return undefined;
+    const executable = openInterpreter(host, path);
+    const plan = planInterpreter(this.memory.space, executable);
+    mapImage(this.memory, { executable, plan, path });
+    return plan;
   }
 
-  #prepareStack(plan: MapPlan, layout: AddressSpaceLayout, path: string, argv: Uint8Array[], envp: Uint8Array[]): void {
+  #prepareStack(
+    plan: MapPlan,
+    interpreter: MapPlan | undefined,
+    layout: AddressSpaceLayout,
+    path: string,
+    argv: Uint8Array[],
+    envp: Uint8Array[],
+  ): void {
     const { space } = this.memory;
     const top = STACK_TOP[layout];
     const stackProt = PROT_READ | PROT_WRITE;
@@ -300,7 +288,7 @@ export class Machine {
       programHeaders: plan.programHeaders,
       programHeaderSize: this.executable.programHeaderTable.entrySize,
       programHeaderCount: this.executable.programHeaderTable.count,
-      base: 0,
+      base: interpreter?.bias ?? 0,
       entry: plan.entry,
       uid: process.uid,
       euid: process.euid,
@@ -325,7 +313,7 @@ export class Machine {
     process.auxv = auxvBytes(this.memory, stack.sp, argv.length, envp.length, auxv.length);
     const { cpu } = this.mainThread;
     cpu.gpr[REG.RSP] = BigInt(stack.sp);
-    cpu.rip = plan.entry;
+    cpu.rip = interpreter?.entry ?? plan.entry;
   }
 
   /** Maps the vDSO and, right before it, its data; returns the vDSO's address. */

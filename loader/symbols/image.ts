@@ -85,11 +85,11 @@ export class ProgramImage {
   }
 
   #readRelocations(): readonly Relocation[] {
-    const { relocations, isStaticPie, file: bytes, programHeaders } = this.executable;
-    if (relocations.length > 0 || !isStaticPie) {
+    const { relocations, isStaticPie, needsInterpreter, file: bytes, programHeaders } = this.executable;
+    if (relocations.length > 0 || !(isStaticPie || needsInterpreter)) {
       return relocations;
     }
-    // A static PIE applies its relocations itself; the pointers among them are needed to read its tables all the same.
+    // Who applies them is the program itself or its interpreter; the pointers among them are needed to read its tables.
     try {
       const dynamic = readDynamic(bytes, programHeaders);
       return dynamic === undefined ? [] : readRelocations(bytes, programHeaders, dynamic, () => {});

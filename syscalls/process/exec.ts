@@ -108,11 +108,11 @@ function parseScript(text: string): { interpreter: string; argument: string | un
 function kindOf(file: HostFile, path: string, native: boolean): NewProcess["by"] {
   try {
     const { size } = file.stat();
-    readExecutable({ size, read: (into, offset) => file.read(into, offset) }, path);
-    return "goemu";
+    const { needsInterpreter } = readExecutable({ size, read: (into, offset) => file.read(into, offset) }, path);
+    return needsInterpreter && native ? "host" : "goemu";
   } catch (error) {
     if (!(error instanceof LoadError)) throw error;
-    if (native && ["dynamic", "shared-library", "elf32"].includes(error.kind)) return "host";
+    if (native && ["shared-library", "elf32"].includes(error.kind)) return "host";
     throw new SyscallError("ENOEXEC");
   }
 }

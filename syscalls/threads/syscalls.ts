@@ -1,4 +1,5 @@
 import { REG } from "../../emu/cpu/state.ts";
+import { PAGE_SIZE } from "../../emu/layout.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { SIGNAL, SS_DISABLE } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
@@ -8,6 +9,7 @@ import type { LinuxThread } from "../linux-thread.ts";
 import { vfork } from "../process/vfork.ts";
 import { row } from "../table.ts";
 import { futex } from "./futex.ts";
+import { ROBUST_LIST_HEAD } from "./robust-list.ts";
 
 /** Flags of clone(2) (include/uapi/linux/sched.h). */
 export const CLONE = {
@@ -37,17 +39,29 @@ const THREAD_FLAGS = CLONE.VM | CLONE.FS | CLONE.FILES | CLONE.SIGHAND | CLONE.T
 const VFORK_FLAGS = CLONE.VM | CLONE.VFORK | CLONE.PIDFD | CLONE.SETTLS | CLONE.PARENT_SETTID;
 const EXIT_SIGNAL = 0xff;
 
-/** clone(2) for a child process that is to call execve(2). @throws SyscallError ENOSYS for any other kind of process */
-function cloneProcess(process: LinuxProcess, thread: LinuxThread, flags: number, args: Args): SyscallResult {
+/** What clone(2) and clone3(2) ask for (kernel/fork.c, struct kernel_clone_args). */
+interface CloneRequest {
+  readonly flags: number;
+  readonly exitSignal: number;
+  /** The new thread's stack pointer; 0 for the caller's. */
+  readonly stack: bigint;
+  readonly parentTid: number;
+  readonly childTid: number;
+  readonly pidfd: number;
+  readonly tls: bigint;
+}
+
+/** A child process that is to call execve(2). @throws SyscallError ENOSYS for any other kind of process */
+function cloneProcess(process: LinuxProcess, thread: LinuxThread, request: CloneRequest): SyscallResult {
+  const { flags } = request;
   const needed = CLONE.VM | CLONE.VFORK;
-  if ((flags & needed) !== needed || flags & ~(VFORK_FLAGS | EXIT_SIGNAL)) throw new SyscallError("ENOSYS");
-  if (flags & CLONE.PIDFD && flags & CLONE.PARENT_SETTID) throw new SyscallError("EINVAL");
+  if ((flags & needed) !== needed || flags & ~VFORK_FLAGS) throw new SyscallError("ENOSYS");
   return vfork(process, thread, {
-    exitSignal: flags & EXIT_SIGNAL,
-    stack: args.u64(1),
-    parentTid: flags & CLONE.PARENT_SETTID ? args.address(2) : undefined,
-    pidfd: flags & CLONE.PIDFD ? args.address(2) : undefined,
-    tls: flags & CLONE.SETTLS ? args.u64(4) : undefined,
+    exitSignal: request.exitSignal,
+    stack: request.stack,
+    parentTid: flags & CLONE.PARENT_SETTID ? request.parentTid : undefined,
+    pidfd: flags & CLONE.PIDFD ? request.pidfd : undefined,
+    tls: flags & CLONE.SETTLS ? request.tls : undefined,
   });
 }
 
@@ -60,17 +74,71 @@ const vforkCall = (process: LinuxProcess, thread: LinuxThread): SyscallResult =>
     tls: undefined,
   });
 
-/**
- * clone(2): flags, stack, parent's and child's tid address, TLS base.
- * @throws SyscallError ENOSYS for a process with memory of its own, EAGAIN when there are too many threads
- */
+/** clone(2): flags with the exit signal, stack, parent's and child's tid address, TLS base. */
 function clone(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
   const flags = args.u32(0);
+  // One argument is the place for both.
+  if (flags & CLONE.PIDFD && flags & CLONE.PARENT_SETTID) throw new SyscallError("EINVAL");
+  return start(process, thread, {
+    flags: flags & ~EXIT_SIGNAL,
+    exitSignal: flags & EXIT_SIGNAL,
+    stack: args.u64(1),
+    parentTid: args.address(2),
+    childTid: args.address(3),
+    pidfd: args.address(2),
+    tls: args.u64(4),
+  });
+}
+
+/** Sizes of struct clone_args (include/uapi/linux/sched.h, CLONE_ARGS_SIZE_VER0 and VER2), the largest that is read. */
+const CLONE_ARGS_SIZE = 64;
+const CLONE_ARGS_SIZE_NOW = 88;
+
+/**
+ * clone3(2): struct clone_args, its size (kernel/fork.c, copy_clone_args_from_user(), clone3_args_valid()).
+ * @throws SyscallError E2BIG where fields that are not known are not 0, EINVAL, ENOSYS as clone(2)
+ */
+function clone3(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+  const [address, size] = [args.address(0), args.address(1)];
+  if (size > PAGE_SIZE) throw new SyscallError("E2BIG");
+  if (size < CLONE_ARGS_SIZE) throw new SyscallError("EINVAL");
+  const { memory } = process;
+  const given = memory.readBytes(address, size);
+  if (given.subarray(CLONE_ARGS_SIZE_NOW).some((byte) => byte !== 0)) throw new SyscallError("E2BIG");
+  const fields = new BigUint64Array(CLONE_ARGS_SIZE_NOW / 8);
+  new Uint8Array(fields.buffer).set(given.subarray(0, CLONE_ARGS_SIZE_NOW));
+  const [flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize] = fields;
+  // CLONE_DETACHED and an exit signal among the flags have gone; a thread has no exit signal.
+  if (flags & BigInt(EXIT_SIGNAL | CLONE.DETACHED)) throw new SyscallError("EINVAL");
+  if (exitSignal > 64n || (flags & BigInt(CLONE.THREAD | CLONE.PARENT) && exitSignal !== 0n)) {
+    throw new SyscallError("EINVAL");
+  }
+  if ((stack === 0n) !== (stackSize === 0n)) throw new SyscallError("EINVAL");
+  if ((setTid === 0n) !== (setTidSize === 0n)) throw new SyscallError("EINVAL");
+  // CLONE_INTO_CGROUP and CLONE_CLEAR_SIGHAND lie above 32 bits; ids that the caller chooses want a right that it lacks.
+  if (flags >> 32n !== 0n) throw new SyscallError("ENOSYS");
+  if (setTid !== 0n) throw new SyscallError("EPERM");
+  return start(process, thread, {
+    flags: Number(flags),
+    exitSignal: Number(exitSignal),
+    stack: stack === 0n ? 0n : stack + stackSize,
+    parentTid: Number(parentTid),
+    childTid: Number(childTid),
+    pidfd: Number(pidfd),
+    tls,
+  });
+}
+
+/**
+ * Starts a thread or a child (kernel/fork.c, copy_process()).
+ * @throws SyscallError ENOSYS for a process with memory of its own, EAGAIN when there are too many threads
+ */
+function start(process: LinuxProcess, thread: LinuxThread, request: CloneRequest): SyscallResult {
+  const { flags, parentTid, childTid } = request;
   if (flags & CLONE.THREAD && !(flags & CLONE.SIGHAND)) throw new SyscallError("EINVAL");
   if (flags & CLONE.SIGHAND && !(flags & CLONE.VM)) throw new SyscallError("EINVAL");
-  if (!(flags & CLONE.THREAD)) return cloneProcess(process, thread, flags, args);
+  if (!(flags & CLONE.THREAD)) return cloneProcess(process, thread, request);
   if ((flags & THREAD_FLAGS) !== THREAD_FLAGS || thread.vfork !== undefined) throw new SyscallError("ENOSYS");
-  const [stack, parentTid, childTid] = [args.u64(1), args.address(2), args.address(3)];
   const child = process.createThread(thread.name);
   try {
     if (flags & CLONE.PARENT_SETTID) process.memory.writeU32(parentTid, child.tid);
@@ -81,8 +149,8 @@ function clone(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallR
   }
   child.cpu.copyFrom(thread.cpu);
   child.cpu.gpr[REG.RAX] = 0n;
-  if (stack !== 0n) child.cpu.gpr[REG.RSP] = stack;
-  if (flags & CLONE.SETTLS) child.cpu.fsBase = args.u64(4);
+  if (request.stack !== 0n) child.cpu.gpr[REG.RSP] = request.stack;
+  if (flags & CLONE.SETTLS) child.cpu.fsBase = request.tls;
   if (flags & CLONE.CHILD_CLEARTID) child.clearChildTid = childTid;
   child.signalMask = thread.signalMask;
   child.alternateStack = { address: 0, size: 0, flags: SS_DISABLE };
@@ -95,12 +163,20 @@ const setTidAddress = (_process: LinuxProcess, thread: LinuxThread, args: Args):
   return thread.tid;
 };
 
-/** Length of a struct robust_list_head; the list itself serves only threads that die with locks held. */
-const ROBUST_LIST_HEAD = 24;
-const setRobustList = (_process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult => {
+const setRobustList = (_process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult => {
   if (args.address(1) !== ROBUST_LIST_HEAD) throw new SyscallError("EINVAL");
+  thread.robustList = args.address(0);
   return 0;
 };
+
+function getRobustList(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+  const pid = args.i32(0);
+  const asked = pid === 0 ? thread : process.threadById(pid);
+  if (asked === undefined) throw new SyscallError("ESRCH");
+  process.memory.writeU64(args.address(2), BigInt(ROBUST_LIST_HEAD));
+  process.memory.writeU64(args.address(1), BigInt(asked.robustList));
+  return 0;
+}
 
 const exit = (process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult => {
   process.exitThread(thread, args.i32(0) & 0xff);
@@ -167,6 +243,8 @@ export const THREAD_SYSCALLS = [
   row(204, "sched_getaffinity", ["int", "size", "address"], schedGetaffinity),
   row(218, "set_tid_address", ["address"], setTidAddress),
   row(231, "exit_group", ["status"], exitGroup),
-  row(273, "set_robust_list", ["address", "size"], setRobustList, "accepted; the list is not walked at exit"),
+  row(273, "set_robust_list", ["address", "size"], setRobustList),
+  row(274, "get_robust_list", ["int", "address", "address"], getRobustList),
+  row(435, "clone3", ["address", "size"], clone3, "as clone"),
   row(309, "getcpu", ["address", "address", "address"], getcpu, "always CPU 0"),
 ];
