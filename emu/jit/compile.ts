@@ -19,7 +19,8 @@ import type { Label } from "../wasm/function.ts";
 import type { FunctionBody } from "../wasm/module.ts";
 import { checkable, copyOf, isToBeChecked, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
 import { loopOf } from "./loops.ts";
-import { dominates, flagsBefore, flagsOut, type Region, type RegionBlock } from "./region.ts";
+import { flagsBefore } from "./live-flags.ts";
+import { dominates, type Region, type RegionBlock } from "./region.ts";
 import { type CallSite, FIRST_HELPER, GO_ON, INDEX_BYTES, SLOT_BYTES, SLOW, TIMESTAMP } from "./region-module.ts";
 import { type RegionImports, RegionTranslator } from "./region-translator.ts";
 import { ALL_REGISTERS, IN_REGISTERS, type RegisterFlow, registerFlow } from "./register-flow.ts";
@@ -85,7 +86,7 @@ function firstPass(region: Region, imports: RegionImports): { uses: Map<RegionBl
   for (const block of region.blocks) {
     t.begin(nothingKnown(), 0);
     uses.set(block, t.use);
-    const liveAfter = flagsBehind(block, region);
+    const liveAfter = flagsBehind(block);
     for (const [i, { instruction, row }] of block.instructions.entries())
       t.translate(instruction, row.emit, liveAfter[i], block.instructions.length - i);
     // What the end of the block reads beside its instructions.
@@ -96,10 +97,10 @@ function firstPass(region: Region, imports: RegionImports): { uses: Map<RegionBl
 }
 
 /** The flags that are alive behind each instruction of a block. */
-function flagsBehind(block: RegionBlock, region: Region): number[] {
+function flagsBehind(block: RegionBlock): number[] {
   const behind: number[] = [];
   if (block.end === "dispatch") return behind;
-  let live = flagsOut(block, region.flagsDieAtCalls);
+  let live = block.flagsOut;
   for (let i = block.instructions.length - 1; i >= 0; i--) {
     behind[i] = live;
     live = flagsBefore(block.instructions[i].instruction, live);
@@ -311,7 +312,7 @@ class RegionEmitter {
     }
     const count = block.instructions.length;
     t.set(t.fuel, i64.sub(t.fuel, i64.const(count)));
-    const liveAfter = flagsBehind(block, this.#region);
+    const liveAfter = flagsBehind(block);
     t.loadRegisters(this.#flow.readIn(block) & ~this.#flow.validIn(block));
     for (const [i, { instruction, row }] of block.instructions.entries()) {
       this.#mark(instruction);
@@ -521,7 +522,7 @@ class RegionEmitter {
   #call(block: RegionBlock, target: I64Expr): void {
     const t = this.translator;
     const cpu = t.stateAddress();
-    const flags = !this.#region.flagsDieAtCalls;
+    const flags = block.flagsOut !== 0;
     if (flags) t.settleFlags();
     const pc = t.let(i32.wrap(target));
     const known = target.value === undefined ? undefined : Number(target.value);

@@ -35,7 +35,7 @@ import {
 } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
 import { type Checked, CONSTANTS, type Knowledge, type Origin } from "./knowledge.ts";
-import { flagsBefore } from "./region.ts";
+import { flagsBefore } from "./live-flags.ts";
 import { RegisterTranslator } from "./register-translator.ts";
 import { noUse, type RegisterMask, type VectorKind } from "./register-use.ts";
 

@@ -1,8 +1,9 @@
 import { Mnemonic } from "iced-x86";
-import { ALL_FLAGS, type Instruction } from "../decode/instruction.ts";
+import type { Instruction } from "../decode/instruction.ts";
 import { type InstructionRow, rowOf } from "../semantics/index.ts";
 import { addEntries } from "./entries.ts";
 import { findJumpTable, type JumpTable, type TableSource } from "./jump-table.ts";
+import { findLiveFlags, goesTo } from "./live-flags.ts";
 import { loopsOf } from "./loops.ts";
 
 /** Bounds on a region: V8 optimizes very large functions poorly, and a compilation must not stall the guest. */
@@ -38,6 +39,8 @@ export interface RegionBlock {
   checksFuel: boolean;
   /** Status flags that may be read before they are written, from its start on. */
   flagsIn: number;
+  /** The same at its end. */
+  flagsOut: number;
   /** Number of the entry that it is, from 1 on; 0 if it is none but the region's first. */
   entry: number;
   /** Of a dispatch: where each entry is reached by way of this block; 0 is where it goes on if none is wanted. */
@@ -62,8 +65,8 @@ export interface CodeSource extends TableSource {
   /** The instruction at an address; undefined if there is none that can be translated. */
   instructionAt(address: number): Instruction | undefined;
   /**
-   * Are the status flags scratch at calls and returns? So it is in Go (Go internal ABI specification, "Flags"), whose
-   * functions the symbol table knows; of other code nothing is assumed.
+   * Are the status flags scratch at returns, and at calls unless they are read behind them? So it is in Go (Go internal ABI
+   * specification, "Flags"), whose functions the symbol table knows; of other code nothing is assumed.
    */
   readonly flagsDieAtCalls: boolean;
 }
@@ -119,7 +122,7 @@ export function discoverRegion(entry: number, source: CodeSource): Region | unde
   for (const block of first) block.checksFuel = block.isLoopHeader || block === start;
   const { root, entries } = addEntries(start, first);
   const ordered = root === start ? first : order(root);
-  findLiveFlags(ordered, source.flagsDieAtCalls);
+  findLiveFlags(ordered, source);
   return {
     root,
     start,
@@ -183,14 +186,10 @@ export function emptyBlock(address: number): RegionBlock {
     isMerge: false,
     checksFuel: false,
     flagsIn: 0,
+    flagsOut: 0,
     entry: 0,
     ways: new Map(),
   };
-}
-
-/** Where a block's last instruction leads, beside what is behind it. */
-function goesTo({ end, target, table }: RegionBlock): readonly (number | undefined)[] {
-  return end === "switch" ? (table?.targets ?? []) : [end === "jump" || end === "branch" ? target : undefined];
 }
 
 /** Finds what follows what; the blocks in reverse postorder. */
@@ -312,65 +311,4 @@ export function dominates(a: RegionBlock, b: RegionBlock): boolean {
   let at = b;
   while (at.index > a.index) at = at.dominator;
   return at === a;
-}
-
-/** Flags alive at the end of a block: what its successors read; all of them where it leaves the region. */
-export function flagsOut(block: RegionBlock, dieAtCalls: boolean): number {
-  if (block.end === "dispatch") return block.successors.reduce((mask, successor) => mask | successor.flagsIn, 0);
-  if (dieAtCalls && (block.end === "call" || block.instructions[block.instructions.length - 1].row.returns)) return 0;
-  const isOutside = (at: number | undefined): boolean =>
-    at !== undefined && !block.successors.some(({ address }) => address === at);
-  const leaves =
-    block.end === "leave" ||
-    block.end === "switch" ||
-    block.end === "call" ||
-    goesTo(block).some(isOutside) ||
-    isOutside(block.next);
-  return leaves ? ALL_FLAGS : block.successors.reduce((mask, successor) => mask | successor.flagsIn, 0);
-}
-
-/** Alive before an instruction, given what is alive behind it. What it may leave unwritten stays alive. */
-export function flagsBefore(instruction: Instruction, after: number): number {
-  const certain = mayKeepFlags(instruction) ? 0 : (ONLY_CERTAIN.get(instruction.mnemonic) ?? instruction.flagsWritten);
-  return (after & ~certain) | instruction.flagsRead;
-}
-
-/** CF and ZF in masks of flags (iced's RflagsBits). */
-const [CF, ZF] = [16, 4];
-/**
- * Instructions that leave alone what the SDM calls undefined behind them (Vol. 2A, BSF, BT, DIV, LZCNT): as processors do, and the
- * interpreter. Of other flags that are undefined each has a value of its own.
- */
-const ONLY_CERTAIN: ReadonlyMap<Mnemonic, number> = new Map([
-  ...[Mnemonic.Bt, Mnemonic.Bts, Mnemonic.Btr, Mnemonic.Btc].map((mnemonic) => [mnemonic, CF] as const),
-  ...[Mnemonic.Bsf, Mnemonic.Bsr].map((mnemonic) => [mnemonic, ZF] as const),
-  ...[Mnemonic.Lzcnt, Mnemonic.Tzcnt].map((mnemonic) => [mnemonic, CF | ZF] as const),
-  ...[Mnemonic.Div, Mnemonic.Idiv].map((mnemonic) => [mnemonic, 0] as const),
-]);
-
-/** Shifts by a count of zero and repeated compares of no elements leave the flags alone. */
-function mayKeepFlags(instruction: Instruction): boolean {
-  if (instruction.stringAddress !== 0) return true;
-  return SHIFTS.has(instruction.mnemonic) && !instruction.operands.some(({ kind }) => kind === "immediate");
-}
-
-const SHIFTS = new Set<Mnemonic>([
-  ...[Mnemonic.Shl, Mnemonic.Sal, Mnemonic.Shr, Mnemonic.Sar, Mnemonic.Rol, Mnemonic.Ror, Mnemonic.Rcl, Mnemonic.Rcr],
-  ...[Mnemonic.Shld, Mnemonic.Shrd],
-]);
-
-function findLiveFlags(ordered: readonly RegionBlock[], dieAtCalls: boolean): void {
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (let i = ordered.length - 1; i >= 0; i--) {
-      const block = ordered[i];
-      let live = flagsOut(block, dieAtCalls);
-      for (let k = block.instructions.length - 1; k >= 0; k--)
-        live = flagsBefore(block.instructions[k].instruction, live);
-      if (live !== block.flagsIn) {
-        block.flagsIn = live;
-        changed = true;
-      }
-    }
-  }
 }
