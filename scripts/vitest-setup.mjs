@@ -11,7 +11,19 @@ function newest(folder) {
     .reduce((latest, entry) => Math.max(latest, statSync(`${entry.parentPath}/${entry.name}`).mtimeMs), 0);
 }
 
+/** Folders whose tests run the machine from its sources. */
+const WITHOUT_COMMAND = /^(emu\/(?!interpreter)|loader|syscalls)\//;
+
+/** Were tests named, and do all of them do without the command? */
+function isForSources() {
+  const named = process.argv
+    .slice(2)
+    .filter((argument) => /\.test\.ts$|^[a-z]+(\/|$)/.test(argument) && argument !== "run");
+  return named.length > 0 && named.every((argument) => WITHOUT_COMMAND.test(`${argument}/`));
+}
+
 export function setup() {
+  if (isForSources()) return;
   if (process.env.GOEMU_COMMAND !== undefined) return;
   const command = `${root}dist/goemu.js`;
   const sources = ["cli", "emu", "host", "loader", "observe", "syscalls"].filter((folder) => existsSync(root + folder));
