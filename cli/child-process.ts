@@ -17,6 +17,7 @@ export function childProcesses(options: GuestOptions & { readonly cache?: boolea
     ["--memory", options.memory],
     ["--address-space", options.addressSpace],
     ["--tier", options.tier],
+    ["--sysroot", options.sysroot],
   ];
   return new NodeProcesses({
     file: process.execPath,

@@ -36,7 +36,7 @@ interface DebugServerOptions extends RunOptions {
 export function addDebugCommands(program: Command, about: { file?: string }): void {
   withRunOptions(program, program.command("gdb"))
     .description("run a program with a debug server for gdb, on 127.0.0.1")
-    .argument("<program>", "a static Linux/amd64 executable")
+    .argument("<program>", "a Linux/amd64 executable")
     .argument("[args...]", "the program's own arguments")
     .passThroughOptions()
     .exitOverride()
@@ -50,7 +50,7 @@ export function addDebugCommands(program: Command, about: { file?: string }): vo
     });
   withRunOptions(program, program.command("debug"))
     .description("run a program in an interactive debugger; commands come from standard input")
-    .argument("<program>", "a static Linux/amd64 executable")
+    .argument("<program>", "a Linux/amd64 executable")
     .argument("[args...]", "the program's own arguments")
     .passThroughOptions()
     .exitOverride()
@@ -61,7 +61,7 @@ export function addDebugCommands(program: Command, about: { file?: string }): vo
     });
   withRunOptions(program, program.command("debugserver"))
     .description("stand in for lldb's debugserver, for Delve (DELVE_DEBUGSERVER_PATH)")
-    .argument("<program>", "a static Linux/amd64 executable")
+    .argument("<program>", "a Linux/amd64 executable")
     .argument("[args...]", "the program's own arguments")
     .passThroughOptions()
     .exitOverride()

@@ -24,6 +24,8 @@ export interface GuestOptions {
   readonly cpu?: string;
   readonly memory?: string;
   readonly addressSpace: string;
+  /** Folder with the dynamic linker and libraries. */
+  readonly sysroot?: string;
   readonly tier?: string;
   /** Memory to use, made early. */
   readonly wasmMemory?: WebAssembly.Memory;

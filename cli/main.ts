@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from "commander";
 import { isThreadWaiting, leaveWithThreadsWaiting } from "../host/node/answers.ts";
 import { fillOptionalValues, withRunCommand } from "./arguments.ts";
 import { explain } from "./failure.ts";
+import { addGuestOptions } from "./guest-options.ts";
 import type { RunOptions } from "./run.ts";
 import { VERSION } from "./version.ts";
 import { warn } from "./write.ts";
@@ -70,19 +71,12 @@ function buildProgram(about: { file?: string }, memory: WebAssembly.Memory | und
     .exitOverride()
     .showHelpAfterError("(goemu --help tells more)")
     .addHelpText("after", "\n`goemu [options] <program> [args…]` is short for `goemu run …`.");
-  program
-    .command("run")
+  addGuestOptions(program.command("run"))
     .description("run a program (the default)")
-    .argument("<program>", "a static Linux/amd64 executable")
+    .argument("<program>", "a Linux/amd64 executable")
     .argument("[args...]", "the program's own arguments")
     .passThroughOptions()
     .exitOverride()
-    .option("-E, --env <NAME=VALUE>", "set a variable of the guest's environment (may be repeated)", collect, [])
-    .option("--clear-env", "start from an empty environment instead of the host's")
-    .option("--cpus <N>", "CPUs that the guest sees (default: the host's)")
-    .option("--cpu <MODEL>", "x86-64-v1 to v4, or features to drop, like -sse4_2 (default: x86-64-v3)")
-    .option("--memory <SIZE>", "guest memory limit, like 512M or 2G")
-    .option("--address-space <LAYOUT>", "compact, or linux: the addresses that Linux would give; slower", "compact")
     .option(
       "--tier <TIER>",
       "auto (hot code is compiled), jit (all code, at first sight: for tests), or interpreter",

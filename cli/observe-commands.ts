@@ -18,6 +18,7 @@ import type { Machine } from "../syscalls/machine.ts";
 import { parseChoice, parseCount } from "./arguments.ts";
 import { CliError } from "./failure.ts";
 import { createMachine, forwardSignals, type GuestOptions, shellStatus } from "./guest.ts";
+import { addGuestOptions, sysrootOf } from "./guest-options.ts";
 
 interface MachineOptions extends GuestOptions {
   readonly output?: string;
@@ -41,19 +42,12 @@ const STDOUT = 1;
 /** Adds `goemu road`, `goemu trace` and `goemu profile`. @param about told which file a command is about */
 export function addObserveCommands(program: Command, about: { file?: string }): void {
   const observe = (name: string, description: string): Command =>
-    program
-      .command(name)
+    addGuestOptions(program.command(name))
       .description(description)
-      .argument("<program>", "a static Linux/amd64 executable made by Go")
+      .argument("<program>", "a Linux/amd64 executable made by Go")
       .argument("[args...]", "the program's own arguments")
       .passThroughOptions()
-      .exitOverride()
-      .option("-E, --env <NAME=VALUE>", "set a variable of the guest's environment (may be repeated)", collect, [])
-      .option("--clear-env", "start from an empty environment instead of the host's")
-      .option("--cpus <N>", "CPUs that the guest sees (default: the host's)")
-      .option("--cpu <MODEL>", "x86-64-v1 to v4, or features to drop, like -sse4_2 (default: x86-64-v3)")
-      .option("--memory <SIZE>", "guest memory limit, like 512M or 2G")
-      .option("--address-space <LAYOUT>", "compact, or linux: the addresses that Linux would give; slower", "compact");
+      .exitOverride();
   const act = <T extends MachineOptions>(
     command: Command,
     run: (file: string, args: string[], options: T) => Promise<number>,
@@ -91,8 +85,6 @@ export function addObserveCommands(program: Command, about: { file?: string }): 
   );
 }
 
-const collect = (value: string, before: string[]): string[] => [...before, value];
-
 /** Turns what observation can't do into a line for the user. */
 async function explained(run: () => Promise<number>): Promise<number> {
   try {
@@ -119,7 +111,7 @@ function observedMachine(
   args: readonly string[],
   options: MachineOptions,
 ): { machine: Machine; host: NodeHost } {
-  const host = new NodeHost();
+  const host = new NodeHost({ sysroot: sysrootOf(options.sysroot) });
   if (options.output === undefined) Object.defineProperty(host, "stdout", { value: host.stderr });
   return { machine: createMachine(file, args, options, host), host };
 }

@@ -13,6 +13,7 @@ import type { RegionDump } from "./dump-region.ts";
 import { Ending, reasonOf } from "./end.ts";
 import { CliError } from "./failure.ts";
 import { type CacheOpener, createMachine, forwardSignals, type GuestOptions, shellStatus } from "./guest.ts";
+import { sysrootOf } from "./guest-options.ts";
 import type { ProgramFile } from "./program-file.ts";
 import { formatStatistics } from "./statistics.ts";
 import { cacheAnswers, openTranslationCache } from "./translation-cache.ts";
@@ -41,7 +42,8 @@ export async function run(path: string, args: readonly string[], given: RunOptio
   const statistics =
     options.stats === undefined ? undefined : parseChoice("--stats", options.stats || "text", ["text", "json"]);
   const trace = options.strace === undefined ? undefined : openTrace(options.strace);
-  const host = new NodeHost({ processes: childProcesses(options), inherited: child?.inherited });
+  const sysroot = sysrootOf(options.sysroot);
+  const host = new NodeHost({ processes: childProcesses(options), inherited: child?.inherited, sysroot });
   let cache: NodeTranslationCache | undefined;
   let executable: ProgramFile | undefined;
   const open: CacheOpener = (program, build) => {

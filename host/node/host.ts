@@ -4,8 +4,10 @@ import * as os from "node:os";
 import { SyscallError } from "../../syscalls/abi/errno.ts";
 import { O_RDONLY, O_RDWR, O_WRONLY } from "../../syscalls/abi/fcntl.ts";
 import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../../syscalls/abi/stat.ts";
-import type { Host, HostFile, HostInput, HostOutput, InheritedStream, WindowSize } from "../host.ts";
+import { textToPath } from "../../syscalls/files/path.ts";
+import type { Host, HostFile, HostFileSystem, HostInput, HostOutput, InheritedStream, WindowSize } from "../host.ts";
 import type { HostProcesses } from "../processes.ts";
+import { SysrootFiles } from "../sysroot.ts";
 import { asSyscallError, attempt } from "./errors.ts";
 import { fromNodeStat, inheritedState, NodeFile, NodeFileSystem } from "./files.ts";
 import { NodeNetwork } from "./network.ts";
@@ -151,7 +153,7 @@ export class NodeHost implements Host {
   readonly stdin: NodeStdio = new NodeStdio(0);
   readonly stdout: NodeStdio = new NodeStdio(1);
   readonly stderr: NodeStdio = new NodeStdio(2);
-  readonly files = new NodeFileSystem();
+  readonly files: HostFileSystem;
   readonly network: NodeNetwork | undefined;
   readonly processes: HostProcesses | undefined;
   readonly inherited: readonly InheritedStream[] | undefined;
@@ -161,14 +163,18 @@ export class NodeHost implements Host {
   /**
    * @param options.network false keeps the guest within the machine: its sockets reach each other only
    * @param options.processes runs child processes; without it there are none
+   * @param options.sysroot folder that absolute paths are looked up in first (SysrootFiles)
    */
   constructor(
     options: {
       readonly network?: boolean;
       readonly processes?: HostProcesses;
       readonly inherited?: readonly InheritedStream[];
+      readonly sysroot?: string;
     } = {},
   ) {
+    const files = new NodeFileSystem();
+    this.files = options.sysroot === undefined ? files : new SysrootFiles(files, textToPath(options.sysroot));
     this.processes = options.processes;
     this.inherited = options.inherited;
     this.network = options.network === false ? undefined : new NodeNetwork();
