@@ -40,11 +40,12 @@ export function ask(url: string, { method = "GET", body, headers = {} }: Asking 
   });
 }
 
-/** Asks again until an answer is as wanted; the caller's time limit ends it if it never is. */
-export async function askUntil(url: string, wanted: (answer: Answer) => boolean, asking: Asking = {}): Promise<Answer> {
+/** Asks again until an answer is as wanted. @throws what the signal says when there will be none */
+export async function askUntil(signal: AbortSignal, url: string, wanted: (answer: Answer) => boolean): Promise<Answer> {
   for (;;) {
+    signal.throwIfAborted();
     try {
-      const answer = await ask(url, asking);
+      const answer = await ask(url);
       if (wanted(answer)) return answer;
     } catch {
       // It is not there yet.
@@ -100,20 +101,22 @@ export class Lines {
   readonly #socket: Socket;
   #text = "";
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, signal: AbortSignal) {
     this.#socket = socket;
+    signal.addEventListener("abort", () => socket.destroy());
     socket.setEncoding("utf8").on("data", (part: string) => (this.#text += part));
     socket.on("error", () => {});
   }
 
   /** Connects as soon as somebody listens. */
-  static async to(port: number): Promise<Lines> {
+  static async to(port: number, signal: AbortSignal): Promise<Lines> {
     for (;;) {
+      signal.throwIfAborted();
       const socket = connect(port, "127.0.0.1");
       const there = await new Promise<boolean>((resolve) => {
         socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
       });
-      if (there) return new Lines(socket);
+      if (there) return new Lines(socket, signal);
       await sleep(50);
     }
   }

@@ -110,7 +110,9 @@ async function measure(program: Program, ways: Ways, rounds: number): Promise<Re
     second: cost(runs.goemu.slice(1)),
     differences: compared(runs.goemu).flatMap((lines, index) => lines.map((line) => `${ordinal(index)}: ${line}`)),
     qemuDifferences: compared(runs.qemu).flat(),
-    unsteady: compared(runs.native).flat(),
+    unsteady: native.outcome.steps.some(({ status }) => status === null)
+      ? ["not ended in its time"]
+      : compared(runs.native).flat(),
   };
 }
 
@@ -188,9 +190,14 @@ async function main(): Promise<void> {
     for (const program of programs) {
       const known = loadResults().get(program.name);
       if (!values.again && known?.build === build && known.from === sourceName(program.source)) continue;
-      const result = await measure(program, ways, rounds);
-      saveResult(result);
-      tell(program, result);
+      try {
+        const result = await measure(program, ways, rounds);
+        saveResult(result);
+        tell(program, result);
+      } catch (error) {
+        say(`${program.name}: ${(error as Error).stack}`);
+        process.exitCode = 2;
+      }
     }
   } finally {
     remove();
@@ -201,7 +208,7 @@ async function main(): Promise<void> {
     writeFileSync(join(root, "docs/programs.md"), page(PROGRAMS, results, { host, qemu }));
   }
   const wrong = programs.filter(({ name, left }) => left === undefined && verdict(results.get(name)) === "differs");
-  if (wrong.length > 0) process.exitCode = 1;
+  if (wrong.length > 0) process.exitCode ??= 1;
 }
 
 if (values.help) process.stdout.write(USAGE);

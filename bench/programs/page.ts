@@ -64,7 +64,7 @@ export function page(programs: readonly Program[], results: ReadonlyMap<string, 
     "",
     `Real static programs from public packages, each with a real job, natively and under goemu: exit statuses, output,`,
     `files, screens, answers to clients. **${count("as natively")} of ${rows.length} do what they do natively.**`,
-    `${count("differs")} differ, ${count("unsteady")} do not do the same twice natively, ${count("not there")} could not be had, ${count("not run")} were not run.`,
+    `${count("differs")} differ, ${count("unsteady")} do natively not what the table wants, or not twice the same, ${count("not there")} could not be had, ${count("not run")} were not run.`,
     "",
     ...table(
       ["Program", "From", "Job", "Under goemu"],

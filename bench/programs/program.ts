@@ -26,6 +26,8 @@ export interface Talk {
   readonly port2: number;
   /** The job's folder. */
   readonly folder: string;
+  /** Aborted when the server has ended: who waits for it then waits in vain. */
+  readonly signal: AbortSignal;
   /** The yardstick's programs by name: what runs it in the same way as the server. */
   run(program: string, args: readonly string[]): Promise<string>;
 }

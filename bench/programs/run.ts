@@ -167,7 +167,9 @@ export class Job {
     options: { cwd: string; env: Record<string, string>; limit: number },
   ): Promise<{ ended: Ended; time: number; log: string }> {
     const guest = new Guest(line, options);
+    const over = new AbortController();
     const talk: Talk = {
+      signal: over.signal,
       port: this.#ports[0],
       port2: this.#ports[1],
       folder: this.folder,
@@ -178,11 +180,16 @@ export class Job {
       },
     };
     // A server that has ended answers nobody.
-    const gone = guest.ended.then((status) => `the server ended, status ${status}`);
-    const said = await Promise.race([step.talk(talk).catch((error: Error) => `talk failed: ${error.message}`), gone]);
+    const gone = guest.ended.then((status) => {
+      over.abort(new Error("the server has ended"));
+      return `the server ended, status ${status}`;
+    });
+    const talking = step.talk(talk).catch((error: Error) => `talk failed: ${error.message}`);
+    const said = await Promise.race([talking, gone]);
     if (!guest.isOver && guest.child.pid !== undefined) process.kill(guest.child.pid, step.stop);
     const status = await guest.ended;
     const time = performance.now() - guest.started;
+    await talking;
     return { ended: { status, texts: { talk: said } }, time, log: `${guest.stdout}${guest.stderr}` };
   }
 }
@@ -190,6 +197,6 @@ export class Job {
 /** An HTTP server that answers "ok" to everything. */
 async function serve(port: number): Promise<Server> {
   const server = createServer((_request, response) => response.end("ok\n"));
-  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
   return server;
 }

@@ -19,11 +19,11 @@ https://localhost:{PORT} {
 `;
 
 /** 200 connections over TLS, HTTP/2, another configuration while it runs, and the new one's answers. */
-async function talkToCaddy({ port, port2, run }: Talk): Promise<string> {
+async function talkToCaddy({ port, port2, run, signal }: Talk): Promise<string> {
   const origin = `https://localhost:${port}`;
-  await askUntil(`http://localhost:${port2}/config/`, ({ status }) => status === 200);
+  await askUntil(signal, `http://localhost:${port2}/config/`, ({ status }) => status === 200);
   const said: string[] = [];
-  said.push((await askUntil(`${origin}/hello`, ({ status }) => status === 200)).body);
+  said.push((await askUntil(signal, `${origin}/hello`, ({ status }) => status === 200)).body);
   const paths = ["/hello", "/index.html", "/large.txt", "/none"];
   said.push(
     await load(
@@ -35,7 +35,7 @@ async function talkToCaddy({ port, port2, run }: Talk): Promise<string> {
   said.push(
     (await run("caddy", ["reload", "--config", "{DIR}/Caddyfile.new", "--address", `localhost:${port2}`])).slice(-9),
   );
-  said.push((await askUntil(`${origin}/hello`, ({ body }) => body === "after")).body);
+  said.push((await askUntil(signal, `${origin}/hello`, ({ body }) => body === "after")).body);
   said.push(
     await load(
       Array.from({ length: 50 }, () => `${origin}/hello`),
@@ -46,17 +46,17 @@ async function talkToCaddy({ port, port2, run }: Talk): Promise<string> {
 }
 
 /** A backend of the client's own behind it: 200 requests, headers, a path that is rewritten, one that nobody has. */
-async function talkToTraefik({ port, port2 }: Talk): Promise<string> {
+async function talkToTraefik({ port, port2, signal }: Talk): Promise<string> {
   const backend = createServer((request, response) => {
     response.setHeader("content-type", "text/plain");
     response.end(
       `${request.method} ${request.url} for ${request.headers["x-forwarded-host"]?.toString().split(":")[0]}\n`,
     );
   });
-  await new Promise<void>((resolve) => backend.listen(port2, "127.0.0.1", resolve));
+  await new Promise<void>((resolve, reject) => backend.once("error", reject).listen(port2, "127.0.0.1", resolve));
   try {
     const origin = `http://127.0.0.1:${port}`;
-    const said = [(await askUntil(`${origin}/app/first`, ({ status }) => status === 200)).body];
+    const said = [(await askUntil(signal, `${origin}/app/first`, ({ status }) => status === 200)).body];
     said.push(
       await load(
         Array.from({ length: 200 }, (_, n) => `${origin}/app/${n % 5}`),
@@ -74,8 +74,8 @@ async function talkToTraefik({ port, port2 }: Talk): Promise<string> {
 }
 
 /** Publishes and subscribes over plain connections, then a stream that is kept in a file. */
-async function talkToNats({ port }: Talk): Promise<string> {
-  const subscriber = await Lines.to(port);
+async function talkToNats({ port, signal }: Talk): Promise<string> {
+  const subscriber = await Lines.to(port, signal);
   const greet = async (lines: Lines): Promise<void> => {
     await lines.until(/INFO .*\r\n/);
     lines.send('CONNECT {"verbose":false,"headers":true}\r\nPING\r\n');
@@ -84,7 +84,7 @@ async function talkToNats({ port }: Talk): Promise<string> {
   await greet(subscriber);
   subscriber.send("SUB numbers.* 1\r\nPING\r\n");
   await subscriber.until(/PONG\r\n/);
-  const publishers = await Promise.all(Array.from({ length: 20 }, () => Lines.to(port)));
+  const publishers = await Promise.all(Array.from({ length: 20 }, () => Lines.to(port, signal)));
   await Promise.all(publishers.map(greet));
   for (const [n, publisher] of publishers.entries()) {
     for (let i = 0; i < 50; i++) publisher.send(`PUB numbers.${n} 4\r\n${String(i).padStart(4, "0")}\r\n`);
@@ -118,13 +118,13 @@ async function talkToNats({ port }: Talk): Promise<string> {
 }
 
 /** It scrapes itself; the client asks what it has found, and for a series of its own. */
-async function talkToPrometheus({ port }: Talk): Promise<string> {
+async function talkToPrometheus({ port, signal }: Talk): Promise<string> {
   const origin = `http://127.0.0.1:${port}`;
-  const said = [(await askUntil(`${origin}/-/ready`, ({ status }) => status === 200)).body];
+  const said = [(await askUntil(signal, `${origin}/-/ready`, ({ status }) => status === 200)).body];
   const query = (text: string): string => `${origin}/api/v1/query?query=${encodeURIComponent(text)}`;
-  const up = await askUntil(query("up"), ({ body }) => body.includes('"1"'));
+  const up = await askUntil(signal, query("up"), ({ body }) => body.includes('"1"'));
   said.push(up.body.replace(/\[\d[^,]*,/g, "[TIME,"));
-  const rules = await askUntil(query("scrapes:count"), ({ body }) => body.includes('"value"'));
+  const rules = await askUntil(signal, query("scrapes:count"), ({ body }) => body.includes('"value"'));
   said.push(rules.body.replace(/\[\d[^,]*,"\d+"/g, "[TIME,COUNT"));
   said.push((await ask(query("count(prometheus_build_info)"))).body.replace(/\[\d[^,]*,/g, "[TIME,"));
   said.push((await ask(query("sum("))).body);

@@ -76,7 +76,7 @@ export const TERMINALS: readonly Program[] = [
     name: "micro",
     source: { kind: "pypi", package: "micro-editor", version: "2.0.15", file: "scripts/micro" },
     job: "editing a file, searching, saving, quitting",
-    files: { "text.txt": "first line\nsecond line\nthird line\n" },
+    files: { "config/settings.json": "{}\n", "text.txt": "first line\nsecond line\nthird line\n" },
     steps: [
       {
         kind: "terminal",
@@ -131,7 +131,7 @@ export const TERMINALS: readonly Program[] = [
           { type: "third" },
           { wait: /third/ },
           { keys: ["Enter"] },
-          { wait: /third[\s\S]*second/ },
+          { wait: /1 of 3/ },
           { gone: /one\.txt/ },
           { resize: [100, 30] },
           { type: "q" },
