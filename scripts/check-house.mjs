@@ -70,7 +70,8 @@ function checkPortable(file, lines) {
     // In syscalls/ a guest's process is called so.
     const isGuests = /(?<![\w.])process\./.test(code) && !/\bfrom "node:|Buffer\./.test(code);
     if (isNode && !isGuests) problems.push(`${file}:${index + 1}: uses Node: ${line.trim()}`);
-    if (CLOCK.test(code) && !file.startsWith("host/")) problems.push(`${file}:${index + 1}: reads the host's clock: ${line.trim()}`);
+    if (CLOCK.test(code) && !file.startsWith("host/"))
+      problems.push(`${file}:${index + 1}: reads the host's clock: ${line.trim()}`);
   }
 }
 
