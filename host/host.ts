@@ -1,4 +1,5 @@
 import type { FileStat, FileSystemStat } from "../syscalls/abi/stat.ts";
+import type { HostLocks } from "./locks.ts";
 import type { HostNetwork } from "./network.ts";
 import type { HostProcesses } from "./processes.ts";
 
@@ -17,6 +18,8 @@ export interface Host {
   readonly network?: HostNetwork;
   /** Runs the guest's child processes; without it execve(2) fails with ENOSYS. */
   readonly processes?: HostProcesses;
+  /** Where machines meet about the locks on files; without it a guest's locks are its own affair. */
+  readonly locks?: HostLocks | undefined;
   /** What the guest starts with besides the three standard streams, or in their place; without it nothing. */
   readonly inherited?: readonly InheritedStream[];
   /** CLOCK_MONOTONIC in ns, exact enough in a double. */

@@ -10,6 +10,7 @@ import type { HostProcesses } from "../processes.ts";
 import { SysrootFiles } from "../sysroot.ts";
 import { asSyscallError, attempt } from "./errors.ts";
 import { fromNodeStat, inheritedState, NodeFile, NodeFileSystem } from "./files.ts";
+import { NodeLocks } from "./locks.ts";
 import { NodeNetwork } from "./network.ts";
 import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
@@ -157,6 +158,7 @@ export class NodeHost implements Host {
   readonly network: NodeNetwork | undefined;
   readonly processes: HostProcesses | undefined;
   readonly inherited: readonly InheritedStream[] | undefined;
+  #locks: NodeLocks | undefined;
   /** Wall clock minus monotonic clock, which gives the wall clock its nanoseconds. */
   #offsetNs = 0n;
 
@@ -178,6 +180,10 @@ export class NodeHost implements Host {
     this.processes = options.processes;
     this.inherited = options.inherited;
     this.network = options.network === false ? undefined : new NodeNetwork();
+  }
+
+  get locks(): NodeLocks | undefined {
+    return (this.#locks ??= NodeLocks.open());
   }
 
   monotonicNs(): number {

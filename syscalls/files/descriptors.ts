@@ -1,10 +1,12 @@
 import { errno, SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
+import type { SyscallResult } from "../block.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import type { FileDescription } from "./description.ts";
 import { NR_OPEN } from "./fd-table.ts";
 import { FifoDescription } from "./fifo.ts";
+import { type LockRequest, OFFSET_MAX } from "./locks.ts";
 import { MemoryFile } from "./memory-file.ts";
 import { PIPE_CAPACITY, PipeEnd } from "./pipe.ts";
 
@@ -82,8 +84,20 @@ function makePipe(process: Process, address: number, flags: number): number {
 const pipe: Handler = (process, _thread, args) => makePipe(process, args.address(0), 0);
 const pipe2: Handler = (process, _thread, args) => makePipe(process, args.address(0), args.u32(1));
 
+/** The first byte that a lock's whence counts from, and the range (fs/locks.c, flock64_to_posix_lock). */
+function lockRange(description: FileDescription, view: DataView): { start: bigint; end: bigint } {
+  const [whence, offset, length] = [view.getInt16(2, true), view.getBigInt64(8, true), view.getBigInt64(16, true)];
+  const base = whence === abi.SEEK_CUR ? description.offset : whence === abi.SEEK_END ? description.stat().size : 0;
+  const first = BigInt(base) + offset;
+  const start = length < 0n ? first + length : first;
+  if (first < 0n || start < 0n) throw new SyscallError("EINVAL");
+  const end = length === 0n ? OFFSET_MAX : length < 0n ? first - 1n : first + length - 1n;
+  if (first > OFFSET_MAX || end > OFFSET_MAX) throw new SyscallError("EOVERFLOW");
+  return { start, end };
+}
+
 /** struct flock (include/uapi/asm-generic/fcntl.h): l_type s16 at 0, l_whence s16 at 2, l_start, l_len, l_pid. */
-function lock(process: Process, description: FileDescription, command: number, address: number): number {
+function lock(process: Process, description: FileDescription, command: number, address: number): SyscallResult {
   const { memory } = process;
   const bytes = memory.readBytes(address, 32);
   const view = new DataView(bytes.buffer);
@@ -91,17 +105,33 @@ function lock(process: Process, description: FileDescription, command: number, a
   const whence = view.getInt16(2, true);
   const get = command === abi.F_GETLK || command === abi.F_OFD_GETLK;
   if (![abi.F_RDLCK, abi.F_WRLCK, abi.F_UNLCK].includes(type) || whence < 0 || whence > 2) return -errno.EINVAL;
-  if (command >= abi.F_OFD_GETLK && view.getInt32(24, true) !== 0) return -errno.EINVAL;
+  const { locks } = process.files;
+  const byDescription = command >= abi.F_OFD_GETLK;
+  const request: LockRequest = {
+    kind: "record",
+    type: type === abi.F_UNLCK ? "none" : type === abi.F_WRLCK ? "exclusive" : "shared",
+    ...lockRange(description, view),
+    byDescription,
+  };
   if (get) {
-    if (type === abi.F_UNLCK) return -errno.EINVAL;
-    // Nobody else holds locks: what was asked for could be had.
-    view.setInt16(0, abi.F_UNLCK, true);
+    if (type === abi.F_UNLCK || (byDescription && view.getInt32(24, true) !== 0)) return -errno.EINVAL;
+    const held = locks.conflict(description, request);
+    if (held === undefined) view.setInt16(0, abi.F_UNLCK, true);
+    else {
+      view.setInt16(0, held.exclusive ? abi.F_WRLCK : abi.F_RDLCK, true);
+      view.setInt16(2, abi.SEEK_SET, true);
+      view.setBigInt64(8, held.start, true);
+      view.setBigInt64(16, held.end === OFFSET_MAX ? 0n : held.end - held.start + 1n, true);
+      view.setInt32(24, held.pid, true);
+    }
     memory.writeBytes(address, bytes);
     return 0;
   }
   if (type === abi.F_RDLCK && !description.readable) return -errno.EBADF;
   if (type === abi.F_WRLCK && !description.writable) return -errno.EBADF;
-  return 0;
+  if (byDescription && view.getInt32(24, true) !== 0) return -errno.EINVAL;
+  const wait = command === abi.F_SETLKW || command === abi.F_OFD_SETLKW;
+  return locks.set(description, request, wait, byDescription ? -1 : process.pid);
 }
 
 /** What F_SETFL makes of the flags (fs/fcntl.c, setfl): the rest stays. */
@@ -164,29 +194,33 @@ const fcntl: Handler = (process, _thread, args) => {
   }
 };
 
-/** flock(2): no other process takes locks on our files, so every lock is granted. */
+/** Operations of flock(2) (include/uapi/asm-generic/fcntl.h). */
+const LOCK_NB = 4;
+const FLOCK_TYPES: ReadonlyMap<number, LockRequest["type"]> = new Map([
+  [1, "shared"],
+  [2, "exclusive"],
+  [8, "none"],
+]);
+
 const flock: Handler = (process, _thread, args) => {
-  const operation = args.u32(1) & ~4;
+  const operation = args.u32(1);
+  const type = FLOCK_TYPES.get(operation & ~LOCK_NB);
+  if (type === undefined) return -errno.EINVAL;
   const description = process.files.table.get(args.u32(0));
-  if (![1, 2, 8].includes(operation)) return -errno.EINVAL;
   if (description.flags & abi.O_PATH) return -errno.EBADF;
-  return 0;
+  const request: LockRequest = { kind: "flock", type, start: 0n, end: OFFSET_MAX, byDescription: true };
+  return process.files.locks.set(description, request, (operation & LOCK_NB) === 0, process.pid);
 };
 
-const LOCK_NOTE = "always granted: locks are not taken on the host";
+const LOCK_NOTE =
+  "among the goemus of one user; locks of the host's own programs are not seen, and a program that is executed holds none of the locks that it was left";
 
 export const DESCRIPTOR_SYSCALLS: readonly SyscallRow[] = [
   row(3, "close", ["fd"], close),
   row(22, "pipe", ["fdPair"], pipe),
   row(32, "dup", ["fd"], dup),
   row(33, "dup2", ["fd", "fd"], dup2),
-  row(
-    72,
-    "fcntl",
-    ["fd", "fcntlCommand", "any"],
-    fcntl,
-    "record locks are always granted; no leases, no owner signals",
-  ),
+  row(72, "fcntl", ["fd", "fcntlCommand", "any"], fcntl, `record locks: ${LOCK_NOTE}; no leases, no owner signals`),
   row(73, "flock", ["fd", "flockOp"], flock, LOCK_NOTE),
   row(292, "dup3", ["fd", "fd", "openFlags"], dup3),
   row(293, "pipe2", ["fdPair", "openFlags"], pipe2, "O_DIRECT has no effect"),

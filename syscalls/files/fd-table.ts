@@ -15,6 +15,8 @@ export class FdTable {
   limit: number;
   /** The hard limit, up to which the process may raise it. */
   hardLimit = NR_OPEN;
+  /** Told of each descriptor that goes. */
+  onClose: ((description: FileDescription) => void) | undefined;
   #slots: (Descriptor | undefined)[] = [];
   /** No number below is free. */
   #lowestFree = 0;
@@ -66,7 +68,9 @@ export class FdTable {
   replace(fd: number, description: FileDescription, closeOnExec: boolean): void {
     const old = this.#slots[fd];
     this.#set(fd, description, closeOnExec);
-    old?.description.release();
+    if (old === undefined) return;
+    this.onClose?.(old.description);
+    old.description.release();
   }
 
   #set(fd: number, description: FileDescription, closeOnExec: boolean): void {
@@ -80,6 +84,7 @@ export class FdTable {
     if (slot === undefined) throw new SyscallError("EBADF");
     this.#slots[fd] = undefined;
     this.#lowestFree = Math.min(this.#lowestFree, fd);
+    this.onClose?.(slot.description);
     slot.description.release();
   }
 

@@ -6,6 +6,7 @@ import { S_IFMT, S_IFREG } from "../abi/stat.ts";
 import type { FileDescription } from "./description.ts";
 import { FdTable } from "./fd-table.ts";
 import { HostFileDescription } from "./host-file.ts";
+import { FileLocks } from "./locks.ts";
 import { StreamDescription } from "./stream.ts";
 
 /** A working directory: its name, and what stands for it in paths given to the host. */
@@ -25,6 +26,8 @@ export class FileState {
   cwd: WorkingDirectory;
   /** Makes the machine's loop run again; the process sets it. */
   wakeUp: () => void = () => {};
+  /** Locks; a new process shares those of descriptions. */
+  readonly locks: FileLocks;
   /** Woken when a FIFO was opened. */
   readonly fifoOpened: WaitQueue;
   /** Device numbers of the host's own /proc and /sys, which are never shown to the guest. */
@@ -40,10 +43,12 @@ export class FileState {
   constructor(host: Host, limit = 1024, parent?: FileState) {
     this.host = host;
     this.table = new FdTable(limit);
+    this.locks = parent?.locks ?? new FileLocks(host, () => this.wakeUp());
     this.fifoOpened = parent?.fifoOpened ?? new WaitQueue();
     this.umask = parent?.umask ?? host.umask(0o22);
     host.umask(this.umask);
     if (parent === undefined) {
+      this.table.onClose = (description) => this.locks.closed(description);
       this.cwd = this.openWorkingDirectory(host.files.currentDirectory());
       this.hiddenDevices = this.#findHiddenDevices();
       this.#openStandardStreams();
@@ -162,6 +167,7 @@ export class FileState {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.table.closeAll();
+    if (this.table.onClose !== undefined) this.locks.close();
     try {
       this.cwd.file?.close();
     } catch (error) {
