@@ -88,6 +88,16 @@ export interface HostDatagramOptions {
   readonly reusePort: boolean;
 }
 
+export interface HostDatagramSettings {
+  /** 1 to 255. */
+  readonly ttl?: number | undefined;
+  /** 1 to 255. */
+  readonly multicastTtl?: number | undefined;
+  readonly multicastLoop?: boolean | undefined;
+  /** Address of the interface. */
+  readonly multicastInterface?: string | undefined;
+}
+
 export interface HostDatagramEvents {
   message(bytes: Uint8Array, from: HostEndpoint): void;
   failed(error: ErrnoName): void;
@@ -102,6 +112,8 @@ export interface HostDatagram {
   /** Binds itself if nobody has. What fails is told later. */
   send(bytes: Uint8Array, to: HostEndpoint): void;
   setBroadcast(on: boolean): void;
+  /** Options of what is sent; those that are undefined stay as they are. What the host refuses is left out. */
+  configure(settings: HostDatagramSettings): void;
   /** @throws SyscallError as setsockopt(2) with IP_ADD_MEMBERSHIP and its kin */
   setMembership(group: string, interfaceIp: string | undefined, joined: boolean): void;
   close(): void;

@@ -1,6 +1,12 @@
 import * as dgram from "node:dgram";
 import { canonicalIp, isIpv4 } from "../../syscalls/net/ip.ts";
-import type { HostDatagram, HostDatagramEvents, HostDatagramOptions, HostEndpoint } from "../network.ts";
+import type {
+  HostDatagram,
+  HostDatagramEvents,
+  HostDatagramOptions,
+  HostDatagramSettings,
+  HostEndpoint,
+} from "../network.ts";
 import { asSyscallError, attempt } from "./errors.ts";
 
 type Refusal = Parameters<HostDatagramEvents["failed"]>[0];
@@ -18,6 +24,7 @@ export class NodeDatagram implements HostDatagram {
   #bound = false;
   #connected: HostEndpoint | undefined;
   #broadcast = false;
+  #settings: HostDatagramSettings = {};
   #closed = false;
 
   constructor(options: HostDatagramOptions, open: Set<{ dispose(): void | Promise<void> }>) {
@@ -53,6 +60,7 @@ export class NodeDatagram implements HostDatagram {
         this.#refused = undefined;
         this.#bound = true;
         if (this.#broadcast) this.#socket.setBroadcast(true);
+        this.#apply();
         const { address, port } = this.#socket.address();
         done({ ip: canonicalIp(address), port });
       });
@@ -111,6 +119,30 @@ export class NodeDatagram implements HostDatagram {
   setBroadcast(on: boolean): void {
     this.#broadcast = on;
     if (this.#bound) attempt(() => this.#socket.setBroadcast(on));
+  }
+
+  configure(settings: HostDatagramSettings): void {
+    this.#settings = settings;
+    if (this.#bound) this.#apply();
+  }
+
+  /** Sets what has been asked for: Node takes it only once the socket is bound. */
+  #apply(): void {
+    const { ttl, multicastTtl, multicastLoop, multicastInterface } = this.#settings;
+    const socket = this.#socket;
+    const settings = [
+      () => ttl !== undefined && socket.setTTL(ttl),
+      () => multicastTtl !== undefined && socket.setMulticastTTL(multicastTtl),
+      () => multicastLoop === false && socket.setMulticastLoopback(false),
+      () => multicastInterface !== undefined && socket.setMulticastInterface(multicastInterface),
+    ];
+    for (const set of settings) {
+      try {
+        set();
+      } catch {
+        // Messages go out as the host would send them anyway.
+      }
+    }
   }
 
   setMembership(group: string, interfaceIp: string | undefined, joined: boolean): void {

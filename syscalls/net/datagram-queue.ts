@@ -1,6 +1,7 @@
 import { MSG_PEEK, MSG_TRUNC } from "../abi/socket.ts";
 import type { IoVector } from "../files/io-vector.ts";
 import type { SocketAddress } from "./address.ts";
+import type { PacketInfo } from "./packet.ts";
 import type { Received } from "./socket.ts";
 
 /** What Linux counts for a message beside its bytes (sizeof(struct sk_buff) and its kin). */
@@ -9,6 +10,7 @@ const OVERHEAD = 768;
 export interface Datagram {
   readonly bytes: Uint8Array;
   readonly from: SocketAddress | undefined;
+  readonly packet?: PacketInfo;
 }
 
 /** Messages that have arrived and not been read. */
@@ -38,7 +40,7 @@ export class DatagramQueue<T extends Datagram> {
   receive(to: IoVector, flags: number): Received | undefined {
     const message = this.#messages[0];
     if (message === undefined) return undefined;
-    const { bytes, from } = message;
+    const { bytes, from, packet } = message;
     const wanted = Math.min(bytes.length, to.remaining);
     const count = to.put(bytes.subarray(0, wanted));
     if (!(flags & MSG_PEEK)) this.shift();
@@ -50,6 +52,7 @@ export class DatagramQueue<T extends Datagram> {
       from,
       flags: cut ? MSG_TRUNC : 0,
       rights: [],
+      ...(packet === undefined ? {} : { packet }),
     };
   }
 

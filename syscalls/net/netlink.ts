@@ -5,6 +5,7 @@ import { AF_INET, AF_INET6, AF_NETLINK, AF_UNSPEC } from "../abi/socket.ts";
 import type { IoVector } from "../files/io-vector.ts";
 import type { SocketAddress } from "./address.ts";
 import { DatagramQueue } from "./datagram-queue.ts";
+import { ETHERNET_MTU, interfaceNumbers, LOOPBACK_MTU } from "./interfaces.ts";
 import { canonicalIp, ipv4Bytes, ipv6Bytes, isIpv4, isLinkLocal6, isLoopback } from "./ip.ts";
 import type { Network } from "./network.ts";
 import type { Pending } from "./pending.ts";
@@ -38,8 +39,6 @@ const IFF_BROADCAST_MULTICAST = 0x2 | 0x1000;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
 const RT_SCOPE_HOST = 254;
-const LOOPBACK_MTU = 65_536;
-const ETHERNET_MTU = 1500;
 const HEADER = 16;
 
 const BUFFERS = { send: 212_992, receive: 212_992 };
@@ -74,14 +73,6 @@ function attribute(type: number, value: Uint8Array): Uint8Array {
 }
 
 const text = (name: string): Uint8Array => new TextEncoder().encode(`${name}\0`);
-
-/** The interfaces with the numbers that Linux gives them: the loopback interface is the first. */
-export function interfaceNumbers(addresses: readonly HostInterfaceAddress[]): Map<string, number> {
-  const names = [...new Set(addresses.map(({ name }) => name))];
-  const isLoopbackName = (name: string): boolean => addresses.some((each) => each.name === name && each.isLoopback);
-  names.sort((a, b) => Number(isLoopbackName(b)) - Number(isLoopbackName(a)));
-  return new Map(names.map((name, i) => [name, i + 1]));
-}
 
 /**
  * A routing netlink socket (rtnetlink(7)), as far as net.Interfaces and getifaddrs(3) need it: it tells the interfaces and

@@ -16,7 +16,7 @@ export interface NetworkOwner {
   readonly uid: number;
   readonly euid: number;
   readonly gid: number;
-  readonly clock: { monotonicNs(): number };
+  readonly clock: { monotonicNs(): number; realtimeNs(): bigint };
   wakeUp(): void;
 }
 

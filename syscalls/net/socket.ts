@@ -6,7 +6,9 @@ import { anonymousStat } from "../files/anonymous.ts";
 import { FileDescription, WOULD_BLOCK } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
 import type { SocketAddress } from "./address.ts";
+import type { ControlMessage } from "./control.ts";
 import type { Network } from "./network.ts";
+import type { PacketInfo } from "./packet.ts";
 import type { Pending } from "./pending.ts";
 
 /** Who sent a message, for SO_PASSCRED and SO_PEERCRED (struct ucred). */
@@ -22,6 +24,8 @@ export interface SendOptions {
   readonly to: SocketAddress | undefined;
   /** Descriptions that are handed over (SCM_RIGHTS). */
   readonly rights: readonly FileDescription[];
+  /** What else came in control messages. */
+  readonly control: readonly ControlMessage[];
 }
 
 export interface Received {
@@ -34,9 +38,13 @@ export interface Received {
   readonly flags: number;
   readonly rights: readonly FileDescription[];
   readonly credentials?: Credentials;
+  /** What the packet's head said. */
+  readonly packet?: PacketInfo;
+  /** Control messages that are told whatever the socket's options (MSG_ERRQUEUE). */
+  readonly control?: readonly ControlMessage[];
 }
 
-export const NO_OPTIONS: SendOptions = { flags: 0, to: undefined, rights: [] };
+export const NO_OPTIONS: SendOptions = { flags: 0, to: undefined, rights: [], control: [] };
 
 /** A connection that has not come about yet: the caller waits, or is told EINPROGRESS. */
 export const IN_PROGRESS = -1;
@@ -159,6 +167,23 @@ export abstract class Socket extends FileDescription {
 
   override write(from: IoVector): number {
     return this.send(from, NO_OPTIONS);
+  }
+
+  /** Is an option on that is only remembered? */
+  isOn(level: number, option: number): boolean {
+    const value = this.remembered.get(`${level}:${option}`);
+    return value?.some((byte) => byte !== 0) ?? false;
+  }
+
+  /** The value of an option that is only remembered. */
+  intOption(level: number, option: number, initial: number): number {
+    const value = this.remembered.get(`${level}:${option}`);
+    return value === undefined ? initial : new DataView(value.buffer, value.byteOffset).getInt32(0, true);
+  }
+
+  /** The control messages of recvmsg, apart from descriptors. */
+  controlOf(received: Received): readonly ControlMessage[] {
+    return received.control ?? [];
   }
 
   /** Throws the pending error once (Linux: sock_error). */

@@ -225,7 +225,8 @@ const getsockopt: Handler = (process, _thread, args) => {
   return 0;
 };
 
-const OPTION_NOTE = "options that would only change packets on a wire are remembered";
+const OPTION_NOTE =
+  "options that would only change packets on a wire are remembered; of the host's sockets, TTL, multicast and broadcast are set and TOS is not, and with IP_RECVERR only connected ones are told errors; no filters, SO_PEEK_OFF, SO_ZEROCOPY, SO_TIMESTAMPING, UDP_CORK";
 
 export const NETWORK_SYSCALLS: readonly SyscallRow[] = [
   row(

@@ -12,11 +12,13 @@ import {
   SHUT_RDWR,
   SOCK_STREAM,
   SOMAXCONN,
+  TCP_INQ,
 } from "../abi/socket.ts";
 import { WOULD_BLOCK } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
 import { type Endpoint, inetAddress, type SocketAddress } from "./address.ts";
 import { ByteQueue } from "./byte-queue.ts";
+import type { ControlMessage } from "./control.ts";
 import { HostPeer } from "./host-peer.ts";
 import { type InetFamily, InetSocket } from "./inet.ts";
 import { isIpv4, isLoopback, LOOPBACK4, LOOPBACK6 } from "./ip.ts";
@@ -58,6 +60,9 @@ export class TcpSocket extends InetSocket implements TcpPeer {
   #noSpace = false;
   /** Has SO_SNDBUF been set? */
   sendBufferFixed = false;
+  /** Bytes that went out and came in since the connection began. */
+  bytesSent = 0;
+  bytesReceived = 0;
   noDelay = false;
   // Of listening sockets:
   #backlog = 0;
@@ -336,6 +341,7 @@ export class TcpSocket extends InetSocket implements TcpPeer {
     const bytes = from.take(Math.min(room, from.remaining));
     if (bytes.length === 0) from.fault();
     this.#peer.deliver(bytes, this);
+    this.bytesSent += bytes.length;
     return bytes.length;
   }
 
@@ -402,6 +408,29 @@ export class TcpSocket extends InetSocket implements TcpPeer {
     return inetAddress(this.family, this.remote);
   }
 
+  /** The state as Linux numbers it (include/net/tcp_states.h). */
+  get linuxState(): number {
+    if (this.#state === "listening") return 10;
+    if (this.#state === "connecting") return 2;
+    if (this.#state === "closed") return 7;
+    const { shutdownMask } = this;
+    // FIN_WAIT2, CLOSE_WAIT, LAST_ACK, ESTABLISHED.
+    if (shutdownMask & SEND_SHUTDOWN) return this.#done ? 9 : 5;
+    return this.#done ? 8 : 1;
+  }
+
+  /** Is the peer on this computer? */
+  get isWithinComputer(): boolean {
+    return this.remote !== undefined && this.network.isLocal(this.remote.ip);
+  }
+
+  /** With TCP_INQ: how many bytes are left to read (net/ipv4/tcp.c, tcp_inq_hint). */
+  override controlOf(_received: Received): readonly ControlMessage[] {
+    if (!this.isOn(IPPROTO_TCP, TCP_INQ)) return [];
+    const left = this.#received.size === 0 && this.#done ? 1 : this.#received.size;
+    return [{ level: IPPROTO_TCP, type: TCP_INQ, data: new Uint8Array(Int32Array.of(left).buffer) }];
+  }
+
   setNoDelay(_on: boolean): void {
     // Nothing is delayed between sockets of the guest.
   }
@@ -450,6 +479,7 @@ export class TcpSocket extends InetSocket implements TcpPeer {
   /** Bytes have come. */
   arrived(bytes: Uint8Array): void {
     this.#received.push(bytes);
+    this.bytesReceived += bytes.length;
     this.changed();
   }
 

@@ -9,8 +9,9 @@ import { type Handler, row, type SyscallRow } from "../table.ts";
 import type { Thread } from "../thread.ts";
 import { readTimespec } from "../time/timespec.ts";
 import { readAddress, storeAddress } from "./address.ts";
-import { type MessageHeader, MSGHDR_SIZE, readControl, readHeader, storeControl, vectorOf } from "./message.ts";
-import { type Received, type SendOptions, Socket } from "./socket.ts";
+import { readControl } from "./control.ts";
+import { type MessageHeader, MSGHDR_SIZE, readHeader, rightsOf, storeControl, vectorOf } from "./message.ts";
+import { NO_OPTIONS, type Received, type SendOptions, Socket } from "./socket.ts";
 
 /** sizeof(struct mmsghdr): a msghdr, the length (u32), padding. */
 const MMSGHDR_SIZE = 64;
@@ -64,7 +65,7 @@ const sendto: Handler = (process, thread, args) => {
   const from = IoVector.guest(process.memory, args.address(1), args.address(2), "in");
   const socket = socketOf(process, args.i32(0));
   const to = args.address(4) === 0 ? undefined : readAddress(process.memory, args.address(4), args.i32(5));
-  return sendOrWait(process, thread, socket, from, { flags: args.u32(3), to, rights: [] });
+  return sendOrWait(process, thread, socket, from, { ...NO_OPTIONS, flags: args.u32(3), to });
 };
 
 function sendHeader(process: Process, thread: Thread, socket: Socket, address: number, flags: number): SyscallResult {
@@ -73,8 +74,9 @@ function sendHeader(process: Process, thread: Thread, socket: Socket, address: n
   const to =
     header.name === 0 ? undefined : readAddress(memory, header.name, Math.min(header.nameLength, abi.SOCKADDR_MAX));
   const from = vectorOf(memory, header, "in");
-  const rights = readControl(memory, header, process.files.table);
-  return sendOrWait(process, thread, socket, from, { flags, to, rights });
+  const control = readControl(memory, header);
+  const rights = socket.family === abi.AF_UNIX ? rightsOf(control, process.files.table) : [];
+  return sendOrWait(process, thread, socket, from, { flags, to, rights, control });
 }
 
 const sendmsg: Handler = (process, thread, args) => {
@@ -150,7 +152,7 @@ function storeHeader(
     if (received.from === undefined) memory.writeU32(header.address + 8, 0);
     else storeAddress(memory, received.from, header.name, header.address + 8);
   }
-  storeControl(process, header, received, flags, socket.passCredentials);
+  storeControl(process, socket, header, received, flags);
   return received.length;
 }
 
@@ -248,11 +250,16 @@ const recvmmsg: Handler = (process, _thread, args) => {
   });
 };
 
+const SEND_NOTE =
+  "a source address, TTL or TOS given with a message is the packet's within the machine; on the host the socket's own, or the host's choice";
+const RECEIVE_NOTE =
+  "of datagrams from the host, TTL is told as 64, TOS as 0, and the destination, at a wildcard address, as the address that answers come from";
+
 export const TRANSFER_SYSCALLS: readonly SyscallRow[] = [
   row(44, "sendto", ["fd", "bufferIn", "size", "messageFlags", "sockaddr", "uint"], sendto),
   row(45, "recvfrom", ["fd", "bufferOut", "size", "messageFlags", "sockaddrOut", "lengthOut"], recvfrom),
-  row(46, "sendmsg", ["fd", "msghdrIn", "messageFlags"], sendmsg, "control: SCM_RIGHTS; SCM_CREDENTIALS is checked"),
-  row(47, "recvmsg", ["fd", "msghdrOut", "messageFlags"], recvmsg, "control: SCM_RIGHTS, SCM_CREDENTIALS"),
-  row(299, "recvmmsg", ["fd", "address", "uint", "messageFlags", "timespec"], recvmmsg),
-  row(307, "sendmmsg", ["fd", "address", "uint", "messageFlags"], sendmmsg),
+  row(46, "sendmsg", ["fd", "msghdrIn", "messageFlags"], sendmsg, SEND_NOTE),
+  row(47, "recvmsg", ["fd", "msghdrOut", "messageFlags"], recvmsg, RECEIVE_NOTE),
+  row(299, "recvmmsg", ["fd", "address", "uint", "messageFlags", "timespec"], recvmmsg, RECEIVE_NOTE),
+  row(307, "sendmmsg", ["fd", "address", "uint", "messageFlags"], sendmmsg, SEND_NOTE),
 ];

@@ -8,15 +8,18 @@ import {
   MSG_ERRQUEUE,
   MSG_OOB,
   MSG_PEEK,
+  SCM_CREDENTIALS,
   SHUT_RD,
   SHUT_RDWR,
   SOCK_DGRAM,
   SOCK_STREAM,
+  SOL_SOCKET,
   SOMAXCONN,
 } from "../abi/socket.ts";
 import { type FileDescription, WOULD_BLOCK } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
 import { NO_NAME, type SocketAddress, type UnixAddress } from "./address.ts";
+import type { ControlMessage } from "./control.ts";
 import type { Network } from "./network.ts";
 import { Pending } from "./pending.ts";
 import {
@@ -327,6 +330,12 @@ export class UnixSocket extends Socket {
 
   override peerCredentials(): Credentials {
     return this.#credentials ?? super.peerCredentials();
+  }
+
+  override controlOf(received: Received): readonly ControlMessage[] {
+    if (!this.passCredentials) return [];
+    const { pid, uid, gid } = received.credentials ?? { pid: 0, uid: 65_534, gid: 65_534 };
+    return [{ level: SOL_SOCKET, type: SCM_CREDENTIALS, data: new Uint8Array(Int32Array.of(pid, uid, gid).buffer) }];
   }
 
   override send(from: IoVector, options: SendOptions): number {

@@ -1,7 +1,7 @@
 import type { HostInterfaceAddress } from "../../host/network.ts";
 import { directory, file, type VirtualDirectory } from "../files/virtual.ts";
+import { interfaceNumbers } from "../net/interfaces.ts";
 import { canonicalIp, ipv6Bytes, isIpv4, isLinkLocal6, isLoopback } from "../net/ip.ts";
-import { interfaceNumbers } from "../net/netlink.ts";
 import type { Process } from "../process.ts";
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
