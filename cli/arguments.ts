@@ -25,12 +25,22 @@ export function fillOptionalValues(args: readonly string[], command: Command): s
   return out;
 }
 
-/** A size with an optional K, M or G (powers of 1024). */
+/** A size with an optional K, M, G or T (powers of 1024). */
 export function parseSize(text: string): number {
-  const match = /^(\d+)([KMG]?)i?B?$/i.exec(text);
+  const match = /^(\d+)([KMGT]?)i?B?$/i.exec(text);
   if (match === null) throw new CliError(`--memory: "${text}" is no size (write 512M or 2G, for instance)`);
-  const scale = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }[match[2].toUpperCase()] ?? 1;
+  const scale = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }[match[2].toUpperCase()] ?? 1;
   return Number(match[1]) * scale;
+}
+
+/** What `--memory` allows, which can't be more than there is. @param available bytes that the host has */
+export function memoryLimit(text: string, available: number): number {
+  const limit = parseSize(text);
+  if (limit <= available) return limit;
+  const most = Math.floor(available / 2 ** 20);
+  throw new CliError(
+    `--memory: ${text} is more than the ${most} MiB that this machine has (use at most --memory ${most}M)`,
+  );
 }
 
 export function parseCount(option: string, text: string, most: number): number {

@@ -195,6 +195,7 @@ describe("a bad option", () => {
     [["--cpus", "0"], /--cpus.*"0" is no number/],
     [["--cpus", "2x"], /--cpus/],
     [["--memory", "lots"], /--memory.*"lots" is no size/],
+    [["--memory", "900T"], /--memory: 900T is more than the \d+ MiB that this machine has/],
     [["--address-space", "huge"], /--address-space.*compact or linux/],
     [["--tier", "fast"], /--tier/],
     [["--stats=xml"], /--stats.*json/],

@@ -12,7 +12,7 @@ export function addGuestOptions(command: Command): Command {
     .option("--clear-env", "start from an empty environment instead of the host's")
     .option("--cpus <N>", "CPUs that the guest sees (default: the host's)")
     .option("--cpu <MODEL>", "x86-64-v1 to v4, or features to drop, like -sse4_2 (default: x86-64-v3)")
-    .option("--memory <SIZE>", "guest memory limit, like 512M or 2G")
+    .option("--memory <SIZE>", "most memory for the guest, like 512M or 8G")
     .option("--address-space <LAYOUT>", "compact, or linux: the addresses that Linux would give; slower", "compact")
     .option(
       "--sysroot <DIR>",

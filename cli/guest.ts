@@ -11,7 +11,7 @@ import { describeCode } from "../syscalls/exceptions.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
 import { type AddressSpaceLayout, Machine, type Tier } from "../syscalls/machine.ts";
 import type { SyscallTracer } from "../syscalls/tracer.ts";
-import { buildEnvironment, parseChoice, parseCount, parseSize, rawArguments } from "./arguments.ts";
+import { buildEnvironment, memoryLimit, parseChoice, parseCount, rawArguments } from "./arguments.ts";
 import { readHandlerPack } from "./handler-pack.ts";
 import { openProgram, type ProgramFile } from "./program-file.ts";
 import { warn } from "./write.ts";
@@ -84,7 +84,7 @@ export function createMachine(
     host,
     cpus: options.cpus === undefined ? availableParallelism() : parseCount("--cpus", options.cpus, 1024),
     cpu: options.cpu,
-    memoryLimit: options.memory === undefined ? undefined : parseSize(options.memory),
+    memoryLimit: options.memory === undefined ? undefined : memoryLimit(options.memory, host.memoryBytes()),
     addressSpace: parseChoice<AddressSpaceLayout>("--address-space", options.addressSpace, ["compact", "linux"]),
     tier: parseChoice<Tier>("--tier", options.tier ?? "auto", ["auto", "interpreter", "jit"]),
     handlerPack: pack,

@@ -26,6 +26,7 @@ const STATISTICS = {
   asideCompileMilliseconds: 0,
   restoredRegions: 0,
   peakGuestMemory: 1 << 20,
+  residentGuestMemory: 1 << 19,
 };
 const row = (statistics: typeof STATISTICS, name: string): string | undefined =>
   formatStatistics(statistics, "text")

@@ -19,10 +19,15 @@ export function formatStatistics(statistics: Statistics, format: "text" | "json"
     ["system calls", String(statistics.syscalls)],
     ["threads", `${statistics.threads} started, at most ${statistics.peakThreads} at a time`],
     ["thread switches", String(statistics.switches)],
-    ["guest memory", `${(statistics.peakGuestMemory / MEBI).toFixed(1)} MiB accessible at most`],
+    [
+      "guest memory",
+      `${mebi(statistics.peakGuestMemory)} accessible at most, ${mebi(statistics.residentGuestMemory)} in use at the end`,
+    ],
   ];
   return rows.map(([name, value]) => `goemu: ${name.padEnd(16)} ${value}\n`).join("");
 }
+
+const mebi = (bytes: number): string => `${(bytes / MEBI).toFixed(1)} MiB`;
 
 const percent = (part: number, whole: number): string => `${(whole > 0 ? (part / whole) * 100 : 0).toFixed(1)} %`;
 

@@ -34,6 +34,8 @@ export interface Host {
   /** Fills `bytes` with random bytes. */
   randomBytes(bytes: Uint8Array): void;
   hostName(): string;
+  /** Bytes of memory that a process can have here; without it the guest's machine has 4 GiB. */
+  memoryBytes?(): number;
   /** Sets the file mode creation mask of new host files (umask(2)) and returns the one before. */
   umask(mask: number): number;
   /**

@@ -87,7 +87,7 @@ export function mapImage(memory: GuestMemory, { executable, plan, path }: Image)
     for (const mapping of plan.mappings) {
       const { address, length, prot, fileSize, isRelocated } = mapping;
       if (fileSize === 0) {
-        space.map({ address, length, prot, fixed: true, accounted: true });
+        space.map({ address, length, prot, fixed: true });
         continue;
       }
       const backing = isRelocated ? { path } : { path, read };
@@ -97,6 +97,7 @@ export function mapImage(memory: GuestMemory, { executable, plan, path }: Image)
       else if (fileSize < length) memory.poke(address + fileSize, new Uint8Array(length - fileSize));
     }
     for (const { address, length, prot } of plan.protections) space.protect(address, length, prot);
+    if (space.accessibleBytes > space.limit) throw new MemoryError("ENOMEM");
   } catch (error) {
     if (error instanceof GuestFault) {
       throw new LoadError("truncated", "can't be read to its end", "the file was cut short: build or copy it again");

@@ -7,6 +7,7 @@ import type { Interpreter, Stop } from "../emu/interpreter/interpreter.ts";
 import { MAX_THREADS } from "../emu/layout.ts";
 import { MemoryError } from "../emu/memory/address-space.ts";
 import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
+import { OutOfFrames } from "../emu/memory/pages.ts";
 import { type EventLoop, type Kernel, Scheduler } from "../emu/threads/scheduler.ts";
 import type { Host } from "../host/host.ts";
 import type { ExitStatus, HostChild } from "../host/processes.ts";
@@ -19,10 +20,11 @@ import { FileState } from "./files/file-state.ts";
 import { LinuxThread } from "./linux-thread.ts";
 import type { FileBacking } from "./memory/file-backing.ts";
 import { storeShared } from "./memory/file-backing.ts";
+import { MemoryNotes } from "./memory/notes.ts";
 import { Network } from "./net/network.ts";
 import type { Bridge } from "./process/bridge.ts";
 import { Children } from "./process/children.ts";
-import { Limits } from "./process/limits.ts";
+import { Limits, RLIMIT } from "./process/limits.ts";
 import type { Process } from "./process.ts";
 import { Signals } from "./signals/state.ts";
 import { restoreMask } from "./signals/user-mask.ts";
@@ -95,6 +97,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   readonly timekeeping: Timekeeping;
   limits = new Limits();
   readonly network: Network;
+  /** Says what became of requests for memory that goemu can't fulfil. */
+  readonly memoryNotes: MemoryNotes;
   readonly heap: { readonly start: number; end: number };
   /** Files behind mappings, to be let go at the end. */
   readonly backings = new Set<FileBacking>();
@@ -140,6 +144,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.timekeeping = new Timekeeping(options.host, options.memory);
     options.interpreter.tsc = () => this.timekeeping.tsc();
     this.heap = { start: options.brk, end: options.brk };
+    this.memoryNotes = new MemoryNotes(options.memory.space, options.report);
+    options.memory.space.mayGrow = (mapped, promised) => this.#mayGrow(mapped, promised);
     this.#nextTid = options.pid;
     this.files = new FileState(options.host, Number(this.limits.get(7).soft));
     this.files.wakeUp = () => this.wakeUp();
@@ -189,6 +195,14 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   threadById(tid: number): LinuxThread | undefined {
     return this.#threads.get(tid);
+  }
+
+  /** RLIMIT_AS and RLIMIT_DATA, which the guest has set itself (getrlimit(2)). */
+  #mayGrow(mapped: number, promised: number): boolean {
+    const { mappedBytes, promisedBytes } = this.memory.space;
+    const exceeds = (resource: number, bytes: number): boolean => BigInt(bytes) > this.limits.get(resource).soft;
+    if (mapped > 0 && exceeds(RLIMIT.AS, mappedBytes + mapped)) return false;
+    return promised <= 0 || !exceeds(RLIMIT.DATA, promisedBytes + promised);
   }
 
   /** The host's clock has something to say: let the machine's loop run. */
@@ -403,7 +417,11 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     if (stop.kind === "syscall") this.#syscall(thread);
     else if (stop.kind === "stop") this.observer?.stopped(thread);
     else if (stop.kind === "helper") this.#helper(thread);
-    else {
+    else if (stop.kind === "memory") {
+      // As when Linux has no page left: mm/oom_kill.c.
+      this.memoryNotes.outOfMemory();
+      this.die(thread, SIGNAL.SIGKILL);
+    } else {
       const info = signalOfStop(this, thread, stop, this.#options.report);
       if (info !== undefined) this.signals.force(thread, info);
     }
@@ -440,6 +458,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     thread.syscall = number;
     this.caller = thread;
     this.syscallCounts.set(number, (this.syscallCounts.get(number) ?? 0) + 1);
+    this.memory.space.makeRoom();
     this.strace?.enter(this, thread, row, number, args);
     let result: SyscallResult;
     if (row === undefined) result = -errno.ENOSYS;
@@ -450,6 +469,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
             ? row.handler(this, thread, args)
             : this.onBehalfOf(thread, () => row.handler(this, thread, args));
       } catch (error) {
+        if (error instanceof MemoryError) this.memoryNotes.refused(error, row.name);
         result = -errnoOf(error);
       }
     }
@@ -476,6 +496,7 @@ function errnoOf(error: unknown): number {
   if (error instanceof SyscallError) return error.value;
   if (error instanceof GuestFault) return errno.EFAULT;
   if (error instanceof MemoryError) return errno[error.code];
+  if (error instanceof OutOfFrames) return errno.ENOMEM;
   throw error;
 }
 

@@ -55,8 +55,10 @@ export interface MachineOptions {
   readonly cpus?: number;
   /** CPU model as `--cpu` takes it. */
   readonly cpu?: string;
-  /** Most bytes of accessible guest memory. */
+  /** Most bytes of memory that the program can have; by default as much as the host has. */
   readonly memoryLimit?: number;
+  /** Most bytes of the window that pages outside of it take, before the first of them go into swap (AddressSpace). */
+  readonly frameBytes?: number;
   readonly addressSpace?: AddressSpaceLayout;
   readonly tier?: Tier;
   /** Handlers made ahead of time, for a faster start. */
@@ -105,6 +107,8 @@ export interface Statistics {
   readonly restoredRegions: number;
   /** Most bytes that were mapped accessible at one time. */
   readonly peakGuestMemory: number;
+  /** Bytes of pages that hold something at the end. */
+  readonly residentGuestMemory: number;
 }
 
 const STACK_TOP = { compact: COMPACT.high + 0x100_0000 - 0x1_0000, linux: 0x7fff_ffff_f000 } as const;
@@ -147,7 +151,11 @@ export class Machine {
     this.symbols = new SymbolTable(this.executable, { bias: plan.bias });
     this.#checkLevel(options.cpu);
     const wasm = options.wasmMemory ?? new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
-    const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, options.memoryLimit);
+    const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, {
+      limit: options.memoryLimit,
+      size: options.memoryLimit ?? options.host.memoryBytes?.(),
+      frameBytes: options.frameBytes,
+    });
     this.memory = new GuestMemory(space);
     this.interpreter = new Interpreter(this.memory, options.handlerPack);
     this.interpreter.code.allows = instructionsWith(this.features);
@@ -278,7 +286,16 @@ export class Machine {
     const { space } = this.memory;
     const top = STACK_TOP[layout];
     const stackProt = PROT_READ | PROT_WRITE;
-    space.map({ address: top - STACK_SIZE, length: STACK_SIZE, prot: stackProt, fixed: true, name: "[stack]" });
+    // As it grows on Linux, nothing is promised of it but what is used.
+    const noReserve = true;
+    space.map({
+      address: top - STACK_SIZE,
+      length: STACK_SIZE,
+      prot: stackProt,
+      fixed: true,
+      noReserve,
+      name: "[stack]",
+    });
     const { process } = this;
     const vdsoAt = this.#mapVdso();
     const auxv: AuxEntry[] = buildAuxv({
@@ -396,6 +413,7 @@ export class Machine {
       asideCompileMilliseconds: jit?.asideMilliseconds ?? 0,
       restoredRegions: jit?.restored ?? 0,
       peakGuestMemory: this.memory.space.peakAccessibleBytes,
+      residentGuestMemory: this.memory.space.residentBytes,
     };
   }
 }

@@ -2,6 +2,7 @@ import type { GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { Host } from "../host/host.ts";
 import type { FileState } from "./files/file-state.ts";
 import type { Network } from "./net/network.ts";
+import type { Limits } from "./process/limits.ts";
 import type { Thread } from "./thread.ts";
 
 /** A guest process as system calls see it. */
@@ -22,6 +23,7 @@ export interface Process {
   readonly auxv: Uint8Array;
   readonly cpus: number;
   readonly cpuDescription: { readonly vendor: string; readonly brand: string; readonly flags: readonly string[] };
+  readonly limits: Limits;
   readonly clock: { monotonicNs(): number; realtimeNs(): bigint };
   readonly threads: Iterable<Thread>;
   sendSignalToThread(thread: Thread, signo: number, info: { code: number }): void;

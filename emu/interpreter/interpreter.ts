@@ -7,6 +7,7 @@ import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { Jit } from "../jit/tier.ts";
 import { BOUNCE, HELPER_TABLES, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
+import { OutOfFrames } from "../memory/pages.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
 import { type Form, type HandlerPack, Handlers, STALE_HANDLER } from "./handlers.ts";
@@ -32,7 +33,9 @@ export type Stop =
   /** RIP is one of the addresses at which the caller wanted to stop. */
   | { kind: "stop" }
   /** The instruction accesses memory that `watch` wants to see; it has not run. */
-  | { kind: "watch" };
+  | { kind: "watch" }
+  /** The host has no memory for a page that the instruction uses; it has not run. */
+  | { kind: "memory" };
 
 /**
  * Asked about each access to a page that was made slow for it (AddressSpace.guard): true stops before the instruction.
@@ -40,8 +43,9 @@ export type Stop =
  */
 export type Watch = (address: number, bytes: number, access: number) => boolean;
 
-/** Beside the access in STATE.exitDetail: it failed because of `watch`. */
+/** Beside the access in STATE.exitDetail: it failed because of `watch`, or there was no frame for a page. */
 const WATCHED = 0x100;
+const NO_FRAME = 0x200;
 
 /** One past the highest canonical address of the lower half (SDM Vol. 1, 3.3.7.1). */
 const CANONICAL_END = 2 ** 47;
@@ -58,6 +62,7 @@ const SYSCALL: Stop = { kind: "syscall" };
 const HELPER: Stop = { kind: "helper" };
 const STOP: Stop = { kind: "stop" };
 const WATCH: Stop = { kind: "watch" };
+const MEMORY: Stop = { kind: "memory" };
 
 /** Instructions that push or pop beside what their operands say. */
 const IMPLICIT_STACK: ReadonlySet<Mnemonic> = new Set([
@@ -76,6 +81,12 @@ const IMPLICIT_STACK: ReadonlySet<Mnemonic> = new Set([
 function stopOfFailure(failure: TranslateFailure): Stop {
   if (failure.kind === "fault") return { kind: "fault", address: BigInt(failure.address), access: PROT_EXEC };
   return { kind: "undefined", instruction: failure.kind === "unimplemented" ? failure.instruction : undefined };
+}
+
+/** There was no frame for a page of code. */
+function withoutFrame(error: unknown): Stop {
+  if (error instanceof OutOfFrames) return MEMORY;
+  throw error;
 }
 
 /** Sections of the translation cache: handlers and templates beyond the pack, the records of blocks. */
@@ -192,6 +203,10 @@ export class Interpreter {
       if (need & PROT_WRITE) this.#pending = { address, length: bytes };
       return BOUNCE;
     } catch (error) {
+      if (error instanceof OutOfFrames) {
+        this.#view.setUint32(cpu + STATE.exitDetail, need | NO_FRAME, true);
+        return 0;
+      }
       if (!(error instanceof GuestFault)) throw error;
       // Above 2^53 a number is not exact; such an access fails at its first byte. One that reaches behind the canonical
       // addresses fails there, before any page is looked up.
@@ -214,10 +229,11 @@ export class Interpreter {
     const holdsCode = (pages.permissions(address) | pages.permissions(last)) & PERM_CODE;
     if (need & PROT_WRITE && holdsCode) return 0;
     try {
-      const pieces = this.memory.pieces(address, bytes, need);
+      // A region asks about more bytes than it stores to, and only real stores to a shared file's pages are to be noticed.
+      const pieces = this.memory.pieces(address, bytes, need, false);
       return pieces.length > 1 ? 0 : pieces[0].byteOffset;
     } catch (error) {
-      if (error instanceof GuestFault) return 0;
+      if (error instanceof GuestFault || error instanceof OutOfFrames) return 0;
       throw error;
     }
   }
@@ -238,9 +254,34 @@ export class Interpreter {
     if (jit === undefined) this.#heat = FOREVER;
     else jit.poll();
     cpu.view.setInt32(STATE.heat, this.#heat, true);
-    const stop = this.#run(cpu, stops);
+    this.memory.space.makeRoom();
+    let stop: Stop;
+    try {
+      stop = this.#run(cpu, stops);
+    } catch (error) {
+      stop = withoutFrame(error);
+    }
+    if (stop.kind === "memory") stop = this.#again(cpu, () => this.#run(cpu, stops));
     this.#spend(cpu);
     return stop;
+  }
+
+  /**
+   * Goes on where there was no frame for a page, now that others can go into swap: between two instructions nobody holds
+   * on to places in frames.
+   */
+  #again(cpu: CpuState, run: () => Stop): Stop {
+    for (;;) {
+      const { rip64, fuel } = cpu;
+      this.memory.space.makeRoom();
+      let stop: Stop;
+      try {
+        stop = run();
+      } catch (error) {
+        stop = withoutFrame(error);
+      }
+      if (stop.kind !== "memory" || (cpu.rip64 === rip64 && cpu.fuel === fuel)) return stop;
+    }
   }
 
   /** Notes what the interpreter has run. */
@@ -317,6 +358,12 @@ export class Interpreter {
    * @param stops as for `run`: "stop" is returned where RIP has become one of them, "fuel" elsewhere
    */
   step(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
+    this.memory.space.makeRoom();
+    const stop = this.#step(cpu, stops);
+    return stop.kind === "memory" ? this.#again(cpu, () => this.#step(cpu, stops)) : stop;
+  }
+
+  #step(cpu: CpuState, stops: ReadonlySet<number> | undefined): Stop {
     const { rip, fuel } = cpu;
     if (rip >= TASK_SIZE) return { kind: "fault", address: cpu.rip64, access: PROT_EXEC };
     const record = this.code.single(rip);
@@ -341,6 +388,7 @@ export class Interpreter {
       return { kind: "exception", vector: detail, next: this.#view.getBigUint64(record + RECORD.next, true) };
     }
     if (detail & WATCHED) return WATCH;
+    if (detail & NO_FRAME) return MEMORY;
     const address = cpu.view.getBigUint64(STATE.faultAddress, true);
     if (BigInt.asUintN(64, BigInt.asIntN(48, address)) === address) return { kind: "fault", address, access: detail };
     const vector = this.#isStackAccess(cpu, address) ? VECTOR.SS : VECTOR.GP;

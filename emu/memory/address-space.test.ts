@@ -16,16 +16,16 @@ import {
 import { AddressSpace, COMPACT, FRAMES_NAME, LINUX, MemoryError } from "./address-space.ts";
 import { GuestFault, GuestMemory } from "./guest-memory.ts";
 
-const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
 const RW = PROT_READ | PROT_WRITE;
 const AREA = 0x2000_0000;
 const HIGH = 0x7e00_0000_0000;
 
+let memory: WebAssembly.Memory;
 let space: AddressSpace;
 let guest: GuestMemory;
 
 beforeEach(() => {
-  space?.unmap(0, TASK_SIZE);
+  memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
   space = new AddressSpace(memory);
   guest = new GuestMemory(space);
 });
@@ -161,16 +161,18 @@ describe("mappings", () => {
     expect(space.map({ address: 0xc0_0000_0000, length: PAGE_SIZE, prot: RW })).toBeLessThan(WINDOW_END);
   });
 
-  it("count against the limit only while they are accessible", () => {
-    const small = new AddressSpace(memory, COMPACT, 16 * PAGE_SIZE);
+  it("count against the limit only while they are private and writable", () => {
+    const small = new AddressSpace(memory, COMPACT, { limit: 16 * PAGE_SIZE });
     const ask = (pages: number, prot: number): number => small.map({ address: 0, length: pages * PAGE_SIZE, prot });
     const reserved = ask(1000, 0);
     const used = ask(16, RW);
-    expect(() => ask(1, PROT_READ)).toThrow(MemoryError);
+    expect(() => ask(1, RW)).toThrow(MemoryError);
+    ask(4, PROT_READ);
+    small.map({ address: 0, length: 4 * PAGE_SIZE, prot: RW, noReserve: true });
     small.unmap(used, 8 * PAGE_SIZE);
-    expect(small.accessibleBytes).toBe(8 * PAGE_SIZE);
-    ask(8, PROT_READ);
-    expect(small.peakAccessibleBytes).toBe(16 * PAGE_SIZE);
+    expect(small.accessibleBytes).toBe(16 * PAGE_SIZE);
+    ask(8, RW);
+    expect([small.promisedBytes, small.peakAccessibleBytes]).toEqual([16 * PAGE_SIZE, 24 * PAGE_SIZE]);
     expect(() => small.protect(reserved, PAGE_SIZE, RW)).toThrow(MemoryError);
     small.unmap(0, TASK_SIZE);
   });
@@ -243,8 +245,8 @@ describe("mappings", () => {
     map(to, 1);
     expect(guest.readU64(to)).toBe(0n);
     const huge = { address: HIGH, length: 2 ** 40, prot: RW, fixed: true };
-    expect(() => space.map({ ...huge, accounted: true })).toThrow(MemoryError);
-    expect(space.map(huge)).toBe(HIGH);
+    expect(() => space.map(huge)).toThrow(MemoryError);
+    expect(space.map({ ...huge, noReserve: true })).toBe(HIGH);
   });
 
   it("never replace, change or free what pages out of line are kept in", () => {

@@ -1,27 +1,39 @@
 import {
-  inWindow,
-  LOW_AREA,
   LOW_AREA_END,
-  PAGE_SHIFT,
   PAGE_SIZE,
   PERM_ABSENT,
   PROT_EXEC,
-  PROT_READ,
   PROT_WRITE,
   TASK_SIZE,
+  WASM_PAGES,
   WINDOW_END,
   WINDOW_START,
 } from "../layout.ts";
-import { OutOfFrames, PageMap } from "./pages.ts";
-import { type Backing, isPagedIn, type Vma, VmaList } from "./vma.ts";
+import { FRAME_CHUNK, Frames } from "./frames.ts";
+import { frameOf, PageMap, parts, slotOf } from "./pages.ts";
+import { Paging } from "./paging.ts";
+import { type Backing, effective, freshRights, isPagedIn, promisedBytes, type Vma, VmaList } from "./vma.ts";
+
+/**
+ * Why memory was refused that Linux might have given: it would be more in all than is allowed (`limit`), more than the
+ * machine has (`machine`), or part of it is the emulator's own (`frames`).
+ */
+export interface Refusal {
+  readonly kind: "limit" | "machine" | "frames";
+  /** Bytes asked for, and those that it had already. */
+  readonly bytes: number;
+  readonly before: number;
+}
 
 /** Why a request for memory was refused; the names are those of the errno that Linux returns. */
 export class MemoryError extends Error {
   readonly code: "ENOMEM" | "EINVAL" | "EEXIST" | "EFAULT";
+  readonly refusal: Refusal | undefined;
 
-  constructor(code: "ENOMEM" | "EINVAL" | "EEXIST" | "EFAULT") {
+  constructor(code: "ENOMEM" | "EINVAL" | "EEXIST" | "EFAULT", refusal?: Refusal) {
     super(code);
     this.code = code;
+    this.refusal = refusal;
   }
 }
 
@@ -52,8 +64,8 @@ export interface MapRequest {
   backing?: Backing;
   offset?: number;
   name?: string;
-  /** Is more than there is memory in all refused at once, as Linux does (mm/util.c, __vm_enough_memory)? */
-  accounted?: boolean;
+  /** Does it not count as memory that was promised (MAP_NORESERVE)? */
+  noReserve?: boolean;
 }
 
 /** Most mappings that a process may have (Linux: vm.max_map_count). */
@@ -64,28 +76,27 @@ export function isInReach(start: number, end: number): boolean {
   return start >= WINDOW_START && end <= TASK_SIZE;
 }
 
-/** Where inWindow changes from one page to the next. */
-const BORDERS = [LOW_AREA, LOW_AREA_END, WINDOW_END, Number.POSITIVE_INFINITY];
-
-/** Cuts [start, end) into pieces that lie as a whole in the window, or out of line. */
-function* parts(start: number, end: number): Iterable<{ start: number; end: number; isWindow: boolean }> {
-  let at = start;
-  for (const border of BORDERS) {
-    if (at >= end) return;
-    if (at >= border) continue;
-    const until = Math.min(end, border);
-    yield { start: at, end: until, isWindow: inWindow(at) };
-    at = until;
-  }
-}
-
 const alignUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_SIZE;
 
-/** Frames for pages outside the window are cut from the window in pieces of this many bytes. */
-const FRAME_CHUNK = 0x40_0000;
+/**
+ * Bytes of the window that are left to the frames of pages outside of it, unless there are reservations whose bytes
+ * nobody uses; and those that are left in any case.
+ */
+const FRAME_RESERVE = 0x2000_0000;
+const LEAST_RESERVE = 0x400_0000;
+/** Where mappings outside the window begin: behind the addresses of the emulator's own part of wasm memory. */
+const OUTSIDE = WASM_PAGES * 0x1_0000;
+/** A machine's memory where nobody says how much it has. */
+const DEFAULT_MEMORY = 4 * 2 ** 30;
 
-/** Pages of a file that are brought in together: this many bytes, aligned. */
-const CLUSTER = 0x2_0000;
+export interface AddressSpaceOptions {
+  /** Most bytes that may be promised to private writable mappings. */
+  readonly limit?: number;
+  /** Bytes of memory that the machine has, as far as a program can tell. */
+  readonly size?: number;
+  /** Most bytes of the window that become frames of pages outside of it. */
+  readonly frameBytes?: number;
+}
 
 /** A guest's mappings and the memory behind them, with the rules of mmap(2), munmap(2), mprotect(2), mremap(2). */
 export class AddressSpace {
@@ -93,38 +104,84 @@ export class AddressSpace {
   readonly pages: PageMap;
   readonly vmas = new VmaList();
   readonly placement: Placement;
-  /** Bytes that may be mapped accessible (RLIMIT_AS-like `--memory`). */
+  /** Bytes that may be promised (`--memory`), and that the machine has. */
   readonly limit: number;
+  readonly size: number;
+  /** Bytes mapped at all, and those of them that private writable mappings promise (promisedBytes). */
+  mappedBytes = 0;
+  promisedBytes = 0;
   /** Bytes mapped with some access right, now and at most. */
   accessibleBytes = 0;
   peakAccessibleBytes = 0;
   /** Called before the code on a page changes or goes away; drops translations made from it. */
   onCodeChange: (page: number) => void = () => {};
+  /** May so many more bytes be mapped, and promised? The process's own limits (Linux: mm/mmap.c, may_expand_vm). */
+  mayGrow: (mapped: number, promised: number) => boolean = () => true;
+  /** Called when memory begins to be slower: mappings lie outside the window, which is full, or pages go into swap. */
+  onSlow: (why: "outside" | "swap") => void = () => {};
   /** Pages without PROT_READ in the page map so that reads are seen (guard). */
   readonly #readGuarded = new Set<number>();
   readonly #u8: Uint8Array;
-  #freeFrames: number[] = [];
+  readonly #frames: Frames;
+  readonly paging: Paging;
+  readonly #mostFrameBytes: number;
+  #frameBytes = 0;
+  /** Pieces of reservations in the window that are frames, by their addresses. */
+  readonly #borrowed = new Set<number>();
+  /** Bytes of the window that mappings lie on, and those of them that have no right. */
+  #windowBytes = 0;
+  #idleBytes = 0;
 
-  constructor(memory: WebAssembly.Memory, placement: Placement = COMPACT, limit = Number.POSITIVE_INFINITY) {
+  constructor(memory: WebAssembly.Memory, placement: Placement = COMPACT, options: AddressSpaceOptions = {}) {
     this.memory = memory;
     this.pages = new PageMap(memory.buffer);
     this.#u8 = new Uint8Array(memory.buffer);
     this.placement = placement;
-    this.limit = limit;
+    this.limit = options.limit ?? Number.POSITIVE_INFINITY;
+    this.size = options.size ?? DEFAULT_MEMORY;
+    this.#mostFrameBytes = options.frameBytes ?? Number.POSITIVE_INFINITY;
+    const isHeld = (page: number): boolean => this.#readGuarded.has(page);
+    this.#frames = new Frames(this.pages, this.#u8, () => this.#claimFrames() ?? this.#borrowFrames(), isHeld);
+    this.paging = new Paging(this.pages, this.#frames, this.#u8);
+    this.#frames.onSwap = () => this.onSlow("swap");
+    this.#frames.onMove = (page) => {
+      if (this.pages.codePages.has(page)) this.onCodeChange(page);
+    };
+    this.#frames.maySwap = () => this.residentBytes < this.size;
+    this.pages.moreTables = () => {
+      const start = this.#claimFrames();
+      return start === undefined ? undefined : { start, end: start + FRAME_CHUNK };
+    };
   }
 
-  /** Maps fresh zeroed memory and returns its address (mmap(2); Linux: mm/mmap.c, do_mmap). */
-  map(request: MapRequest): number {
+  /** Bytes of pages that hold something: those that were written to, and those that came from a file. */
+  get residentBytes(): number {
+    return (this.pages.residentWindow + this.#frames.used + this.#frames.swap.pages) * PAGE_SIZE;
+  }
+
+  /** Are there but a few frames left until makeRoom? */
+  get isShortOfFrames(): boolean {
+    return this.#frames.isShort;
+  }
+
+  /** Sees to it that pages can come in. Places in wasm memory of pages outside the window are others afterwards. */
+  makeRoom(): void {
+    this.#frames.makeRoom();
+  }
+
+  /**
+   * Maps fresh zeroed memory and returns its address (mmap(2); Linux: mm/mmap.c, do_mmap).
+   * @param credit bytes that it promises which are promised already
+   */
+  map(request: MapRequest, credit = 0): number {
     const length = alignUp(request.length);
     if (length <= 0 || !Number.isFinite(length)) throw new MemoryError(request.length === 0 ? "EINVAL" : "ENOMEM");
     if (length > TASK_SIZE) throw new MemoryError("ENOMEM");
-    if (request.accounted && length > WINDOW_END) throw new MemoryError("ENOMEM");
     this.#checkCount();
     const start = this.#place(request, length);
     const end = start + length;
-    if (request.prot !== 0 && this.accessibleBytes + length > this.limit) throw new MemoryError("ENOMEM");
-    this.#release(start, end);
-    this.vmas.insert({
+    this.vacate(start, end);
+    const vma: Vma = {
       start,
       end,
       prot: request.prot,
@@ -132,11 +189,46 @@ export class AddressSpace {
       backing: request.backing,
       offset: request.offset ?? 0,
       name: request.name ?? "",
-    });
-    this.#account(request.prot, length);
-    this.#protectPages(start, end, request.prot);
-    if (request.backing?.read !== undefined && !request.shared) this.#markAbsent(start, end);
+      noReserve: request.noReserve,
+    };
+    const promised = promisedBytes(vma) - this.#promisedIn(start, end) - credit;
+    if (!this.mayGrow(length - this.#mappedIn(start, end), promised)) throw new MemoryError("ENOMEM");
+    this.#checkPromise(promised);
+    if (start >= WINDOW_END && !request.fixed) this.#noteOutside(vma);
+    this.#release(start, end);
+    this.#account(vma, 1);
+    this.vmas.insert(vma);
+    this.pages.protect(start, end, freshRights(vma));
+    if (isPagedIn(vma)) this.#markAbsent(start, end);
     return start;
+  }
+
+  /** Bytes of [start, end) that mappings lie on. */
+  #mappedIn(start: number, end: number): number {
+    return this.vmas
+      .overlapping(start, end)
+      .reduce((sum, vma) => sum + Math.min(vma.end, end) - Math.max(vma.start, start), 0);
+  }
+
+  /** Bytes that the private mappings in [start, end) promise. */
+  #promisedIn(start: number, end: number): number {
+    let sum = 0;
+    for (const vma of this.vmas.overlapping(start, end)) {
+      if (promisedBytes(vma) > 0) sum += Math.min(vma.end, end) - Math.max(vma.start, start);
+    }
+    return sum;
+  }
+
+  /**
+   * May more bytes be promised? No more than the limit in all, and never at once more than the machine has (Linux:
+   * mm/util.c, __vm_enough_memory), or than it has left.
+   */
+  #checkPromise(bytes: number): void {
+    if (bytes <= 0) return;
+    const before = this.promisedBytes;
+    if (before + bytes > this.limit) throw new MemoryError("ENOMEM", { kind: "limit", bytes, before });
+    const used = this.residentBytes;
+    if (used + bytes > this.size) throw new MemoryError("ENOMEM", { kind: "machine", bytes, before: used });
   }
 
   #place(request: MapRequest, length: number): number {
@@ -145,28 +237,52 @@ export class AddressSpace {
     if (request.fixed) {
       if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
       if (!inReach(address)) throw new MemoryError("ENOMEM");
-      if (this.#holdsFrames(address, address + length)) throw new MemoryError("ENOMEM");
+      this.#refuseFrames(address, address + length);
       if (request.noReplace && !this.vmas.isFree(address, address + length)) throw new MemoryError("EEXIST");
       return address;
     }
     const hint = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
-    const wanted = hint !== 0 && (hint + length <= WINDOW_END || this.placement.honourHighHints);
+    const inside = this.placement.high <= WINDOW_END && this.#fitsWindow(length);
+    const wanted = hint !== 0 && (hint + length <= WINDOW_END || !inside);
     if (wanted && inReach(hint) && this.vmas.isFree(hint, hint + length)) return hint;
-    const found =
-      this.placement.high > WINDOW_END
-        ? this.vmas.findFree(length, WINDOW_END + 0x1000_0000, this.placement.high)
-        : this.vmas.findFree(length, this.placement.low, this.placement.high);
+    if (inside) {
+      const found = this.vmas.findFree(length, this.placement.low, this.placement.high);
+      if (found !== undefined) return found;
+    }
+    const found = this.vmas.findFree(length, OUTSIDE, LINUX.high);
     if (found === undefined) throw new MemoryError("ENOMEM");
     return found;
   }
 
-  /** Is some of [start, end) the emulator's own? The guest can neither have nor change it. */
-  #holdsFrames(start: number, end: number): boolean {
-    return this.vmas.overlapping(start, end).some(({ name }) => name === FRAMES_NAME);
+  /** A mapping lies outside the window for want of room: it is slower, unless it is a reservation that hardly gets used. */
+  #noteOutside({ start, end, prot }: Vma): void {
+    const isPlain = prot & PROT_WRITE || end - start < FRAME_RESERVE;
+    if (isPlain && this.placement.high <= WINDOW_END) this.onSlow("outside");
   }
 
-  #account(prot: number, bytes: number): void {
-    if (prot === 0) return;
+  /** Is there room in the window for so many bytes? What lies outside may as well lie where the program wants it. */
+  #fitsWindow(length: number): boolean {
+    const reserve = Math.max(this.#frameBytes, LEAST_RESERVE, FRAME_RESERVE - this.#idleBytes);
+    return this.#windowBytes + length + reserve <= COMPACT.high - COMPACT.low;
+  }
+
+  /** The guest can neither have nor change what is the emulator's own. */
+  #refuseFrames(start: number, end: number): void {
+    if (!this.vmas.overlapping(start, end).some(({ name }) => name === FRAMES_NAME)) return;
+    throw new MemoryError("ENOMEM", { kind: "frames", bytes: end - start, before: this.residentBytes });
+  }
+
+  /** A mapping comes (1) or goes (-1). */
+  #account(vma: Vma, sign: 1 | -1): void {
+    const bytes = sign * (vma.end - vma.start);
+    this.mappedBytes += bytes;
+    this.promisedBytes += sign * promisedBytes(vma);
+    const inside = sign * Math.max(0, Math.min(vma.end, WINDOW_END) - vma.start);
+    this.#windowBytes += inside;
+    if (vma.prot === 0) {
+      this.#idleBytes += inside;
+      return;
+    }
     this.accessibleBytes += bytes;
     this.peakAccessibleBytes = Math.max(this.peakAccessibleBytes, this.accessibleBytes);
   }
@@ -193,9 +309,9 @@ export class AddressSpace {
 
   #releasePart(start: number, end: number): void {
     for (const vma of this.vmas.remove(start, end)) {
-      this.#account(vma.prot, vma.start - vma.end);
+      this.#account(vma, -1);
       this.#dropCode(vma.start, vma.end);
-      this.#protectPages(vma.start, vma.end, 0);
+      this.pages.protect(vma.start, vma.end, 0);
       this.#clear(vma.start, vma.end);
     }
   }
@@ -216,17 +332,6 @@ export class AddressSpace {
     for (const page of [...codePages]) if (page >= first && page < last) visit(page);
   }
 
-  #protectPages(start: number, end: number, prot: number): void {
-    for (const part of parts(start, end)) {
-      if (part.isWindow) this.pages.protectWindow(part.start / PAGE_SIZE, part.end / PAGE_SIZE, effective(prot));
-      else {
-        this.pages.forEachOutside(part.start, part.end, (address, entry) => {
-          this.pages.setOutside(address, frameOf(entry), effective(prot));
-        });
-      }
-    }
-  }
-
   /** Pages of [start, end), zero, are to be brought in when they are used. Those out of line have no frame yet. */
   #markAbsent(start: number, end: number): void {
     for (const part of parts(start, end)) {
@@ -239,11 +344,12 @@ export class AddressSpace {
       if (part.isWindow) this.pages.clearWindow(part.start / PAGE_SIZE, part.end / PAGE_SIZE);
       else {
         this.pages.forEachOutside(part.start, part.end, (address, entry) => {
-          const frame = frameOf(entry);
-          this.#u8.fill(0, frame, frame + PAGE_SIZE);
-          this.#freeFrames.push(frame);
+          const slot = slotOf(entry);
+          if (slot === undefined) this.#frames.free(frameOf(entry));
+          else this.#frames.swap.free(slot);
           this.pages.clearOutside(address);
         });
+        this.pages.dropTables(part.start, part.end);
       }
     }
   }
@@ -254,27 +360,29 @@ export class AddressSpace {
     if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
     if (end === address) return;
     if (end > TASK_SIZE || !this.vmas.covers(address, end)) throw new MemoryError("ENOMEM");
-    if (this.#holdsFrames(address, end)) throw new MemoryError("ENOMEM");
+    this.#refuseFrames(address, end);
     this.#checkCount();
-    if (prot !== 0 && this.accessibleBytes + this.#inaccessible(address, end) > this.limit)
-      throw new MemoryError("ENOMEM");
+    const promised = prot & PROT_WRITE ? this.#newlyPromised(address, end) : 0;
+    if (!this.mayGrow(0, promised)) throw new MemoryError("ENOMEM");
+    this.#checkPromise(promised);
+    if (prot !== 0) this.vacate(address, end);
     this.vmas.split(address);
     this.vmas.split(end);
     this.#dropCode(address, end);
     for (const vma of this.vmas.overlapping(address, end)) {
-      this.#account(vma.prot, vma.start - vma.end);
+      this.#account(vma, -1);
       vma.prot = prot;
-      this.#account(prot, vma.end - vma.start);
+      this.#account(vma, 1);
+      this.pages.protect(Math.max(vma.start, address), Math.min(vma.end, end), freshRights(vma));
     }
-    this.#protectPages(address, end, prot);
     this.vmas.mergeAround(address, end);
   }
 
-  /** Bytes of [start, end) that are mapped without any access right. */
-  #inaccessible(start: number, end: number): number {
+  /** Bytes that [start, end) promises once it is writable, and does not yet. */
+  #newlyPromised(start: number, end: number): number {
     return this.vmas
       .overlapping(start, end)
-      .filter(({ prot }) => prot === 0)
+      .filter((vma) => !(vma.prot & PROT_WRITE) && promisedBytes({ ...vma, prot: PROT_WRITE }) > 0)
       .reduce((sum, vma) => sum + Math.min(vma.end, end) - Math.max(vma.start, start), 0);
   }
 
@@ -314,8 +422,9 @@ export class AddressSpace {
       if (!mayMove) throw new MemoryError("ENOMEM");
     }
     const moved = { ...mapRequestOf(vma), offset: vma.offset + (old - vma.start), length: to };
-    const address = this.map({ ...moved, address: target ?? 0, fixed: target !== undefined });
-    this.#copy(old, address, Math.min(from, to));
+    const credit = promisedBytes({ ...vma, start: old, end: old + Math.min(from, to) });
+    const address = this.map({ ...moved, address: target ?? 0, fixed: target !== undefined }, credit);
+    this.#move(old, address, Math.min(from, to));
     this.#release(old, old + from);
     return address;
   }
@@ -341,7 +450,7 @@ export class AddressSpace {
       const vma = this.vmas.at(page * PAGE_SIZE);
       if (vma === undefined) continue;
       this.onCodeChange(page);
-      this.#protectPages(page * PAGE_SIZE, page * PAGE_SIZE + PAGE_SIZE, vma.prot);
+      this.pages.protect(page * PAGE_SIZE, page * PAGE_SIZE + PAGE_SIZE, freshRights(vma));
     }
     this.#readGuarded.clear();
   }
@@ -352,78 +461,47 @@ export class AddressSpace {
     return allows(this.vmas.at(address)?.prot ?? 0, need);
   }
 
-  #copy(from: number, to: number, length: number): void {
+  /** Moves the contents of pages to a fresh mapping. */
+  #move(from: number, to: number, length: number): void {
     for (let done = 0; done < length; done += PAGE_SIZE) {
       // A page that nobody has used is the same at its new place.
-      if (!this.#isPresent(from + done)) continue;
-      if (!this.#isPresent(to + done) && this.pageIn(to + done) === 0) continue;
-      const [source, destination] = [this.#physical(from + done), this.#physical(to + done)];
-      this.#u8.copyWithin(destination, source, source + PAGE_SIZE);
-      if (inWindow(to + done)) this.pages.markDirty((to + done) >>> PAGE_SHIFT, ((to + done) >>> PAGE_SHIFT) + 1);
+      if (this.paging.isPresent(from + done)) this.paging.move(from + done, to + done, this.#rightsAt(to + done));
     }
   }
 
-  /** Has a mapped page its contents, or is all of it still to come? */
-  #isPresent(page: number): boolean {
-    if (inWindow(page)) return !(this.pages.window(page / PAGE_SIZE) & PERM_ABSENT);
-    return this.pages.outside(page) !== 0;
-  }
-
-  #physical(page: number): number {
-    return inWindow(page) ? page : frameOf(this.pages.outside(page));
+  #rightsAt(page: number): number {
+    const vma = this.vmas.at(page);
+    return vma === undefined ? 0 : freshRights(vma);
   }
 
   /**
    * Brings a mapped page in: gives one out of line its frame, and reads what comes from a file.
-   * @returns for a page out of line its entry, otherwise 1; 0 if the page is not mapped, lies behind its file's end, or
-   * can't be had
+   * @returns for a page out of line its entry, otherwise 1; 0 if the page is not mapped or lies behind its file's end
+   * @throws OutOfFrames
    */
   pageIn(address: number): number {
     const vma = this.vmas.at(address);
-    if (vma === undefined) return 0;
+    return vma === undefined ? 0 : this.paging.pageIn(vma, Math.floor(address / PAGE_SIZE) * PAGE_SIZE);
+  }
+
+  /**
+   * The page of a shared file mapping is about to be stored to, which its mapping allows.
+   * @returns false if it isn't one, or it does not
+   */
+  allowStores(address: number): boolean {
+    const vma = this.vmas.at(address);
+    if (vma === undefined || !vma.shared || !isPagedIn(vma) || !(vma.prot & PROT_WRITE)) return false;
     const page = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
-    if (inWindow(page)) return this.#pageInWindow(vma, page) ? 1 : 0;
-    const present = this.pages.outside(page);
-    if (present !== 0) return present;
-    try {
-      const frame = this.#takeFrame();
-      if (isPagedIn(vma) && this.#readFile(vma, page, frame, PAGE_SIZE) === 0) {
-        this.#freeFrames.push(frame);
-        return 0;
-      }
-      this.pages.setOutside(page, frame, effective(vma.prot));
-    } catch (error) {
-      if (error instanceof OutOfFrames || error instanceof MemoryError) return 0;
-      throw error;
-    }
-    return this.pages.outside(page);
+    this.pages.protect(page, page + PAGE_SIZE, effective(vma.prot));
+    return true;
   }
 
-  /** Brings an absent page of the window in, and those around it: reading a page costs hardly less than reading many. */
-  #pageInWindow(vma: Vma, page: number): boolean {
-    const cluster = Math.floor(page / CLUSTER) * CLUSTER;
-    const from = Math.max(cluster, vma.start);
-    const until = Math.min(cluster + CLUSTER, vma.end);
-    const { first, last } = this.pages.absentAround(page / PAGE_SIZE, from / PAGE_SIZE, until / PAGE_SIZE);
-    if (first === last) return true;
-    const start = first * PAGE_SIZE;
-    const count = this.#readFile(vma, start, start, last * PAGE_SIZE - start);
-    // Pages wholly behind the end of the file stay absent.
-    const end = start + Math.ceil(count / PAGE_SIZE) * PAGE_SIZE;
-    this.pages.markPresent(first, end / PAGE_SIZE, effective(vma.prot));
-    return page < end;
-  }
-
-  /** Reads `length` bytes of a mapping's file for `address` to `host` in wasm memory; returns how many there were. */
-  #readFile(vma: Vma, address: number, host: number, length: number): number {
-    const offset = vma.offset + (address - vma.start);
-    let done = 0;
-    while (done < length) {
-      const count = vma.backing?.read?.(this.#u8.subarray(host + done, host + length), offset + done) ?? 0;
-      if (count <= 0) break;
-      done += count;
+  /** The pages of a shared file mapping in [start, end) are as its file again. */
+  markStored(start: number, end: number): void {
+    for (const vma of this.vmas.overlapping(start, end)) {
+      this.#dropCode(Math.max(vma.start, start), Math.min(vma.end, end));
+      this.pages.protect(Math.max(vma.start, start), Math.min(vma.end, end), freshRights(vma));
     }
-    return done;
   }
 
   /** May the page be executed, be it there or not? */
@@ -438,30 +516,51 @@ export class AddressSpace {
     return vma?.name === FRAMES_NAME ? undefined : vma;
   }
 
-  #takeFrame(): number {
-    if (this.#freeFrames.length === 0) {
-      const start = this.vmas.findFree(FRAME_CHUNK, COMPACT.low, COMPACT.high);
-      if (start === undefined) throw new MemoryError("ENOMEM");
-      const name = FRAMES_NAME;
-      this.vmas.insert({ start, end: start + FRAME_CHUNK, prot: 0, shared: true, backing: undefined, offset: 0, name });
-      for (let at = start + FRAME_CHUNK - PAGE_SIZE; at >= start; at -= PAGE_SIZE) this.#freeFrames.push(at);
-    }
-    return this.#freeFrames.pop() as number;
+  /** Takes FRAME_CHUNK bytes from the window for the emulator's own use. */
+  #claimFrames(): number | undefined {
+    if (this.#frameBytes + FRAME_CHUNK > this.#mostFrameBytes) return undefined;
+    const start = this.vmas.findFree(FRAME_CHUNK, COMPACT.low, COMPACT.high);
+    if (start === undefined) return undefined;
+    const name = FRAMES_NAME;
+    this.vmas.insert({ start, end: start + FRAME_CHUNK, prot: 0, shared: true, backing: undefined, offset: 0, name });
+    this.#frameBytes += FRAME_CHUNK;
+    return start;
   }
-}
 
-/** What the CPU checks: a page that may be written or executed may be read (x86 has no other pages). */
-function effective(prot: number): number {
-  return prot & (PROT_WRITE | PROT_EXEC) ? prot | PROT_READ : prot;
+  /** Takes FRAME_CHUNK bytes of a reservation that nobody has used, until somebody does (vacate). */
+  #borrowFrames(): number | undefined {
+    if (this.#frameBytes + this.#borrowed.size * FRAME_CHUNK + FRAME_CHUNK > this.#mostFrameBytes) return undefined;
+    for (const vma of this.vmas.overlapping(COMPACT.low, COMPACT.high)) {
+      if (vma.prot !== 0 || vma.shared || vma.backing !== undefined) continue;
+      const first = Math.ceil(vma.start / FRAME_CHUNK) * FRAME_CHUNK;
+      for (let at = first; at + FRAME_CHUNK <= Math.min(vma.end, COMPACT.high); at += FRAME_CHUNK) {
+        if (this.#borrowed.has(at) || !this.pages.isUnused(at / PAGE_SIZE, (at + FRAME_CHUNK) / PAGE_SIZE)) continue;
+        this.#borrowed.add(at);
+        return at;
+      }
+    }
+    return undefined;
+  }
+
+  /**
+   * Takes frames away from [start, end), so that its bytes are its own.
+   * @throws MemoryError
+   */
+  vacate(start: number, end: number): void {
+    if (this.#borrowed.size === 0 || start >= WINDOW_END) return;
+    for (const chunk of [...this.#borrowed]) {
+      if (chunk >= end || chunk + FRAME_CHUNK <= start) continue;
+      this.#borrowed.delete(chunk);
+      if (this.#frames.giveUp(chunk)) continue;
+      this.#borrowed.add(chunk);
+      throw new MemoryError("ENOMEM", { kind: "machine", bytes: end - start, before: this.residentBytes });
+    }
+  }
 }
 
 /** Does a mapping's protection allow an access that needs these rights? */
 export function allows(prot: number, need: number): boolean {
   return (effective(prot) & need) === need;
-}
-
-function frameOf(entry: number): number {
-  return (entry >>> PAGE_SHIFT) * PAGE_SIZE;
 }
 
 function mapRequestOf(vma: Vma): MapRequest {

@@ -40,9 +40,10 @@ export class GuestMemory {
 
   /**
    * Checks the page of `address` for `need` (PROT_* bits) and returns where its byte lies in wasm memory.
+   * @param stores will it be stored to for certain? Then a page of a shared file mapping is one that was stored to
    * @throws GuestFault
    */
-  physical(address: number, need: number): number {
+  physical(address: number, need: number, stores = true): number {
     if (!(address >= 0 && address < TASK_SIZE)) throw new GuestFault(address);
     let perm: number;
     let at = address;
@@ -58,7 +59,10 @@ export class GuestMemory {
       if (perm === 0) throw new GuestFault(address);
       at = Math.floor(perm / PAGE_SIZE) * PAGE_SIZE + (address % PAGE_SIZE);
     }
-    if ((perm & need) !== need && !this.space.allowsGuarded(address, need)) throw new GuestFault(address);
+    if ((perm & need) !== need && !this.space.allowsGuarded(address, need)) {
+      if (!stores || perm === 0 || !(need & PROT_WRITE) || !this.space.allowStores(address))
+        throw new GuestFault(address);
+    }
     if (need & PROT_WRITE) {
       const page = Math.floor(address / PAGE_SIZE);
       if (perm & PERM_CODE) this.space.onCodeChange(page);
@@ -70,9 +74,10 @@ export class GuestMemory {
   /**
    * The wasm bytes behind [address, address + length), as pieces in order, each a view, not a copy. Checked throughout
    * before the first piece is returned.
+   * @param stores see physical
    * @throws GuestFault
    */
-  pieces(address: number, length: number, need: number): Uint8Array[] {
+  pieces(address: number, length: number, need: number, stores = true): Uint8Array[] {
     const pieces: Uint8Array[] = [];
     const end = address + length;
     if (!(address >= 0 && end <= TASK_SIZE)) throw new GuestFault(address);
@@ -80,7 +85,7 @@ export class GuestMemory {
     let pieceEnd = -1;
     for (let at = address; at < end; ) {
       const next = Math.min(end, Math.floor(at / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE);
-      const host = this.physical(at, need);
+      const host = this.physical(at, need, stores);
       if (host !== pieceEnd) {
         if (pieceStart >= 0) pieces.push(this.u8.subarray(pieceStart, pieceEnd));
         pieceStart = host;
@@ -92,14 +97,19 @@ export class GuestMemory {
     return pieces;
   }
 
-  /** Bytes from `address` on that allow `need`, at most `length`: how far a copy would get. */
+  /**
+   * Bytes from `address` on that allow `need`, at most `length`: how far a copy would get. It is shorter too where pages
+   * outside the window are about to run out of frames: the next call gets further.
+   */
   accessible(address: number, length: number, need: number): number {
     let done = 0;
     while (done < length) {
+      if (done > 0 && this.space.isShortOfFrames) break;
       try {
         this.physical(address + done, need);
-      } catch {
-        break;
+      } catch (error) {
+        if (error instanceof GuestFault || done > 0) break;
+        throw error;
       }
       done = Math.min(length, done + PAGE_SIZE - ((address + done) % PAGE_SIZE));
     }
@@ -161,7 +171,7 @@ export class GuestMemory {
     try {
       const first = this.physical(address, need);
       for (let at = Math.floor(address / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE; at < end; at += PAGE_SIZE) {
-        if (this.physical(at, need) !== first + (at - address)) return -1;
+        if (this.space.isShortOfFrames || this.physical(at, need) !== first + (at - address)) return -1;
       }
       return first;
     } catch (error) {
@@ -252,6 +262,7 @@ export class GuestMemory {
       const at = address + done;
       const count = Math.min(bytes.length - done, PAGE_SIZE - (at % PAGE_SIZE));
       if (this.space.vmas.at(at) === undefined) throw new GuestFault(at);
+      this.space.vacate(at, at + count);
       if (this.space.pages.permissions(at) & PERM_CODE) this.space.onCodeChange(Math.floor(at / PAGE_SIZE));
       const host = this.physical(at, 0);
       if (inWindow(at)) {

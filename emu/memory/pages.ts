@@ -1,5 +1,7 @@
 import {
   inWindow,
+  LOW_AREA,
+  LOW_AREA_END,
   PAGE_SHIFT,
   PAGE_SIZE,
   PAGE_TABLES,
@@ -23,6 +25,16 @@ export const TOP_SHIFT = 36;
 export const MIDDLE_SHIFT = 24;
 export const TOP_ENTRIES = 1 << 11;
 export const TABLE_ENTRIES = 1 << 12;
+const TABLE_BYTES = TABLE_ENTRIES * 4;
+
+/** An entry with this bit has the page's slot in swap above it, and none of the rights that an access could need. */
+const SWAPPED = 16;
+const SLOT_SHIFT = 5;
+const swapEntry = (slot: number): number => ((slot << SLOT_SHIFT) | SWAPPED) >>> 0;
+/** The slot of a page in swap, from its entry; undefined for one with a frame. */
+export const slotOf = (entry: number): number | undefined => (entry & SWAPPED ? entry >>> SLOT_SHIFT : undefined);
+/** Slots that an entry has room for. */
+export const MOST_SLOTS = 2 ** (32 - SLOT_SHIFT);
 
 /** Pages, a power of two, that are thought of as written to when one of them is. */
 const NEIGHBOURHOOD = 16;
@@ -37,6 +49,26 @@ const EVERY_BYTE = 0x0101_0101;
 /** Marks of four pages that setting a protection and clearing have to look at. Signed, since V8 is slow with what is not. */
 const MARKS = ((PERM_DIRTY | PERM_ABSENT) * EVERY_BYTE) | 0;
 
+/** Where inWindow changes from one page to the next. */
+const BORDERS = [LOW_AREA, LOW_AREA_END, WINDOW_END, Number.POSITIVE_INFINITY];
+
+/** Cuts [start, end) into pieces that lie as a whole in the window, or out of line. */
+export function* parts(start: number, end: number): Iterable<{ start: number; end: number; isWindow: boolean }> {
+  let at = start;
+  for (const border of BORDERS) {
+    if (at >= end) return;
+    if (at >= border) continue;
+    const until = Math.min(end, border);
+    yield { start: at, end: until, isWindow: inWindow(at) };
+    at = until;
+  }
+}
+
+/** Where the frame of an entry lies that has one. */
+export function frameOf(entry: number): number {
+  return (entry >>> PAGE_SHIFT) * PAGE_SIZE;
+}
+
 /**
  * Page permissions as the CPU sees them: a byte map for the window, a radix tree of frames outside of it.
  * The byte map carries, beside the permissions, whether an access may run on into the next page, so that one load and
@@ -49,7 +81,13 @@ export class PageMap {
   readonly codePages = new Set<number>();
   /** Window chunks in which a permission byte may be other than zero. */
   readonly #used = new Uint8Array((PAGES_IN_WINDOW >>> CHUNK_SHIFT) + 1);
+  /** Window pages that hold something: those marked PERM_DIRTY. */
+  residentWindow = 0;
+  /** Where tables go once the area for them is full: space of the window, or undefined if there is none. */
+  moreTables: (() => { start: number; end: number } | undefined) | undefined;
   #nextTable = PAGE_TABLES + TOP_ENTRIES * 4;
+  #tablesEnd = PAGE_TABLES_END;
+  #freeTables: number[] = [];
 
   constructor(buffer: ArrayBuffer) {
     this.#u8 = new Uint8Array(buffer);
@@ -98,6 +136,22 @@ export class PageMap {
     if (prot & PROT_WRITE && dirty & PERM_DIRTY) this.#respan(first, last);
     this.#respan(first - 1, first);
     this.#respan(last - 1, last);
+  }
+
+  /**
+   * Sets the rights of pages [start, end), wherever they are.
+   * @param rights as the CPU checks them (effective)
+   */
+  protect(start: number, end: number, rights: number): void {
+    for (const part of parts(start, end)) {
+      if (part.isWindow) this.protectWindow(part.start / PAGE_SIZE, part.end / PAGE_SIZE, rights);
+      else {
+        this.forEachOutside(part.start, part.end, (address, entry) => {
+          // A page in swap gets its mapping's rights when it comes in.
+          if (slotOf(entry) === undefined) this.setOutside(address, frameOf(entry), rights);
+        });
+      }
+    }
   }
 
   #use(first: number, last: number): void {
@@ -185,6 +239,8 @@ export class PageMap {
 
   /** Absent window pages [first, last) have their contents now. Marks of translated code stay. */
   markPresent(first: number, last: number, prot: number): void {
+    this.#use(first, last);
+    this.residentWindow += last - first;
     for (let page = first; page < last; page++) {
       this.#u8[PERM_MAP + page] = (this.#u8[PERM_MAP + page] & PERM_CODE) | PERM_DIRTY | prot;
     }
@@ -208,6 +264,7 @@ export class PageMap {
       while (page < last && u8[PERM_MAP + page] & PERM_DIRTY) {
         u8[PERM_MAP + page++] &= ~(PERM_DIRTY | PERM_WRITE_SPAN);
       }
+      this.residentWindow -= page - start;
       u8.fill(0, start * PAGE_SIZE, page * PAGE_SIZE);
       this.#respan(start - 1, start);
     }
@@ -221,9 +278,21 @@ export class PageMap {
     this.#use(first, last + 1);
     // What no access is allowed to can have bytes all the same: a debugger's, or those of a mapping that was moved.
     this.#use(first, last);
-    for (let page = first; page < last; page++) this.#u8[PERM_MAP + page] |= PERM_DIRTY;
-    if (this.#u8[PERM_MAP + last] & PROT_WRITE) this.#u8[PERM_MAP + last] |= PERM_DIRTY;
+    for (let page = first; page < last; page++) this.#soil(page);
+    if (this.#u8[PERM_MAP + last] & PROT_WRITE) this.#soil(last);
     this.#respan(first - 1, last + 1);
+  }
+
+  /** Have window pages [first, last) no right and no contents, neither here nor in a file? */
+  isUnused(first: number, last: number): boolean {
+    for (let page = first; page < last; page++) if (this.#u8[PERM_MAP + page] !== 0) return false;
+    return true;
+  }
+
+  #soil(page: number): void {
+    if (this.#u8[PERM_MAP + page] & PERM_DIRTY) return;
+    this.#u8[PERM_MAP + page] |= PERM_DIRTY;
+    this.residentWindow++;
   }
 
   /**
@@ -251,16 +320,33 @@ export class PageMap {
   #table(entryAddress: number, create: boolean): number {
     let table = this.#u32[entryAddress >>> 2];
     if (table === 0 && create) {
-      table = this.#nextTable;
-      if (table + TABLE_ENTRIES * 4 > PAGE_TABLES_END) throw new OutOfFrames();
-      this.#nextTable += TABLE_ENTRIES * 4;
+      table = this.#takeTable();
       this.#u32[entryAddress >>> 2] = table;
     }
     return table;
   }
 
-  /** Frame address | permission bits of a page outside the window; 0 if no frame is there yet. */
+  #takeTable(): number {
+    const free = this.#freeTables.pop();
+    if (free !== undefined) return free;
+    if (this.#nextTable + TABLE_BYTES > this.#tablesEnd) {
+      const more = this.moreTables?.();
+      if (more === undefined) throw new OutOfFrames();
+      this.#nextTable = more.start;
+      this.#tablesEnd = more.end;
+    }
+    this.#nextTable += TABLE_BYTES;
+    return this.#nextTable - TABLE_BYTES;
+  }
+
+  /** Frame address | permission bits of a page outside the window; 0 if it has no frame, be it in swap or nowhere. */
   outside(address: number): number {
+    const entry = this.entryOf(address);
+    return entry & SWAPPED ? 0 : entry;
+  }
+
+  /** What the tables have of a page outside the window: as `outside`, or as `swapEntry` makes it; 0 for nothing. */
+  entryOf(address: number): number {
     const entry = this.#entryAddress(address, false);
     return entry === 0 ? 0 : this.#u32[entry >>> 2];
   }
@@ -269,22 +355,43 @@ export class PageMap {
     this.#u32[this.#entryAddress(address, true) >>> 2] = frame | perm;
   }
 
-  /** Visits the pages with a frame in [start, end), skipping what has no tables. */
+  /** The page outside the window has no frame any more: its bytes are in a slot of swap. */
+  setSwapped(address: number, slot: number): void {
+    this.#u32[this.#entryAddress(address, true) >>> 2] = swapEntry(slot);
+  }
+
+  /** Visits the pages with a frame or in swap in [start, end), skipping what has no tables; see entryOf. */
   forEachOutside(start: number, end: number, visit: (address: number, entry: number) => void): void {
+    this.#eachLeaf(start, end, (leaf, from, until) => {
+      let entry = (leaf >>> 2) + (Math.floor(from / PAGE_SIZE) % TABLE_ENTRIES);
+      for (let address = from; address < until; address += PAGE_SIZE, entry++) {
+        const value = this.#u32[entry];
+        if (value !== 0) visit(address, value);
+      }
+    });
+  }
+
+  /** Visits the tables of [start, end), with the part that each is about. */
+  #eachLeaf(start: number, end: number, visit: (leaf: number, from: number, until: number) => void): void {
     let address = start;
     while (address < end) {
-      const isBare = this.#u32[(PAGE_TABLES >>> 2) + Math.floor(address / 2 ** TOP_SHIFT)] === 0;
-      const step = 2 ** (isBare ? TOP_SHIFT : MIDDLE_SHIFT);
+      const middle = this.#u32[(PAGE_TABLES >>> 2) + Math.floor(address / 2 ** TOP_SHIFT)];
+      const step = 2 ** (middle === 0 ? TOP_SHIFT : MIDDLE_SHIFT);
       const until = Math.min(end, (Math.floor(address / step) + 1) * step);
-      let entry = isBare ? 0 : this.#entryAddress(address, false);
-      if (entry !== 0) {
-        for (; address < until; address += PAGE_SIZE, entry += 4) {
-          const value = this.#u32[entry >>> 2];
-          if (value !== 0) visit(address, value);
-        }
-      }
+      const leaf = middle && this.#u32[(middle >>> 2) + (Math.floor(address / 2 ** MIDDLE_SHIFT) % TABLE_ENTRIES)];
+      if (leaf !== 0) visit(leaf, address, until);
       address = until;
     }
+  }
+
+  /** Gives the tables back that are about nothing but [start, end), where no page has an entry any more. */
+  dropTables(start: number, end: number): void {
+    this.#eachLeaf(start, end, (leaf, from, until) => {
+      if (until - from < 2 ** MIDDLE_SHIFT) return;
+      const middle = this.#u32[(PAGE_TABLES >>> 2) + Math.floor(from / 2 ** TOP_SHIFT)];
+      this.#u32[(middle >>> 2) + (Math.floor(from / 2 ** MIDDLE_SHIFT) % TABLE_ENTRIES)] = 0;
+      this.#freeTables.push(leaf);
+    });
   }
 
   clearOutside(address: number): void {
@@ -299,5 +406,8 @@ export class PageMap {
   }
 }
 
-/** The emulator's own tables are full: too many distinct pages outside the window. */
+/**
+ * There is no frame for a page outside the window, or no table for its entry. Frames may be had again once nobody holds
+ * on to those of other pages: see Frames.makeRoom.
+ */
 export class OutOfFrames extends Error {}

@@ -1,3 +1,5 @@
+import { PROT_EXEC, PROT_READ, PROT_WRITE } from "../layout.ts";
+
 /** One mapping, as a line of /proc/self/maps has it. Addresses and lengths in bytes, page aligned. */
 export interface Vma {
   start: number;
@@ -11,13 +13,20 @@ export interface Vma {
   offset: number;
   /** Label in brackets ("[stack]", "[vdso]") or empty. */
   name: string;
+  /** Is it not to count as memory that was promised (MAP_NORESERVE)? */
+  noReserve?: boolean;
+}
+
+/** Bytes of private memory that a mapping promises (Linux: mm/mmap.c, accountable_mapping). */
+export function promisedBytes(vma: Vma): number {
+  return vma.shared || vma.noReserve || !(vma.prot & PROT_WRITE) ? 0 : vma.end - vma.start;
 }
 
 /** A file behind a mapping; the kernel layer has classes of it. */
 export interface Backing {
   readonly path: string;
   /**
-   * Where pages of a private mapping come from, each when it is first used: reads at an offset in the file.
+   * Where pages come from, each when it is first used: reads at an offset in the file.
    * Without it whoever maps also fills.
    * @returns how many bytes there were: fewer than asked for at the file's end, or where it can't be read
    */
@@ -26,7 +35,21 @@ export interface Backing {
 
 /** Do the mapping's pages come from its file when they are first used? */
 export function isPagedIn(vma: Vma): boolean {
-  return !vma.shared && vma.backing?.read !== undefined;
+  return vma.backing?.read !== undefined;
+}
+
+/**
+ * The rights that pages have when they come in, or are not known to be written to. Those of a shared file mapping can't be
+ * written at first, so that the first store is noticed: what is not stored to need not go back into the file.
+ */
+export function freshRights(vma: Vma): number {
+  const rights = effective(vma.prot);
+  return vma.shared && isPagedIn(vma) ? rights & ~PROT_WRITE : rights;
+}
+
+/** What the CPU checks: a page that may be written or executed may be read (x86 has no other pages). */
+export function effective(prot: number): number {
+  return prot & (PROT_WRITE | PROT_EXEC) ? prot | PROT_READ : prot;
 }
 
 /** The mappings of an address space: sorted, never overlapping (Linux: mm/vma.c). */
@@ -146,6 +169,7 @@ function canMerge(a: Vma, b: Vma): boolean {
     a.shared === b.shared &&
     a.backing === b.backing &&
     a.name === b.name &&
+    (a.noReserve ?? false) === (b.noReserve ?? false) &&
     (a.backing === undefined || a.offset + (a.end - a.start) === b.offset)
   );
 }

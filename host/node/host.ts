@@ -207,6 +207,12 @@ export class NodeHost implements Host {
     for (let at = 0; at < bytes.length; at += 0x1_0000) randomFillSync(bytes.subarray(at, at + 0x1_0000));
   }
 
+  /** What is there, or what a container may have of it. */
+  memoryBytes(): number {
+    const constrained = process.constrainedMemory?.() ?? 0;
+    return constrained > 0 ? Math.min(os.totalmem(), constrained) : os.totalmem();
+  }
+
   hostName(): string {
     return os.hostname();
   }

@@ -16,7 +16,12 @@ export function peek(memory: GuestMemory, address: number, length: number): Uint
     if (vma === undefined) break;
     // Behind a file's end there is nothing, not even zeros.
     if (isPagedIn(vma) && space.pageIn(at) === 0) break;
+    if (!inWindow(at) && space.pages.entryOf(at) !== 0) {
+      space.makeRoom();
+      space.pageIn(at);
+    }
     const next = Math.min(end, Math.floor(at / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE);
+    if (inWindow(at)) space.vacate(at, next);
     const host = inWindow(at) ? at : frameOf(memory, at);
     // A page outside the window that was never touched reads as zero.
     if (host !== undefined) out.set(memory.u8.subarray(host, host + next - at), at - address);

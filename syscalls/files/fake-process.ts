@@ -7,6 +7,7 @@ import { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import { Network } from "../net/network.ts";
 import { NETWORK_SYSCALLS } from "../net/syscalls.ts";
+import { Limits } from "../process/limits.ts";
 import type { Process } from "../process.ts";
 import type { SyscallRow } from "../table.ts";
 import type { Thread } from "../thread.ts";
@@ -22,6 +23,7 @@ const rows = new Map<string, SyscallRow>([...FILE_SYSCALLS, ...NETWORK_SYSCALLS]
 /** A process without a CPU, for tests of system calls. Scratch memory lies at `scratch`, an unmapped page behind it. */
 export class FakeProcess implements Process {
   readonly memory: GuestMemory;
+  readonly limits = new Limits();
   readonly files: FileState;
   readonly host: Host;
   readonly pid = 4242;

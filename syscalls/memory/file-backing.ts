@@ -1,6 +1,5 @@
-import { PROT_WRITE } from "../../emu/layout.ts";
+import { PAGE_SIZE, PROT_WRITE } from "../../emu/layout.ts";
 import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
-import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import type { Backing, Vma } from "../../emu/memory/vma.ts";
 import { SyscallError } from "../abi/errno.ts";
 import type { FileDescription, Mappable } from "../files/description.ts";
@@ -9,8 +8,8 @@ import type { FileDescription, Mappable } from "../files/description.ts";
 const CHUNK = 0x10_0000;
 
 /**
- * A file behind mappings. Pages of a private mapping come in when they are used; the bytes of a shared one are copied in
- * when it is mapped, and those of a writable one go back at msync, munmap and exit.
+ * A file behind mappings. Pages come in when they are used; those of a shared mapping that were stored to go back at msync,
+ * munmap and exit.
  */
 export class FileBacking implements Backing {
   readonly path: string;
@@ -41,31 +40,21 @@ export class FileBacking implements Backing {
     }
   };
 
-  /** Fills a fresh mapping from the file; bytes beyond its end stay zero. */
-  load(memory: GuestMemory, address: number, length: number, offset: number): void {
-    const buffer = new Uint8Array(Math.min(length, CHUNK));
-    for (let done = 0; done < length; ) {
-      const count = this.file.readAt(buffer.subarray(0, Math.min(buffer.length, length - done)), offset + done);
-      if (count <= 0) break;
-      memory.poke(address + done, buffer.subarray(0, count));
-      done += count;
-    }
-  }
-
-  /** Writes a range of a shared mapping back, as far as the file reaches (msync(2)). */
+  /** Writes what was stored to a range of a shared mapping back, as far as the file reaches (msync(2)). */
   store(memory: GuestMemory, vma: Vma, start: number, end: number): void {
     if (!vma.shared || !this.writable || !(vma.prot & PROT_WRITE)) return;
+    const { space } = memory;
     const size = Number(this.file.stat().size);
-    for (let at = start; at < end; ) {
-      const offset = vma.offset + (at - vma.start);
-      const count = Math.min(end - at, CHUNK, size - offset);
-      if (count <= 0) return;
-      try {
-        this.file.writeAt(memory.readBytes(at, count), offset);
-      } catch (error) {
-        if (!(error instanceof GuestFault)) throw error;
-      }
-      at += count;
+    const last = Math.min(end, vma.start + Math.max(0, size - vma.offset));
+    for (let at = start; at < last; at += PAGE_SIZE) {
+      const from = at;
+      while (at < last && at - from < CHUNK && space.paging.isStoredTo(at)) at += PAGE_SIZE;
+      if (at === from) continue;
+      const offset = vma.offset + (from - vma.start);
+      // Places in frames are not kept from one piece to the next.
+      space.makeRoom();
+      this.file.writeAt(memory.readBytes(from, Math.min(at - from, size - offset)), offset);
+      space.markStored(from, at);
     }
   }
 }

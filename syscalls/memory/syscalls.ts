@@ -1,5 +1,5 @@
 import { inWindow, PAGE_SIZE, PERM_DIRTY, TASK_SIZE } from "../../emu/layout.ts";
-import { isInReach, type MapRequest } from "../../emu/memory/address-space.ts";
+import { isInReach, type MapRequest, MemoryError } from "../../emu/memory/address-space.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
@@ -16,6 +16,7 @@ export const MAP = {
   TYPE: 0x0f,
   FIXED: 0x10,
   ANONYMOUS: 0x20,
+  NORESERVE: 0x4000,
   FIXED_NOREPLACE: 0x10_0000,
 } as const;
 
@@ -50,6 +51,7 @@ function mmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallR
     prot: prot & PROT_MASK,
     fixed: (flags & (MAP.FIXED | MAP.FIXED_NOREPLACE)) !== 0,
     noReplace: (flags & MAP.FIXED_NOREPLACE) !== 0,
+    noReserve: (flags & MAP.NORESERVE) !== 0,
     shared: type !== MAP.PRIVATE,
   };
   if (request.fixed) storeShared(process.memory, address, address + alignUp(length));
@@ -61,9 +63,7 @@ function mmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallR
   if (file === undefined) throw new SyscallError("ENODEV");
   const backing = new FileBacking(description, file, description.writable);
   process.backings.add(backing);
-  const at = space.map({ ...request, backing, offset });
-  if (shared) backing.load(process.memory, at, length, offset);
-  return at;
+  return space.map({ ...request, backing, offset });
 }
 
 function munmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
@@ -83,6 +83,7 @@ function mprotect(process: LinuxProcess, _thread: LinuxThread, args: Args): Sysc
       throw new SyscallError("EACCES");
     }
   }
+  storeShared(process.memory, address, address + alignUp(length));
   process.memory.space.protect(address, length, prot & PROT_MASK);
   return 0;
 }
@@ -105,6 +106,8 @@ function mremap(process: LinuxProcess, _thread: LinuxThread, args: Args): Syscal
     if (target % PAGE_SIZE !== 0 || overlaps || target + newLength > TASK_SIZE) throw new SyscallError("EINVAL");
   }
   const { space } = process.memory;
+  storeShared(process.memory, old, old + alignUp(oldLength));
+  if (flags & MREMAP_FIXED) storeShared(process.memory, target, target + alignUp(newLength));
   return space.remap(
     old,
     oldLength,
@@ -165,9 +168,10 @@ function brk(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallRe
         fixed: true,
         noReplace: true,
         name: "[heap]",
-        accounted: true,
       });
-    } catch {
+    } catch (error) {
+      if (!(error instanceof MemoryError)) throw error;
+      process.memoryNotes.refused(error, "brk");
       return heap.end;
     }
   } else if (to < from) space.unmap(to, from - to);
@@ -196,7 +200,7 @@ export const MEMORY_SYSCALLS = [
     "mmap",
     ["address", "size", "prot", "mapFlags", "fd", "hex"],
     mmap,
-    "a shared file mapping is written back at msync, munmap and exit",
+    "a shared file mapping shows what is written to the file later only where it was not used before; it is written back at msync, munmap and exit",
   ),
   row(10, "mprotect", ["address", "size", "prot"], mprotect),
   row(11, "munmap", ["address", "size"], munmap),

@@ -42,20 +42,18 @@ export function mapsText(process: Process): string {
 export interface MemoryUse {
   /** Everything mapped. */
   readonly size: number;
-  /** What is accessible and so may be resident. */
+  /** What holds something: see AddressSpace.residentBytes. */
   readonly resident: number;
   readonly text: number;
   readonly data: number;
   readonly stack: number;
 }
 
-/** Resident pages are not counted one by one; what is mapped accessible is the upper bound that is reported. */
 export function memoryUse(process: Process): MemoryUse {
-  const use = { size: 0, resident: 0, text: 0, data: 0, stack: 0 };
+  const use = { size: 0, resident: process.memory.space.residentBytes / 4096, text: 0, data: 0, stack: 0 };
   for (const vma of visible(process)) {
     const pages = (vma.end - vma.start) / 4096;
     use.size += pages;
-    if (vma.prot !== 0) use.resident += pages;
     if (vma.prot & PROT_EXEC) use.text += pages;
     if (vma.prot & PROT_WRITE) use.data += pages;
     if (vma.name === "[stack]") use.stack += pages;

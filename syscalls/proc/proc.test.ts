@@ -130,7 +130,9 @@ describe("the rest of /proc, /sys and /dev", () => {
     expect(cat("/proc/sys/net/core/somaxconn")).toBe("4096\n");
     expect(cat("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")).toBe("2097152\n");
     expect(cat("/sys/devices/system/cpu/online")).toBe("0-1\n");
-    expect(cat("/sys/fs/cgroup/cgroup.controllers")).toBe(`error ${-errno.ENOENT}`);
+    expect(cat("/sys/fs/cgroup/memory.max")).toBe("max\n");
+    expect(cat("/sys/fs/cgroup/memory.current")).toBe(`${p.memory.space.residentBytes}\n`);
+    expect(cat("/proc/self/mountinfo")).toContain(" /sys/fs/cgroup ro");
     expect(cat("/proc/kcore")).toBe(`error ${-errno.ENOENT}`);
     expect(open("/proc/cpuinfo", abi.O_RDWR)).toBe(-errno.EACCES);
     expect(open("/proc/new", abi.O_CREAT | abi.O_RDWR)).toBe(-errno.ENOENT);

@@ -11,6 +11,7 @@ import {
   type VirtualDirectory,
   type VirtualNode,
 } from "../files/virtual.ts";
+import { RLIM_INFINITY, RLIMIT } from "../process/limits.ts";
 import type { Process } from "../process.ts";
 import type { Thread } from "../thread.ts";
 import { mapsText, memoryUse } from "./maps.ts";
@@ -94,32 +95,39 @@ function statusText(process: Process, tid: number, name: string): string {
 
 /** /proc/pid/limits (fs/proc/base.c, proc_pid_limits). */
 function limitsText(process: Process): string {
+  const limit = (name: string, resource: number): [string, string, string, string] => {
+    const { soft, hard } = process.limits.get(resource);
+    const text = (value: bigint): string => (value === RLIM_INFINITY ? "unlimited" : String(value));
+    return [name, text(soft), text(hard), "bytes"];
+  };
   const rows: [string, string, string, string][] = [
     ["Max cpu time", "unlimited", "unlimited", "seconds"],
     ["Max file size", "unlimited", "unlimited", "bytes"],
-    ["Max data size", "unlimited", "unlimited", "bytes"],
-    ["Max stack size", "8388608", "unlimited", "bytes"],
+    limit("Max data size", RLIMIT.DATA),
+    limit("Max stack size", RLIMIT.STACK),
     ["Max core file size", "0", "unlimited", "bytes"],
     ["Max resident set", "unlimited", "unlimited", "bytes"],
     ["Max processes", "unlimited", "unlimited", "processes"],
     ["Max open files", String(process.files.table.limit), String(process.files.table.hardLimit), "files"],
-    ["Max address space", "unlimited", "unlimited", "bytes"],
+    limit("Max address space", RLIMIT.AS),
   ];
   const line = (cells: readonly string[]): string =>
     `${cells[0].padEnd(25)} ${cells[1].padEnd(20)} ${cells[2].padEnd(20)} ${cells[3].padEnd(10)}\n`;
   return line(["Limit", "Soft Limit", "Hard Limit", "Units"]) + rows.map(line).join("");
 }
 
-/** Root and the three trees that we add (proc(5), /proc/pid/mountinfo). */
+/** Root and the trees that we add (proc(5), /proc/pid/mountinfo). */
 const MOUNTINFO = [
   "1 0 8:1 / / rw,relatime - ext4 /dev/root rw\n",
   "2 1 0:21 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n",
   "3 1 0:22 / /sys rw,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n",
+  "4 3 0:23 / /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw\n",
 ].join("");
 const MOUNTS = [
   "/dev/root / ext4 rw,relatime 0 0\n",
   "proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\n",
   "sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\n",
+  "cgroup /sys/fs/cgroup cgroup2 ro,nosuid,nodev,noexec,relatime 0 0\n",
 ].join("");
 
 function executable(process: Process): VirtualNode {

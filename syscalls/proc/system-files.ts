@@ -41,22 +41,22 @@ function cpuinfoText(process: Process): string {
   return textToPath(text);
 }
 
-/** The machine has one 4 GiB memory (emu/layout.ts). */
-const TOTAL_KB = 4 * 1024 * 1024;
-
 function meminfoText(process: Process): string {
-  const used = Math.ceil(process.memory.space.accessibleBytes / 1024);
-  const free = Math.max(0, TOTAL_KB - used);
+  const { size, residentBytes, promisedBytes } = process.memory.space;
+  const total = Math.floor(size / 1024);
+  const free = Math.max(0, total - Math.ceil(residentBytes / 1024));
   const line = (name: string, kilobytes: number): string =>
     `${`${name}:`.padEnd(16)}${String(kilobytes).padStart(8)} kB\n`;
   return [
-    line("MemTotal", TOTAL_KB),
+    line("MemTotal", total),
     line("MemFree", free),
     line("MemAvailable", free),
     line("Buffers", 0),
     line("Cached", 0),
     line("SwapTotal", 0),
     line("SwapFree", 0),
+    line("CommitLimit", total),
+    line("Committed_AS", Math.ceil(promisedBytes / 1024)),
   ].join("");
 }
 
@@ -119,6 +119,24 @@ export function procFiles(process: Process): Record<string, () => VirtualNode> {
   };
 }
 
+/** The process's control group, as a container sees its own (Documentation/admin-guide/cgroup-v2.rst). */
+function cgroupFiles(process: Process): VirtualDirectory {
+  const { space } = process.memory;
+  const max = Number.isFinite(space.limit) ? String(space.limit) : "max";
+  return directory({
+    "cgroup.controllers": constant("cpu memory\n"),
+    "cgroup.procs": constant(`${process.pid}\n`),
+    "cpu.max": constant("max 100000\n"),
+    "memory.current": () => file(() => `${space.residentBytes}\n`),
+    "memory.high": constant("max\n"),
+    "memory.low": constant("0\n"),
+    "memory.max": constant(`${max}\n`),
+    "memory.min": constant("0\n"),
+    "memory.swap.current": constant("0\n"),
+    "memory.swap.max": constant("0\n"),
+  });
+}
+
 /** /sys: what programs ask about the processors and about huge pages. */
 export function sysFiles(process: Process): VirtualDirectory {
   const cpus = process.cpus === 1 ? "0\n" : `0-${process.cpus - 1}\n`;
@@ -130,7 +148,7 @@ export function sysFiles(process: Process): VirtualDirectory {
             cpu: () => directory({ online: constant(cpus), possible: constant(cpus), present: constant(cpus) }),
           }),
       }),
-    fs: () => directory({}),
+    fs: () => directory({ cgroup: () => cgroupFiles(process) }),
     kernel: () =>
       directory({
         mm: () =>

@@ -125,16 +125,13 @@ const sysinfo: Handler = (process, _thread, args) => {
   const view = new DataView(bytes.buffer);
   const { space } = process.memory;
   view.setBigUint64(0, BigInt(Math.floor(process.clock.monotonicNs() / 1e9)), true);
-  view.setBigUint64(32, BigInt(TOTAL_RAM), true);
-  view.setBigUint64(40, BigInt(Math.max(0, TOTAL_RAM - space.accessibleBytes)), true);
+  view.setBigUint64(32, BigInt(space.size), true);
+  view.setBigUint64(40, BigInt(Math.max(0, space.size - space.residentBytes)), true);
   view.setUint16(80, [...process.threads].length, true);
   view.setUint32(104, 1, true);
   process.memory.writeBytes(args.address(0), bytes);
   return 0;
 };
-
-/** Memory that the guest believes the machine has: what fits into the window. */
-export const TOTAL_RAM = 3 * 2 ** 30;
 
 const getrandom: Handler = (process, _thread, args) => {
   const [address, length, flags] = [args.address(0), args.address(1), args.u32(2)];
