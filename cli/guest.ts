@@ -9,7 +9,7 @@ import { printable } from "../loader/identify.ts";
 import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
 import { describeCode } from "../syscalls/exceptions.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
-import { type AddressSpaceLayout, Machine, type Tier } from "../syscalls/machine.ts";
+import { type AddressSpaceLayout, CacheError, Machine, type MachineOptions, type Tier } from "../syscalls/machine.ts";
 import type { SyscallTracer } from "../syscalls/tracer.ts";
 import { buildEnvironment, memoryLimit, parseChoice, parseCount, rawArguments } from "./arguments.ts";
 import { readHandlerPack } from "./handler-pack.ts";
@@ -73,8 +73,15 @@ export function createMachine(
   compilerThread?: () => CompilerThread,
 ): Machine {
   const program = openProgram(file);
-  const pack = readHandlerPack(import.meta.url);
-  const machine = new Machine({
+  const report = (message: string): void => {
+    try {
+      host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`));
+    } catch {
+      // Nobody reads it, or the disk is full. That is nothing to the guest.
+    }
+  };
+  const pack = optional("what the build has made ahead of time", report, () => readHandlerPack(import.meta.url));
+  const machineOptions: MachineOptions = {
     program,
     path: options.start === undefined ? file : new TextDecoder().decode(options.start.name),
     exePath: realpathSync(file),
@@ -92,13 +99,7 @@ export function createMachine(
     wasmMemory: options.wasmMemory,
     cache: pack && openCache?.(program, pack.build),
     tracer,
-    report: (message) => {
-      try {
-        host.stderr.write(new TextEncoder().encode(`goemu: ${printable(file)}: ${message}\n`));
-      } catch {
-        // Nobody reads it, or the disk is full. That is nothing to the guest.
-      }
-    },
+    report,
     ids: {
       pid: process.pid,
       ppid: process.ppid,
@@ -108,10 +109,32 @@ export function createMachine(
       egid: process.getegid?.() ?? 1000,
     },
     stopHost: (signal) => process.kill(process.pid, signal),
-  });
+  };
+  const machine = newMachine(machineOptions);
   describeCode.symbol = (address) => machine.symbols.lookup(address)?.name ?? "";
   describeCode.text = disassembleOne;
   return machine;
+}
+
+/** A machine; without the cache, if that fails in a way that nobody has foreseen. */
+function newMachine(options: MachineOptions): Machine {
+  try {
+    return new Machine(options);
+  } catch (error) {
+    if (!(error instanceof CacheError)) throw error;
+    options.report?.(`what earlier runs translated can't be used (${error.message}): it is translated again`);
+    return new Machine({ ...options, cache: undefined, wasmMemory: undefined });
+  }
+}
+
+/** What goemu can do without; where it fails, a line says so. @param what it is */
+function optional<T>(what: string, report: (message: string) => void, work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    report(`${what} has failed (${error instanceof Error ? error.message : error}): goemu does without`);
+    return undefined;
+  }
 }
 
 /** The shell's exit status for a guest's end; says on stderr which signal killed it, as a shell does. */

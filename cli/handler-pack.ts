@@ -29,10 +29,19 @@ export function readHandlerPack(folder: string | URL): (HandlerPack & { readonly
     templates: section("templates"),
     instantiate(name, module, imports) {
       const code = readIfThere(new URL(machineCodeFile(name), folder));
-      const compiled = code && nodeMachineCode.module(code, module);
+      const compiled = code && machineCodeOf(code, module);
       return compiled === undefined ? instantiate(module, imports) : new WebAssembly.Instance(compiled, imports);
     },
   };
+}
+
+/** A module with its machine code; where that fails, V8 compiles it. */
+function machineCodeOf(code: Uint8Array, module: Uint8Array): WebAssembly.Module | undefined {
+  try {
+    return nodeMachineCode.module(code, module);
+  } catch {
+    return undefined;
+  }
 }
 
 function readIfThere(file: URL): Buffer | undefined {

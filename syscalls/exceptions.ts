@@ -89,10 +89,19 @@ const describeUnimplemented = (process: LinuxProcess, address: number, length: n
 function describeInstruction(process: LinuxProcess, address: number, length: number): string {
   const bytes = process.memory.readBytes(address, length);
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  const text = describeCode.text(bytes, address);
-  const symbol = describeCode.symbol(address);
+  const text = orNothing(() => describeCode.text(bytes, address));
+  const symbol = orNothing(() => describeCode.symbol(address));
   const where = symbol === "" ? "" : ` in ${symbol}`;
   return `at 0x${address.toString(16)}${where}: ${hex}  ${text}`.trimEnd();
+}
+
+/** Text for a message, which is to be had without it. */
+function orNothing(text: () => string): string {
+  try {
+    return text();
+  } catch {
+    return "";
+  }
 }
 
 function pageFault(process: LinuxProcess, address: bigint, access: number): Omit<SignalInfo, "forced"> {

@@ -15,7 +15,6 @@ import { JsEventLoop } from "../host/event-loop.ts";
 import type { Host } from "../host/host.ts";
 import type { FileSource } from "../loader/bytes.ts";
 import { type Executable, LoadError, readExecutable } from "../loader/elf.ts";
-import { SymbolError } from "../loader/errors.ts";
 import { goamd64Level } from "../loader/info.ts";
 import { type MapPlan, type Mapping, planImage } from "../loader/map.ts";
 import { type AuxEntry, buildAuxv, buildInitialStack } from "../loader/stack.ts";
@@ -123,6 +122,14 @@ const bytesOf = (text: string | Uint8Array): Uint8Array => (typeof text === "str
 /** Addresses whose function is remembered. */
 const MOST_BOUNDS = 10_000;
 
+/** What earlier runs left can't be used, and the machine neither: another one without a cache does. */
+export class CacheError extends Error {
+  override readonly name = "CacheError";
+}
+
+const reasonOf = (error: unknown): string =>
+  error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+
 /** An x86-64 Linux machine with one program in it. */
 export class Machine {
   readonly executable: Executable;
@@ -139,7 +146,7 @@ export class Machine {
 
   /**
    * Loads a program; nothing runs yet.
-   * @throws LoadError if the file can't be run, CpuModelError for a bad `cpu`
+   * @throws LoadError if the file can't be run, CpuModelError for a bad `cpu`, CacheError for a `cache` that fails
    */
   constructor(options: MachineOptions) {
     this.#cache = options.cache;
@@ -148,7 +155,10 @@ export class Machine {
     const layout = options.addressSpace ?? "compact";
     const plan = planImage(this.executable, { base: DYN_BASE[layout] });
     this.#plan = plan;
-    this.symbols = new SymbolTable(this.executable, { bias: plan.bias });
+    const report = options.report ?? (() => {});
+    const onDamage = (error: unknown): void =>
+      report(`its symbols can't be read everywhere (${reasonOf(error)}): names and lines are missing there`);
+    this.symbols = new SymbolTable(this.executable, { bias: plan.bias, onDamage });
     this.#checkLevel(options.cpu);
     const wasm = options.wasmMemory ?? new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
     const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, {
@@ -186,7 +196,7 @@ export class Machine {
     });
     mapImage(this.memory, { executable: this.executable, plan, path: this.process.exePath });
     const interpreter = this.#mapInterpreter(host);
-    if (options.cache !== undefined) this.interpreter.restore(options.cache);
+    if (options.cache !== undefined) this.#restore(options.cache);
     this.mainThread = this.process.createThread(this.process.exePath.slice(this.process.exePath.lastIndexOf("/") + 1));
     this.#prepareStack(plan, interpreter, layout, options.path, argv, envp);
     this.mainThread.signalMask = options.signals?.blocked ?? 0n;
@@ -194,6 +204,16 @@ export class Machine {
       this.process.signals.setAction(signal, { handler: BigInt(SIG_IGN), flags: 0, restorer: 0n, mask: 0n });
     }
     this.process.startThread(this.mainThread);
+  }
+
+  /** @throws CacheError where that fails in its midst: then there is no telling what is in memory */
+  #restore(cache: TranslationCache): void {
+    try {
+      this.interpreter.restore(cache);
+    } catch (error) {
+      Interpreter.forget(cache);
+      throw new CacheError(reasonOf(error));
+    }
   }
 
   #enableJit({ tier, host, compilerThread, report }: MachineOptions, layout: AddressSpaceLayout): void {
@@ -209,45 +229,25 @@ export class Machine {
     jit.functionRange = (address) => {
       if (known.has(address)) return known.get(address);
       if (known.size === MOST_BOUNDS) known.clear();
-      const symbol = this.#symbolAt(address);
+      const symbol = this.symbols.lookup(address);
       const bounds = symbol && {
         start: symbol.address,
         end: symbol.address + symbol.size,
         name: symbol.name,
-        goAbi: this.#isCompiledGo(symbol.address),
+        goAbi: this.symbols.isCompiledGo(symbol.address),
       };
       known.set(address, bounds);
       return bounds;
     };
   }
 
-  /** Is a function certain to be one of Go's compiler? */
-  #isCompiledGo(address: number): boolean {
-    try {
-      return this.symbols.isCompiledGo(address);
-    } catch (error) {
-      if (error instanceof SymbolError) return false;
-      throw error;
-    }
-  }
-
-  /** The function at an address; undefined too where the symbols are damaged. */
-  #symbolAt(address: number): ReturnType<SymbolTable["lookup"]> {
-    try {
-      return this.symbols.lookup(address);
-    } catch (error) {
-      if (error instanceof SymbolError) return undefined;
-      throw error;
-    }
-  }
-
   /** The level that the program was built for; 1 if it does not say, or says it in a damaged table. */
   #goamd64(): number {
     try {
       return goamd64Level(this.symbols.buildInfo) ?? 1;
-    } catch (error) {
-      if (error instanceof SymbolError) return 1;
-      throw error;
+    } catch {
+      // A symbol table that can't be read is no reason not to run a program.
+      return 1;
     }
   }
 

@@ -176,6 +176,11 @@ export class Interpreter {
     this.jit?.restore(cache);
   }
 
+  /** Has later runs do without what `restore` takes over. */
+  static forget(cache: TranslationCache): void {
+    for (const name of Object.values(SECTION)) cache.delete(name);
+  }
+
   /**
    * Leaves what this run translated to the next.
    * @param isPristine does a page hold what the program file has for it?

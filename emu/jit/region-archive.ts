@@ -1,6 +1,7 @@
 import { checksum } from "../cache/checksum.ts";
 import type { TranslationCache } from "../cache/translation-cache.ts";
 import {
+  forgetRegions,
   hasRegions,
   type LoadedModule,
   loadModule,
@@ -27,6 +28,9 @@ const MOST_MODULES = 256;
 export class RegionArchive {
   readonly cache: TranslationCache;
   readonly #now: () => number;
+  readonly #report: (message: string) => void;
+  /** Machine code has failed, and is neither taken nor kept any more. */
+  #isWithoutMachineCode = false;
   /** Modules that are in the cache, and those that have come since. */
   #loaded: readonly LoadedModule[] = [];
   #added: LoadedModule[] = [];
@@ -34,10 +38,11 @@ export class RegionArchive {
   /** There are regions that have not been asked for. */
   #isWaiting: boolean;
 
-  /** @param now a clock in ms */
-  constructor(cache: TranslationCache, now: () => number) {
+  /** @param now a clock in ms @param report takes a line about what goemu can do without */
+  constructor(cache: TranslationCache, now: () => number, report: (message: string) => void = () => {}) {
     this.cache = cache;
     this.#now = now;
+    this.#report = report;
     this.#isWaiting = hasRegions(cache);
   }
 
@@ -56,10 +61,24 @@ export class RegionArchive {
     this.#isWaiting = false;
     const stored = storedRegions(this.cache);
     if (stored === undefined) return undefined;
-    const modules = stored.modules.flatMap((module) => loadModule(this.cache, module) ?? []);
+    const modules = stored.modules.flatMap((module) => loadModule(this.cache, module, this.#machineCodeFailed) ?? []);
     this.#loaded = modules;
     this.#loadedAt = this.#now();
     return { ...stored, modules };
+  }
+
+  readonly #machineCodeFailed = (error: unknown): void => {
+    if (this.#isWithoutMachineCode) return;
+    this.#isWithoutMachineCode = true;
+    const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    this.#report(`machine code of earlier runs, or for later ones, has failed (${reason}): goemu does without`);
+  };
+
+  /** What an earlier run left is of no use. */
+  discard(): void {
+    this.#isWaiting = false;
+    this.#loaded = [];
+    forgetRegions(this.cache);
   }
 
   /** Takes note of a module that has come in this run. @param regions in the order of its functions, without useless ones */
@@ -107,7 +126,7 @@ export class RegionArchive {
     for (const module of this.#loaded) {
       if (module.machineBytes > 0 && !isLong) continue;
       const functions = module.regions.map((region) => region && functionOf(region)).filter((each) => each != null);
-      storeMachineCode(this.cache, module, functions);
+      if (!this.#isWithoutMachineCode) storeMachineCode(this.cache, module, functions, this.#machineCodeFailed);
     }
   }
 }

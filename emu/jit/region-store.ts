@@ -105,6 +105,9 @@ export function storedRegions(cache: TranslationCache): (StoredTables & { module
 /** Has an earlier run left regions? */
 export const hasRegions = (cache: TranslationCache): boolean => cache.section(TABLES_SECTION) !== undefined;
 
+/** Has the next run do without the regions that there are. */
+export const forgetRegions = (cache: TranslationCache): void => cache.delete(TABLES_SECTION);
+
 /** A module as the engine has it. */
 export interface LoadedModule extends StoredModule {
   readonly module: WebAssembly.Module;
@@ -112,19 +115,37 @@ export interface LoadedModule extends StoredModule {
   readonly machineBytes: number;
 }
 
-/** A stored module, with machine code if there is some for this engine; undefined if the module is damaged. */
-export function loadModule(cache: TranslationCache, stored: StoredModule): LoadedModule | undefined {
+/** A stored module, with machine code if there is some for this engine; undefined if the module is damaged. @param failed told of an error where the engine is to take it back */
+export function loadModule(
+  cache: TranslationCache,
+  stored: StoredModule,
+  failed: (error: unknown) => void,
+): LoadedModule | undefined {
   const bytes = stored.bytes() as Uint8Array<ArrayBuffer> | undefined;
   if (bytes === undefined) return undefined;
   const code = cache.machineCode === undefined ? undefined : cache.section(machineSection(stored.id));
-  const module = code && cache.machineCode?.module(code, bytes);
+  const module = code && optional(failed, () => cache.machineCode?.module(code, bytes));
   if (code !== undefined && module !== undefined) return { ...stored, module, machineBytes: code.length };
   return { ...stored, module: new WebAssembly.Module(bytes), machineBytes: 0 };
 }
 
+function optional<T>(failed: (error: unknown) => void, work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    failed(error);
+    return undefined;
+  }
+}
+
 /** Keeps a module's machine code, if there is notably more than the last time. @param functions of the module */
-export function storeMachineCode(cache: TranslationCache, loaded: LoadedModule, functions: Iterable<unknown>): void {
-  const code = cache.machineCode?.of(loaded.module, functions);
+export function storeMachineCode(
+  cache: TranslationCache,
+  loaded: LoadedModule,
+  functions: Iterable<unknown>,
+  failed: (error: unknown) => void,
+): void {
+  const code = optional(failed, () => cache.machineCode?.of(loaded.module, functions));
   const enough = loaded.machineBytes * (1 + 1 / MORE);
   if (code !== undefined && code.length > enough) cache.put(machineSection(loaded.id), code);
 }

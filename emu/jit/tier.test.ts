@@ -236,3 +236,116 @@ describe("a compiler elsewhere", () => {
     expect(run()).toMatchObject({ eax: TURNS });
   });
 });
+
+describe("what the second tier can do without", () => {
+  const fail = (): never => {
+    throw new TypeError("a bug");
+  };
+
+  it("is a thread that can't be asked, or from which something else than answers comes", () => {
+    const { eax } = run();
+    const faults: Partial<Record<"post" | "receive" | "close", () => never>>[] = [
+      { post: fail },
+      { receive: fail },
+      { post: fail, close: fail },
+      { receive: fail, close: fail },
+    ];
+    for (const fault of faults) {
+      setUp();
+      jit.startThread = () => Object.assign(new TestThread(), fault);
+      jit.wanted(CALLEE);
+      expect(run().eax).toBe(eax);
+      expect(reports).toEqual([
+        "the thread that compiles hot code has failed (TypeError: a bug): the program waits for the compiler now",
+      ]);
+      jit.wanted(CALLEE);
+      expect(jit.isEntry(CALLEE)).toBe(true);
+      jit.close();
+    }
+  });
+
+  it("is an answer that can't be used", () => {
+    const thread = new TestThread();
+    const receive = thread.receive.bind(thread);
+    thread.receive = () => {
+      const reply = receive();
+      // A module that wants something which nobody has.
+      const module = new WebAssembly.Module(
+        Uint8Array.from([0, 97, 115, 109, 1, 0, 0, 0, 2, 8, 1, 1, 97, 1, 98, 3, 127, 0]),
+      );
+      return reply === undefined ? undefined : { ...reply, module };
+    };
+    jit.startThread = () => thread;
+    jit.wanted(CALLEE);
+    const { eax, interpreted } = run();
+    expect(eax).toBe(TURNS);
+    expect(interpreted).toBeGreaterThan(TURNS);
+    expect(reports.join()).toMatch(/^the thread that compiles hot code has failed \(TypeError: WebAssembly\.Instance/);
+  });
+
+  it("is a function over which the compiler stumbles; after some of them, the compiler", () => {
+    jit.functionRange = (address) => ({
+      start: address,
+      get end(): number {
+        return fail();
+      },
+      name: "main.odd",
+      goAbi: false,
+    });
+    jit.wanted(CALLEE);
+    expect(reports).toEqual(["main.odd can't be compiled (TypeError: a bug): it stays in the interpreter"]);
+    for (let at = 0; at < 10; at++) jit.wanted(CODE + at);
+    expect(reports.at(-1)).toBe(
+      "compiling hot code has failed (TypeError: a bug): the program runs in the interpreter now",
+    );
+    expect(reports).toHaveLength(6);
+    expect(run().eax).toBe(TURNS);
+  });
+
+  it("is what tells functions apart", () => {
+    jit.functionRange = fail;
+    expect(run().eax).toBe(TURNS);
+    jit.sampled(CODE, CODE);
+    expect(reports).toEqual([
+      "compiling hot code has failed (TypeError: a bug): the program runs in the interpreter now",
+    ]);
+  });
+
+  it("is what an earlier run left", () => {
+    const cache = new MemoryTranslationCache();
+    jit.restore(cache);
+    jit.startThread = () => new TestThread();
+    jit.wanted(CALLEE);
+    run();
+    jit.save(cache);
+    expect([...cache.sections.keys()]).not.toHaveLength(0);
+    setUp();
+    const section = cache.section.bind(cache);
+    let asked = 0;
+    cache.section = (name) => (asked++ === 0 ? section(name) : fail());
+    jit.restore(cache);
+    jit.wanted(CALLEE);
+    expect(reports).toEqual(["what an earlier run compiled can't be used (TypeError: a bug): it is compiled again"]);
+    expect(jit.isEntry(CALLEE)).toBe(true);
+    expect(run().eax).toBe(TURNS);
+  });
+
+  it("is machine code, to be had or to be kept", () => {
+    const cache = new MemoryTranslationCache([], { of: fail, module: fail });
+    jit.restore(cache);
+    jit.startThread = () => new TestThread();
+    jit.wanted(CALLEE);
+    run();
+    jit.save(cache);
+    const line = "machine code of earlier runs, or for later ones, has failed (TypeError: a bug): goemu does without";
+    expect(reports).toEqual([line]);
+    for (const name of [...cache.sections.keys()])
+      if (name.startsWith("region code ")) cache.put(name.replace("region", "machine"), new Uint8Array(8));
+    setUp();
+    jit.restore(cache);
+    jit.wanted(CALLEE);
+    expect(jit.statistics.restored).toBeGreaterThan(0);
+    expect(reports).toEqual([line]);
+    expect(run().eax).toBe(TURNS);
+  });
+});

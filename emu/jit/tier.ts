@@ -36,6 +36,9 @@ const WORTH_SAVING_TIME = 15;
 /** Most regions at a time; then all are dropped and the hot ones come back. */
 const MAX_REGIONS = 20_000;
 
+/** Functions that the compiler may stumble over before it is done without. */
+const MOST_STUMBLES = 5;
+
 /** Start and end of the function that holds an address, and whether it keeps to Go's calling convention. */
 export type FunctionRange = (address: number) => FunctionBounds | undefined;
 
@@ -84,6 +87,10 @@ export class Jit {
   /** Instructions in regions of an earlier run. */
   #restored = 0;
   #restoredRegions = 0;
+  /** The tier has failed, and does nothing any more. */
+  #isOff = false;
+  /** Functions over which the compiler has stumbled. */
+  #stumbled = 0;
   #compiled = 0;
   #instructions = 0;
   #bytes = 0;
@@ -141,7 +148,9 @@ export class Jit {
   /** Compile at first sight: execution comes to `address`. */
   wanted(address: number): void {
     this.poll();
-    if (!this.#regions.isEntry(address)) this.#compile(address);
+    this.#optional(() => {
+      if (!this.#regions.isEntry(address)) this.#compile(address);
+    });
   }
 
   /**
@@ -152,6 +161,10 @@ export class Jit {
    */
   sampled(last: number, next: number): void {
     this.poll();
+    this.#optional(() => this.#sampled(last, next));
+  }
+
+  #sampled(last: number, next: number): void {
     const isEarly = ++this.#sampleCount < this.#samplesAtFirst();
     if (this.#archive?.isWaiting && this.#sampleCount >= this.#archive.samplesToWait) this.restoreNow();
     const range = this.functionRange(last);
@@ -188,15 +201,41 @@ export class Jit {
   helped(slot: number): void {
     const region = this.#regions.inSlot(slot);
     if (region === undefined || region.patient || ++region.helpExits < IMPATIENT_EXITS) return;
-    this.#compile(region.start, true);
+    this.#optional(() => this.#compile(region.start, true));
   }
 
   /** Takes into use what another thread has compiled. Like all that changes regions, between two entries into them. */
   poll(): void {
     const client = this.#client;
     if (client === undefined) return;
-    for (let batch = client.poll(); batch !== undefined; batch = client.poll()) this.#take(batch);
-    if (client.failure !== undefined) this.#doWithoutThread(client.failure);
+    let failure: string | undefined;
+    try {
+      for (let batch = client.poll(); batch !== undefined; batch = client.poll()) this.#take(batch);
+      failure = client.failure;
+    } catch (error) {
+      // What came can't be used: some of it may be in the tables.
+      this.#regions.dropAll();
+      failure = reasonOf(error);
+    }
+    if (failure !== undefined) this.#doWithoutThread(failure);
+  }
+
+  /**
+   * Does something of the second tier, which the guest can do without: an error of ours ends it, and what there is of
+   * regions goes. Only where no region is on the stack, as wherever regions change. Where all code is to run compiled, for
+   * tests, an error is an error.
+   */
+  #optional(work: () => void): void {
+    if (this.#isOff) return;
+    try {
+      work();
+    } catch (error) {
+      if (this.eager) throw error;
+      this.#isOff = true;
+      this.#abandonClient();
+      this.#regions.dropAll();
+      this.report(`compiling hot code has failed (${reasonOf(error)}): the program runs in the interpreter now`);
+    }
   }
 
   /** The guest has ended: what is ready is taken, for `save`, and the rest given up. */
@@ -229,40 +268,55 @@ export class Jit {
         (page) => this.#code.copyPage(page),
         this.#regions.links,
       );
+      this.#client.request(request);
     } catch (error) {
-      // The host may have no thread left.
-      this.#doWithoutThread(error instanceof Error ? error.message : String(error));
+      // The host may have no thread left. Who compiles in its place gives the slot back, if that is what comes of it.
+      this.#doWithoutThread(reasonOf(error), request);
       this.#compileNow(request);
       return;
     }
-    this.#client.request(request);
     this.#spent(before);
   }
 
-  #doWithoutThread(why: string): void {
+  /** @param kept a request that somebody else sees to */
+  #doWithoutThread(why: string, kept?: CompileRequest): void {
     this.report(`the thread that compiles hot code has failed (${why}): the program waits for the compiler now`);
     this.startThread = undefined;
-    this.#abandonClient();
+    this.#abandonClient(kept);
   }
 
   #compileNow(request: CompileRequest): void {
     this.#abandonClient();
     const before = this.now();
     const marks: RegionMark[] | undefined = this.onCompile === undefined ? undefined : [];
-    const compiled = compileRequest(request, this.#code, this.#regions.links, marks);
-    if (compiled === undefined) {
+    const made = this.#makeModule(request, marks);
+    if (made === undefined) {
       this.#refused.add(request.start);
       this.#regions.giveBack(request.slot);
       return;
     }
-    const { stored, region } = compiled;
+    const { stored, region, bytes, module } = made;
     const { patient, code } = stored;
-    const bytes = regionModule([code], this.#regions.links.helpers);
     if (marks !== undefined)
       this.onCompile?.({ name: code.name, region, module: bytes, bytes: code.body.code.length, marks, patient });
-    this.#add(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>), [stored], [stored.slot]);
+    this.#add(module, [stored], [stored.slot]);
     this.#bytes += code.body.code.length;
     this.#spent(before);
+  }
+
+  /** Compiles; undefined for what is left to the interpreter: for code that the compiler stumbles over, a line says so. */
+  #makeModule(request: CompileRequest, marks: RegionMark[] | undefined) {
+    try {
+      const compiled = compileRequest(request, this.#code, this.#regions.links, marks);
+      if (compiled === undefined) return undefined;
+      const bytes = regionModule([compiled.stored.code], this.#regions.links.helpers);
+      return { ...compiled, bytes, module: new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>) };
+    } catch (error) {
+      if (this.eager || ++this.#stumbled > MOST_STUMBLES) throw error;
+      const name = request.bounds?.name ?? `0x${request.start.toString(16)}`;
+      this.report(`${name} can't be compiled (${reasonOf(error)}): it stays in the interpreter`);
+      return undefined;
+    }
   }
 
   #take({ regions, module, moduleBytes, refused, milliseconds }: Batch): void {
@@ -304,11 +358,16 @@ export class Jit {
   }
 
   /** What is under way elsewhere is given up: the links can only grow in one place. */
-  #abandonClient(): void {
-    if (this.#client === undefined) return;
-    for (const { slot } of this.#client.pending) this.#regions.giveBack(slot);
-    this.#client.close();
+  #abandonClient(kept?: CompileRequest): void {
+    const client = this.#client;
+    if (client === undefined) return;
     this.#client = undefined;
+    for (const { slot } of client.pending) if (slot !== kept?.slot) this.#regions.giveBack(slot);
+    try {
+      client.close();
+    } catch {
+      // It has failed already.
+    }
   }
 
   #spent(before: number): void {
@@ -319,8 +378,8 @@ export class Jit {
 
   /** Leaves the regions to the next run of the program, if there are new ones enough. */
   save(cache: TranslationCache): void {
-    if (this.#archive?.isWaiting) return;
-    if (this.#archive?.cache !== cache) this.#archive = new RegionArchive(cache, () => this.now());
+    if (this.#isOff || this.#archive?.isWaiting) return;
+    if (this.#archive?.cache !== cache) this.#archive = this.#archiveIn(cache);
     const archive = this.#archive;
     const spent = this.#milliseconds + this.#aside;
     const isLittle = this.#instructions * WORTH_SAVING <= this.#restored && spent < WORTH_SAVING_TIME;
@@ -340,11 +399,30 @@ export class Jit {
    * program has run for a moment, since for one that ends sooner they are not worth reading.
    */
   restore(cache: TranslationCache): void {
-    this.#archive = new RegionArchive(cache, () => this.now());
+    this.#archive = this.#archiveIn(cache);
+  }
+
+  #archiveIn(cache: TranslationCache): RegionArchive {
+    return new RegionArchive(
+      cache,
+      () => this.now(),
+      (message) => this.report(message),
+    );
   }
 
   /** Takes over the regions of an earlier run that wait to be. */
   restoreNow(): void {
+    try {
+      this.#restoreNow();
+    } catch (error) {
+      if (this.eager) throw error;
+      this.#regions.dropAll();
+      this.#archive?.discard();
+      this.report(`what an earlier run compiled can't be used (${reasonOf(error)}): it is compiled again`);
+    }
+  }
+
+  #restoreNow(): void {
     const stored = this.#archive?.load();
     // The cache may have come from another host.
     if (stored === undefined || (stored.fuses !== undefined && stored.fuses !== hostFuses())) return;
@@ -398,3 +476,6 @@ function count(counts: Map<number, number>, address: number): number {
 
 const instructionsOf = (regions: readonly StoredRegion[]): number =>
   regions.reduce((sum, { instructions }) => sum + instructions, 0);
+
+const reasonOf = (error: unknown): string =>
+  error instanceof Error ? `${error.name}: ${error.message}` : String(error);

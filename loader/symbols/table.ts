@@ -55,10 +55,21 @@ export class SymbolTable {
   readonly #functions: () => readonly Func[];
   readonly #names: () => ReadonlyMap<string, Func>;
 
-  /** `bias` is what the loader added to addresses as linked (MapPlan.bias). */
-  constructor(executable: Executable, { bias = 0 }: { bias?: number } = {}) {
+  readonly #onDamage: ((error: unknown) => void) | undefined;
+  #isDamageTold = false;
+
+  /**
+   * @param options.bias what the loader added to addresses as linked (MapPlan.bias)
+   * @param options.onDamage who asks about an address can do without an answer: what can't be read is as if it were not
+   *   there, and this is told once. Without it everything throws.
+   */
+  constructor(
+    executable: Executable,
+    { bias = 0, onDamage }: { bias?: number; onDamage?: (error: unknown) => void } = {},
+  ) {
     this.#image = new ProgramImage(executable);
     this.#bias = bias;
+    this.#onDamage = onDamage;
     this.#pclntab = once(() => locatePcLineTable(this.#image));
     this.#symtab = once(() => ElfSymbols.of(executable));
     this.#buildInfo = once(() => readBuildInfo(this.#image));
@@ -98,8 +109,24 @@ export class SymbolTable {
     return this.#functions();
   }
 
+  /** What `ask` says of an address; `otherwise` where that can't be read and nobody insists. */
+  #about<T>(ask: () => T, otherwise: () => T): T {
+    if (this.#onDamage === undefined) return ask();
+    try {
+      return ask();
+    } catch (error) {
+      if (!this.#isDamageTold) this.#onDamage(error);
+      this.#isDamageTold = true;
+      return otherwise();
+    }
+  }
+
   /** The function that holds `address`. */
   lookup(address: number): Func | undefined {
+    return this.#about(() => this.#lookup(address), none);
+  }
+
+  #lookup(address: number): Func | undefined {
     const linked = address - this.#bias;
     const table = this.#pclntab();
     const index = table?.indexOf(linked);
@@ -112,7 +139,7 @@ export class SymbolTable {
 
   /** The global variable that holds `address`. Only .symtab knows them: undefined throughout in a stripped file. */
   variableAt(address: number): Variable | undefined {
-    const found = this.#symtab()?.variableAt(address - this.#bias);
+    const found = this.#about(() => this.#symtab()?.variableAt(address - this.#bias), none);
     return found === undefined ? undefined : { ...found, address: found.address + this.#bias };
   }
 
@@ -128,6 +155,10 @@ export class SymbolTable {
    * @returns undefined where the table does not say
    */
   stackDelta(address: number): number | undefined {
+    return this.#about(() => this.#stackDelta(address), none);
+  }
+
+  #stackDelta(address: number): number | undefined {
     const linked = address - this.#bias;
     const table = this.#pclntab();
     const index = table?.indexOf(linked);
@@ -150,6 +181,10 @@ export class SymbolTable {
 
   /** The source line of the instruction at `address`: where it was inlined from, if it was. */
   lineOf(address: number): SourceLine | undefined {
+    return this.#about(() => this.#lineOf(address), none);
+  }
+
+  #lineOf(address: number): SourceLine | undefined {
     const linked = address - this.#bias;
     const table = this.#pclntab();
     const index = table?.indexOf(linked);
@@ -166,6 +201,13 @@ export class SymbolTable {
    * does between functions.
    */
   isCompiledGo(address: number): boolean {
+    return this.#about(
+      () => this.#isCompiledGo(address),
+      () => false,
+    );
+  }
+
+  #isCompiledGo(address: number): boolean {
     const table = this.#pclntab();
     const index = table?.indexOf(address - this.#bias);
     if (table === undefined || index === undefined) {
@@ -179,6 +221,20 @@ export class SymbolTable {
    * last; empty where no Go function holds it. To walk from a return address, ask for the byte before it.
    */
   inlineStack(address: number): SourceFrame[] {
+    return this.#about(
+      () => this.#inlineStack(address),
+      () => this.#frameOf(address),
+    );
+  }
+
+  /** The frame of the function that holds `address`, whatever was inlined into it. */
+  #frameOf(address: number): SourceFrame[] {
+    const func = this.lookup(address);
+    const { file, line } = this.lineOf(address) ?? {};
+    return func === undefined ? [] : [{ name: func.name, file, line }];
+  }
+
+  #inlineStack(address: number): SourceFrame[] {
     const table = this.#pclntab();
     if (table === undefined) {
       return [];
@@ -247,3 +303,5 @@ function once<T>(compute: () => T): () => T {
     return result.value;
   };
 }
+
+const none = (): undefined => undefined;
