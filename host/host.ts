@@ -178,6 +178,12 @@ export interface HostFileSystem {
   /** May the file be used so (R_OK | W_OK | X_OK, 0 for "exists")? Throws EACCES, EROFS, ENOENT … if not. */
   access(path: string, mode: number): void;
   fileSystem(path: string): FileSystemStat;
+  /**
+   * Calls `changed` some time after something has happened to a name in a directory, or to a file; the name may be missing.
+   * Without it nothing is told.
+   * @returns ends that
+   */
+  watch?(path: string, changed: (name: string) => void): () => void;
   /** The path without symbolic links, "." and "..". */
   realPath(path: string): string;
   /** Where the guest starts. */

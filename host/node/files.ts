@@ -352,6 +352,19 @@ export class NodeFileSystem implements HostFileSystem {
     };
   }
 
+  watch(path: string, changed: (name: string) => void): () => void {
+    try {
+      const watcher = fs.watch(toNode(path), { persistent: false, encoding: "buffer" }, (_, name) => {
+        changed(name === null ? "" : Buffer.from(name).toString("latin1"));
+      });
+      watcher.on("error", () => {});
+      return () => watcher.close();
+    } catch {
+      // The user has as many watches as the host allows: the guest hears of its own changes.
+      return () => {};
+    }
+  }
+
   realPath(path: string): string {
     return attempt(() => fs.realpathSync.native(toNode(path), { encoding: "buffer" })).toString("latin1");
   }

@@ -8,6 +8,7 @@ import { FdTable } from "./fd-table.ts";
 import { HostFileDescription } from "./host-file.ts";
 import { FileLocks } from "./locks.ts";
 import { StreamDescription } from "./stream.ts";
+import { Watches } from "./watches.ts";
 
 /** A working directory: its name, and what stands for it in paths given to the host. */
 export interface WorkingDirectory {
@@ -28,6 +29,8 @@ export class FileState {
   wakeUp: () => void = () => {};
   /** Locks; a new process shares those of descriptions. */
   readonly locks: FileLocks;
+  /** What is watched for changes (inotify(7)). */
+  readonly watches: Watches;
   /** Woken when a FIFO was opened. */
   readonly fifoOpened: WaitQueue;
   /** Device numbers of the host's own /proc and /sys, which are never shown to the guest. */
@@ -44,6 +47,7 @@ export class FileState {
     this.host = host;
     this.table = new FdTable(limit);
     this.locks = parent?.locks ?? new FileLocks(host, () => this.wakeUp());
+    this.watches = parent?.watches ?? new Watches(host, this.table, () => this.wakeUp());
     this.fifoOpened = parent?.fifoOpened ?? new WaitQueue();
     this.umask = parent?.umask ?? host.umask(0o22);
     host.umask(this.umask);

@@ -2,6 +2,7 @@ import type { SyscallRow } from "../table.ts";
 import { DESCRIPTOR_SYSCALLS } from "./descriptors.ts";
 import { DIRECTORY_SYSCALLS } from "./directories.ts";
 import { EPOLL_SYSCALLS } from "./epoll-calls.ts";
+import { INOTIFY_SYSCALLS } from "./inotify-calls.ts";
 import { IOCTL_SYSCALLS } from "./ioctl.ts";
 import { METADATA_SYSCALLS } from "./metadata.ts";
 import { NAME_SYSCALLS } from "./names.ts";
@@ -26,4 +27,5 @@ export const FILE_SYSCALLS: readonly SyscallRow[] = [
   ...POLL_SYSCALLS,
   ...TRANSFER_SYSCALLS,
   ...IOCTL_SYSCALLS,
+  ...INOTIFY_SYSCALLS,
 ];

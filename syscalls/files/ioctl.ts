@@ -6,6 +6,7 @@ import { Socket } from "../net/socket.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import { FifoDescription } from "./fifo.ts";
+import { Inotify } from "./inotify.ts";
 import { PipeEnd } from "./pipe.ts";
 import { StreamDescription } from "./stream.ts";
 
@@ -28,6 +29,7 @@ function common(process: Process, fd: number, request: number, argument: number)
       if (
         description instanceof PipeEnd ||
         description instanceof FifoDescription ||
+        description instanceof Inotify ||
         description instanceof StreamDescription ||
         description instanceof Socket
       )

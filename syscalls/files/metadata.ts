@@ -1,6 +1,7 @@
 import type { HostFile } from "../../host/host.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
+import { IN_ATTRIB } from "../abi/inotify.ts";
 import type { FileStat } from "../abi/stat.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
@@ -45,12 +46,31 @@ function atTarget(process: Process, dirfd: number, address: number, flags: numbe
   return byPath(process, dirfd, path, !(flags & abi.AT_SYMLINK_NOFOLLOW));
 }
 
+/** Tells those who watch of changed metadata. */
+function changed(process: Process, target: Target): number {
+  const { watches } = process.files;
+  if (!watches.isActive) return 0;
+  const { files } = process.host;
+  const path = "file" in target ? pathOf(target.file) : target.follow ? files.realPath(target.path) : target.path;
+  watches.atFile(path, "file" in target ? target.file.stat() : files.stat(target.path, target.follow), IN_ATTRIB);
+  return 0;
+}
+
+/** Where a file is now; undefined if it has no name any more. */
+function pathOf(file: HostFile): string | undefined {
+  try {
+    return file.path();
+  } catch {
+    return undefined;
+  }
+}
+
 function chmodTarget(process: Process, target: Target, mode: number): number {
   const bits = mode & 0o7777;
   if ("file" in target) target.file.chmod(bits);
   else if (!target.follow) return -errno.ENOTSUP;
   else process.host.files.chmod(target.path, bits);
-  return 0;
+  return changed(process, target);
 }
 
 const chmod: Handler = (process, _thread, args) =>
@@ -73,7 +93,7 @@ function chownTarget(process: Process, target: Target, user: number, group: numb
   const [uid, gid] = [user === keep ? stat.uid : user, group === keep ? stat.gid : group];
   if ("file" in target) target.file.chown(uid, gid);
   else files.chown(target.path, uid, gid, target.follow);
-  return 0;
+  return changed(process, target);
 }
 
 const chownWith =
@@ -106,7 +126,7 @@ function setTimes(process: Process, target: Target, times: Times): number {
   const mtime = times.mtime ?? (old as FileStat).mtimeNs;
   if ("file" in target) target.file.setTimes(atime, mtime);
   else files.setTimes(target.path, atime, mtime, target.follow);
-  return 0;
+  return changed(process, target);
 }
 
 const now = (process: Process): Times => {

@@ -1,5 +1,6 @@
 import { errno, SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
+import { IN_ATTRIB, IN_CREATE, IN_ISDIR } from "../abi/inotify.ts";
 import { S_IFIFO, S_IFMT, S_IFREG } from "../abi/stat.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
@@ -15,8 +16,15 @@ function newName(process: Process, dirfd: number, path: string): string {
   return place.path;
 }
 
+/** Tells those who watch that there is a new name. */
+function made(process: Process, path: string, mask: number): void {
+  if (process.files.watches.isActive) process.files.watches.atName(path, mask);
+}
+
 function mkdirAt(process: Process, dirfd: number, address: number, mode: number): number {
-  process.host.files.mkdir(newName(process, dirfd, readPath(process, address)), mode & 0o1777);
+  const path = newName(process, dirfd, readPath(process, address));
+  process.host.files.mkdir(path, mode & 0o1777);
+  made(process, path, IN_CREATE | IN_ISDIR);
   return 0;
 }
 
@@ -34,14 +42,20 @@ function removeDirectory(process: Process, dirfd: number, path: string): number 
   const name = lastName(path);
   if (name === ".") return -errno.EINVAL;
   if (name === "..") return -errno.ENOTEMPTY;
-  process.host.files.rmdir(hostPath(process, dirfd, path, false));
+  const onHost = hostPath(process, dirfd, path, false);
+  const before = process.files.watches.before(onHost);
+  process.host.files.rmdir(onHost);
+  if (before !== undefined) process.files.watches.removed(onHost, before);
   return 0;
 }
 
 function removeFile(process: Process, dirfd: number, path: string): number {
   const name = lastName(path);
   if (path !== "" && (name === "." || name === ".." || name === "")) return -errno.EISDIR;
-  process.host.files.unlink(hostPath(process, dirfd, path, false));
+  const onHost = hostPath(process, dirfd, path, false);
+  const before = process.files.watches.before(onHost);
+  process.host.files.unlink(onHost);
+  if (before !== undefined) process.files.watches.removed(onHost, before);
   return 0;
 }
 
@@ -71,7 +85,11 @@ function renameAt(process: Process, from: [number, number], to: [number, number]
     files.stat(source, false);
     if (exists(process, target)) return -errno.EEXIST;
   }
+  const { watches } = process.files;
+  const [moved, replaced] = [watches.before(source), watches.before(target)];
   files.rename(source, target);
+  const isSame = moved?.ino === replaced?.ino && moved?.dev === replaced?.dev;
+  if (moved !== undefined && !isSame) watches.moved(source, target, moved, replaced);
   return 0;
 }
 
@@ -110,7 +128,11 @@ function linkAt(process: Process, from: [number, number], to: [number, number], 
     if (place.kind === "virtual") source = place.node.kind === "magic" ? magicSource(place.node.description()) : "";
     else source = follow ? files.realPath(place.path) : place.path;
   }
-  files.link(source, newName(process, to[0], newPath));
+  const name = newName(process, to[0], newPath);
+  files.link(source, name);
+  const linked = process.files.watches.before(name);
+  if (linked !== undefined) process.files.watches.atFile(undefined, linked, IN_ATTRIB);
+  made(process, name, IN_CREATE);
   return 0;
 }
 
@@ -127,7 +149,9 @@ const linkat: Handler = (process, _thread, args) =>
 function symlinkAt(process: Process, target: number, dirfd: number, address: number): number {
   const text = readPath(process, target);
   if (text === "") return -errno.ENOENT;
-  process.host.files.symlink(text, newName(process, dirfd, readPath(process, address)));
+  const path = newName(process, dirfd, readPath(process, address));
+  process.host.files.symlink(text, path);
+  made(process, path, IN_CREATE);
   return 0;
 }
 
@@ -170,9 +194,8 @@ function mknodAt(process: Process, dirfd: number, address: number, mode: number)
     const { files } = process.host;
     if (files.makeFifo === undefined) return -errno.EPERM;
     files.makeFifo(path, mode & 0o7777 & ~process.files.umask);
-    return 0;
-  }
-  process.host.files.open(path, abi.O_CREAT | abi.O_EXCL | abi.O_WRONLY, mode & 0o7777).close();
+  } else process.host.files.open(path, abi.O_CREAT | abi.O_EXCL | abi.O_WRONLY, mode & 0o7777).close();
+  made(process, path, IN_CREATE);
   return 0;
 }
 

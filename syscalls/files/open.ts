@@ -1,6 +1,7 @@
 import { SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
-import { S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from "../abi/stat.ts";
+import { IN_CREATE, IN_MODIFY, IN_OPEN } from "../abi/inotify.ts";
+import { type FileStat, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from "../abi/stat.ts";
 import type { SyscallResult } from "../block.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
@@ -25,6 +26,8 @@ export function openPath(process: Process, dirfd: number, path: string, flags: n
 function openPlace(process: Process, place: Place, flags: number, mode: number, follow: boolean): FileDescription {
   if (place.kind === "virtual") return openInTree(process, place.node, place.path, flags);
   // An empty set of permission bits besides the file's own: the kernel drops them too (S_IALLUGO).
+  const { watches } = process.files;
+  const before = watches.before(place.path);
   const file = process.host.files.open(place.path, flags & ~abi.O_CLOEXEC, mode & 0o7777);
   const stat = file.opened ?? file.stat();
   if (isHidden(process, stat)) {
@@ -34,8 +37,15 @@ function openPlace(process: Process, place: Place, flags: number, mode: number, 
   const status = (flags & ~abi.O_OPEN_ONLY) | abi.O_LARGEFILE;
   if (flags & abi.O_PATH) return new PathDescription(file, place.shown, () => file.stat(), status & ~abi.O_LARGEFILE);
   const kind = stat.mode & S_IFMT;
-  if (kind === S_IFDIR) return new HostDirectory(file, process.host.files, status, place.shown);
-  if (kind !== S_IFCHR && kind !== S_IFIFO) return new HostFileDescription(file, status, place.shown);
+  if (kind === S_IFDIR || (kind !== S_IFCHR && kind !== S_IFIFO)) {
+    const description =
+      kind === S_IFDIR
+        ? new HostDirectory(file, process.host.files, status, place.shown)
+        : new HostFileDescription(file, status, place.shown);
+    description.onRelease.add(() => watches.closed(description));
+    if (watches.isActive) tellOpen(process, place.path, description, flags, before);
+    return description;
+  }
   if (file.fifo !== undefined) {
     return new FifoDescription(file, file.fifo, status, place.shown, () => process.wakeUp());
   }
@@ -53,6 +63,21 @@ function openPlace(process: Process, place: Place, flags: number, mode: number, 
     },
     status,
   );
+}
+
+/** What an open tells those who watch: that a file was made, or emptied, and that it is open (fs/namei.c, fs/open.c). */
+function tellOpen(
+  process: Process,
+  path: string,
+  description: FileDescription,
+  flags: number,
+  before: FileStat | undefined,
+): void {
+  const { watches } = process.files;
+  if (flags & abi.O_CREAT && before === undefined) watches.atName(path, IN_CREATE);
+  watches.atDescription(description, IN_OPEN);
+  // Linux empties a file once it is open (fs/namei.c, do_open), whether there was something in it or not.
+  if (flags & abi.O_TRUNC && before !== undefined) watches.atDescription(description, IN_MODIFY);
 }
 
 function openInTree(

@@ -1,4 +1,5 @@
 import { errno, SyscallError } from "../abi/errno.ts";
+import { IN_ACCESS, IN_MODIFY } from "../abi/inotify.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
 import type { Process } from "../process.ts";
@@ -22,6 +23,14 @@ function writable(process: Process, fd: number): FileDescription {
   return description;
 }
 
+/** Tells those who watch the file of bytes that were read or written at once, as those of files are. */
+function noted(process: Process, description: FileDescription, mask: number, result: SyscallResult): SyscallResult {
+  if (process.files.watches.isActive && typeof result === "number" && result > 0) {
+    process.files.watches.atDescription(description, mask);
+  }
+  return result;
+}
+
 const one = (process: Process, args: Args, direction: "in" | "out"): IoVector =>
   IoVector.guest(process.memory, args.address(1), args.address(2), direction);
 
@@ -32,26 +41,47 @@ const many = (process: Process, args: Args, direction: "in" | "out"): IoVector =
 const read: Handler = (process, _thread, args) => {
   const description = readable(process, args.i32(0));
   const to = one(process, args, "out");
-  return readOrWait(description, () => description.read(to));
+  return noted(
+    process,
+    description,
+    IN_ACCESS,
+    readOrWait(description, () => description.read(to)),
+  );
 };
 
 const readv: Handler = (process, _thread, args) => {
   const description = readable(process, args.i32(0));
   const to = many(process, args, "out");
-  return to.length === 0 ? 0 : readOrWait(description, () => description.read(to));
+  if (to.length === 0) return 0;
+  return noted(
+    process,
+    description,
+    IN_ACCESS,
+    readOrWait(description, () => description.read(to)),
+  );
 };
 
 const write: Handler = (process, thread, args) => {
   const description = writable(process, args.i32(0));
   const from = one(process, args, "in");
-  return writeOrWait(process, thread, description, from, () => description.write(from));
+  return noted(
+    process,
+    description,
+    IN_MODIFY,
+    writeOrWait(process, thread, description, from, () => description.write(from)),
+  );
 };
 
 const writev: Handler = (process, thread, args) => {
   const description = writable(process, args.i32(0));
   const from = many(process, args, "in");
   if (from.length === 0) return 0;
-  return writeOrWait(process, thread, description, from, () => description.write(from));
+  return noted(
+    process,
+    description,
+    IN_MODIFY,
+    writeOrWait(process, thread, description, from, () => description.write(from)),
+  );
 };
 
 /**
@@ -70,27 +100,27 @@ const pread64: Handler = (process, _thread, args) => {
   const position = args.offset(3);
   const description = positional(process, args.i32(0), position, "readable");
   const to = one(process, args, "out");
-  return description.readAt(to, position);
+  return noted(process, description, IN_ACCESS, description.readAt(to, position));
 };
 
 const pwrite64: Handler = (process, _thread, args) => {
   const position = args.offset(3);
   const description = positional(process, args.i32(0), position, "writable");
   const from = one(process, args, "in");
-  return from.length === 0 ? 0 : description.writeAt(from, position);
+  return from.length === 0 ? 0 : noted(process, description, IN_MODIFY, description.writeAt(from, position));
 };
 
 const preadv: Handler = (process, _thread, args) => {
   const position = args.offset(3);
   const description = positional(process, args.i32(0), position, "readable");
-  return description.readAt(many(process, args, "out"), position);
+  return noted(process, description, IN_ACCESS, description.readAt(many(process, args, "out"), position));
 };
 
 const pwritev: Handler = (process, _thread, args) => {
   const position = args.offset(3);
   const description = positional(process, args.i32(0), position, "writable");
   const from = many(process, args, "in");
-  return from.length === 0 ? 0 : description.writeAt(from, position);
+  return from.length === 0 ? 0 : noted(process, description, IN_MODIFY, description.writeAt(from, position));
 };
 
 /** preadv2 and pwritev2: position -1 means the file's own offset; no RWF_ flag is supported (EOPNOTSUPP). */

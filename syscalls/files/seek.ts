@@ -1,5 +1,6 @@
 import { errno, SyscallError } from "../abi/errno.ts";
 import { O_PATH } from "../abi/fcntl.ts";
+import { IN_MODIFY } from "../abi/inotify.ts";
 import { S_IFDIR, S_IFMT, S_IFREG } from "../abi/stat.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
@@ -26,7 +27,9 @@ function sizable(process: Process, fd: number): FileDescription {
 const ftruncate: Handler = (process, _thread, args) => {
   const size = args.offset(1);
   if (size < 0) return -errno.EINVAL;
-  sizable(process, args.u32(0)).truncate(size);
+  const description = sizable(process, args.u32(0));
+  description.truncate(size);
+  process.files.watches.atDescription(description, IN_MODIFY);
   return 0;
 };
 
@@ -39,6 +42,9 @@ const truncate: Handler = (process, _thread, args) => {
   if (kind === S_IFDIR) return -errno.EISDIR;
   if (kind !== S_IFREG) return -errno.EINVAL;
   process.host.files.truncate(place.path, size);
+  const { watches } = process.files;
+  const stat = watches.before(place.path);
+  if (stat !== undefined) watches.atFile(place.path, stat, IN_MODIFY);
   return 0;
 };
 
@@ -53,6 +59,7 @@ const fallocate: Handler = (process, _thread, args) => {
   if ((stat.mode & S_IFMT) !== S_IFREG) return (stat.mode & S_IFMT) === S_IFDIR ? -errno.EISDIR : -errno.ENODEV;
   if (offset + length >= MAX_OFFSET) return -errno.EFBIG;
   if (offset + length > stat.size) description.truncate(offset + length);
+  process.files.watches.atDescription(description, IN_MODIFY);
   return 0;
 };
 

@@ -1,5 +1,6 @@
 import { errno, SyscallError } from "../abi/errno.ts";
 import { MAX_RW_COUNT, O_APPEND } from "../abi/fcntl.ts";
+import { IN_ACCESS, IN_MODIFY } from "../abi/inotify.ts";
 import { S_IFDIR, S_IFMT, S_IFREG } from "../abi/stat.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import type { Process } from "../process.ts";
@@ -90,9 +91,16 @@ function pump(
     }
     if (offset.position === undefined) source.offset = start + done;
     else offset.advance(done);
+    if (done > 0) tellCopied(process, source, sink);
     return done;
   };
   return orWait([sink], sink.nonblocking, copy, source);
+}
+
+/** Tells those who watch the files. */
+function tellCopied(process: Process, source: FileDescription, sink: FileDescription): void {
+  process.files.watches.atDescription(source, IN_ACCESS);
+  process.files.watches.atDescription(sink, IN_MODIFY);
 }
 
 /** Runs `attempt` until it does not return WOULD_BLOCK; only once if nobody wants to wait. */
@@ -147,6 +155,7 @@ const copyFileRange: Handler = (process, _thread, args) => {
   else from.advance(done);
   if (to.position === undefined) sink.offset = target + done;
   else to.advance(done);
+  if (done > 0) tellCopied(process, source, sink);
   return done;
 };
 
@@ -254,17 +263,10 @@ const memfdCreate: Handler = (process, _thread, args) => {
   return process.files.table.install(file, (flags & MFD_CLOEXEC) !== 0);
 };
 
-const unsupported: Handler = () => -errno.ENOSYS;
-const INOTIFY = "not there: no file is watched for changes";
-
 export const TRANSFER_SYSCALLS: readonly SyscallRow[] = [
   row(40, "sendfile", ["fd", "fd", "address", "size"], sendfile),
-  row(253, "inotify_init", [], unsupported, INOTIFY),
-  row(254, "inotify_add_watch", ["fd", "path", "hex"], unsupported, INOTIFY),
-  row(255, "inotify_rm_watch", ["fd", "int"], unsupported, INOTIFY),
   row(275, "splice", ["fd", "address", "fd", "address", "size", "hex"], splice),
   row(276, "tee", ["fd", "fd", "size", "hex"], tee),
-  row(294, "inotify_init1", ["openFlags"], unsupported, INOTIFY),
   row(319, "memfd_create", ["path", "hex"], memfdCreate, "no huge pages; at most 1 GiB"),
   row(326, "copy_file_range", ["fd", "address", "fd", "address", "size", "hex"], copyFileRange),
 ];
