@@ -16,6 +16,7 @@ export type {
   HostDatagram,
   HostDatagramEvents,
   HostDatagramOptions,
+  HostDatagramSettings,
   HostEndpoint,
   HostInterfaceAddress,
   HostListener,

@@ -187,6 +187,56 @@ describe("messages", () => {
   });
 });
 
+describe("messages from the host", () => {
+  /** The control messages of the next message, as bytes. */
+  function controlOf(fd: number): Uint8Array {
+    p.reset();
+    const [data, control] = [p.room(100), p.room(256)];
+    const iov = p.put(new Uint8Array(BigUint64Array.of(BigInt(data), 100n).buffer));
+    const header = p.put(new Uint8Array(BigUint64Array.of(0n, 0n, BigInt(iov), 1n, BigInt(control), 256n, 0n).buffer));
+    expect(p.call("recvmsg", fd, header, 0)).toBeGreaterThan(0);
+    return p.memory.readBytes(control, Number(p.memory.readU64(header + 40)));
+  }
+
+  it("tell where they were sent to: the address bound to, or the one that an answer comes from", async () => {
+    const peer = dgram.createSocket("udp4");
+    peer.bind(0, "127.0.0.1");
+    await once(peer, "listening");
+    for (const ip of ["127.0.0.1", "127.0.0.9", "0.0.0.0"]) {
+      const fd = p.socket(abi.AF_INET, abi.SOCK_DGRAM | abi.SOCK_NONBLOCK);
+      expect(await later("bind", fd, ...p.address({ ...INET, ip, port: 0 }))).toBe(0);
+      expect(p.setOption(fd, abi.IPPROTO_IP, abi.IP_PKTINFO, 1)).toBe(0);
+      const destination = ip === "0.0.0.0" ? "127.0.0.1" : ip;
+      peer.send("x", p.port(fd), destination);
+      await until(fd, POLLIN);
+      const bytes = destination.split(".").map(Number);
+      // struct cmsghdr, then interface 1, the local address and the destination.
+      expect([...controlOf(fd)].slice(8)).toEqual([
+        0,
+        0,
+        0,
+        0,
+        abi.IP_PKTINFO,
+        0,
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+        ...bytes,
+        ...bytes,
+        0,
+        0,
+        0,
+        0,
+      ]);
+      p.call("close", fd);
+    }
+    peer.close();
+  });
+});
+
 describe("Unix domain sockets with a path", () => {
   const at = (path: string): { family: typeof abi.AF_UNIX; path: string } => ({ family: abi.AF_UNIX, path });
 
