@@ -86,6 +86,19 @@ describe("inotify", () => {
     expect(events()).toEqual(["2 DELETE_SELF", "2 IGNORED"]);
   });
 
+  it("tells of the guest's own removal of an open file once, though the host tells of it later", async () => {
+    const file = p.call("openat", abi.AT_FDCWD, `${folder}/o`, abi.O_CREAT | abi.O_RDWR, 0o644);
+    watch("/o", notify.IN_ATTRIB | notify.IN_DELETE_SELF);
+    p.call("unlink", `${folder}/o`);
+    expect(events()).toEqual(["1 ATTRIB"]);
+    const before = p.wakeUps;
+    // The host has told of it when the machine is woken.
+    for (let i = 0; i < 5000 && p.wakeUps === before; i++) await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(events()).toEqual([]);
+    p.call("close", file);
+    expect(events()).toEqual(["1 DELETE_SELF", "1 IGNORED"]);
+  });
+
   it("refuses what Linux refuses", () => {
     expect(p.call("inotify_init1", 1)).toBe(-errno.EINVAL);
     expect(watch("", 0)).toBe(-errno.EINVAL);

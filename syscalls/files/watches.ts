@@ -132,6 +132,12 @@ export class Watches {
     else seen.set(name, seenOf(stat));
   }
 
+  /** The same for what is watched itself. */
+  #rememberSelf(key: string): void {
+    const [watch] = this.#byInode.get(key) ?? [];
+    if (watch?.file !== undefined) this.#seen.get(key)?.set("", seenOf(watch.file.stat()));
+  }
+
   #directoryKey(directory: string): string | undefined {
     try {
       const key = keyOf(this.#host.files.stat(directory, true));
@@ -193,6 +199,7 @@ export class Watches {
   removed(path: string, stat: FileStat): void {
     const directory = isDirectory(stat);
     if (!directory) this.#tellAll(keyOf(stat), abi.IN_ATTRIB);
+    this.#rememberSelf(keyOf(stat));
     if (directory || stat.nlink <= 1) this.gone(keyOf(stat));
     this.atName(path, directory ? abi.IN_DELETE | abi.IN_ISDIR : abi.IN_DELETE);
   }
@@ -310,7 +317,8 @@ export class Watches {
     const stat = watch.file.stat();
     seen.set("", seenOf(stat));
     if (stat.nlink === 0) {
-      if (!watch.isDirectory) this.#tellAll(watch.key, abi.IN_ATTRIB);
+      // The guest itself may have removed the name while somebody has the file open.
+      if (!watch.isDirectory && stat.ctimeNs !== old.ctimeNs) this.#tellAll(watch.key, abi.IN_ATTRIB);
       this.gone(watch.key);
     } else if (!watch.isDirectory) this.#tellChange(watch.key, "", old, seenOf(stat));
   }
