@@ -156,8 +156,6 @@ function printToClient(guest: LinuxProcess, fd: number, server: GdbServer): void
       server.print(bytes);
       return bytes.length;
     },
-    isTerminal: false,
-    windowSize: () => undefined,
     wakeUp: () => guest.wakeUp(),
   };
   before.acquire();

@@ -54,6 +54,9 @@ const FORWARDED: readonly SignalName[] = [
   "SIGCONT",
 ];
 
+/** Stop signals: the host stops goemu, unless the guest has another mind about them. */
+const STOPS: readonly SignalName[] = ["SIGTSTP", "SIGTTIN", "SIGTTOU"];
+
 /** Finds what earlier runs left for a program. @param build what tells this build of goemu from others */
 export type CacheOpener = (program: ProgramFile, build: string) => TranslationCache | undefined;
 
@@ -108,7 +111,9 @@ export function createMachine(
       euid: process.geteuid?.() ?? 1000,
       egid: process.getegid?.() ?? 1000,
     },
-    stopHost: (signal) => process.kill(process.pid, signal),
+    // While goemu listens to a signal for the guest, that one does not stop it.
+    stopHost: (signal) => process.kill(process.pid, isListenedTo(signal) ? SIGNAL.SIGSTOP : signal),
+    stopJob: (signal) => process.kill(0, signal),
   };
   const machine = newMachine(machineOptions);
   describeCode.symbol = (address) => machine.symbols.lookup(address)?.name ?? "";
@@ -137,6 +142,9 @@ function optional<T>(what: string, report: (message: string) => void, work: () =
   }
 }
 
+const isListenedTo = (signal: number): boolean =>
+  STOPS.some((name) => SIGNAL[name] === signal && process.listenerCount(name) > 0);
+
 /** The shell's exit status for a guest's end; says on stderr which signal killed it, as a shell does. */
 export function shellStatus(file: string, status: ExitStatus): number {
   if (status.kind === "exited") return status.status;
@@ -154,7 +162,18 @@ export function forwardSignals(machine: Machine): () => void {
       // This host doesn't have the signal.
     }
   }
+  const stops = new Map<number, readonly [SignalName, () => void]>(
+    STOPS.map((name) => [SIGNAL[name], [name, () => machine.kill(SIGNAL[name])]]),
+  );
+  const { signals } = machine.process;
+  signals.actionChanged = (signal, isDefault) => {
+    const stop = stops.get(signal);
+    if (stop === undefined) return;
+    process.off(...stop);
+    if (!isDefault) process.on(...stop);
+  };
+  for (const signal of stops.keys()) signals.actionChanged(signal, signals.action(signal).handler === 0n);
   return () => {
-    for (const [name, handler] of handlers) process.off(name, handler);
+    for (const [name, handler] of [...handlers, ...stops.values()]) process.off(name, handler);
   };
 }

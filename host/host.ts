@@ -2,6 +2,7 @@ import type { FileStat, FileSystemStat } from "../syscalls/abi/stat.ts";
 import type { HostLocks } from "./locks.ts";
 import type { HostNetwork } from "./network.ts";
 import type { HostProcesses } from "./processes.ts";
+import type { HostJob, HostTerminal } from "./terminal.ts";
 
 /**
  * Everything that reaches outside of the machine goes through these interfaces, so that a library user, a browser or a
@@ -22,6 +23,8 @@ export interface Host {
   readonly locks?: HostLocks | undefined;
   /** What the guest starts with besides the three standard streams, or in their place; without it nothing. */
   readonly inherited?: readonly InheritedStream[];
+  /** Process group, session and controlling terminal now; without it the guest is alone in a session of its own. */
+  job?(): HostJob | undefined;
   /** CLOCK_MONOTONIC in ns, exact enough in a double. */
   monotonicNs(): number;
   /** CLOCK_REALTIME in ns since 1970. */
@@ -53,16 +56,14 @@ export interface InheritedStream {
   readonly as?: number;
 }
 
-export interface WindowSize {
-  readonly rows: number;
-  readonly columns: number;
-}
+export type { HostJob, HostTerminal, WindowSize } from "./terminal.ts";
 
 /** What the three standard streams have in common. */
 interface HostStdio {
   /** Its number on the host, which a child process can inherit. */
   readonly descriptor?: number;
-  readonly isTerminal: boolean;
+  /** The terminal that it is, if it is one. */
+  readonly terminal?: HostTerminal;
   /** Gives it back when the guest has closed it; standard streams of a program that a shell started stay open. */
   release?(): void;
   /** What fstat(2) tells about it. */
@@ -73,8 +74,6 @@ interface HostStdio {
   readonly file: HostFile | undefined;
   /** Name for /proc/self/fd: a path, or "pipe:[N]". */
   readonly path: string;
-  /** Size of the terminal in characters, undefined if it is none. */
-  windowSize(): WindowSize | undefined;
 }
 
 /** A source of bytes that is asked, never one that pushes. */
@@ -84,8 +83,6 @@ export interface HostInput extends HostStdio {
    * out of the source. One call at a time.
    */
   read(max: number): Uint8Array | Promise<Uint8Array>;
-  /** Switches a terminal between lines with echo and single characters without (termios(3), cfmakeraw). */
-  setRawMode(raw: boolean): void;
 }
 
 export interface HostOutput extends HostStdio {
@@ -131,7 +128,8 @@ export interface HostFile {
    */
   read(into: Uint8Array, position: number | null, at?: number, length?: number): number;
   write(from: Uint8Array, position: number | null, at?: number, length?: number): number;
-  readonly isTerminal: boolean;
+  /** The terminal that it is, if it is one. */
+  readonly terminal?: HostTerminal;
   /** Bytes of a FIFO or a device when there are some; undefined for regular files and directories. */
   readonly input: ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined;
   /** Of a FIFO only. */

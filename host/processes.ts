@@ -65,6 +65,8 @@ export interface HostChild {
 export interface HostProcesses {
   /** Does the host itself run Linux's x86-64 executables? */
   readonly native: boolean;
+  /** Is there one that was started and has not ended? */
+  readonly running: boolean;
   /**
    * Starts a process. `ended` is called once, later.
    * @throws SyscallError if it can't be started

@@ -62,6 +62,8 @@ export interface ProcessOptions {
   readonly report: (message: string) => void;
   /** Stops the emulator itself, as a stop signal asks (SIGSTOP, SIGTSTP); undefined where that can't be. */
   readonly stopHost: ((signal: number) => void) | undefined;
+  /** Sends a stop signal to the process group that the host has put the emulator in; undefined where that can't be. */
+  readonly stopJob: ((signal: number) => void) | undefined;
 }
 
 /** A guest process: Linux's side of the machine. */
@@ -385,6 +387,12 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** A stop signal stops the emulator as a whole; it goes on when the host continues it. */
   stop(signal: number): void {
     this.#options.stopHost?.(signal);
+  }
+
+  /** Sends a stop signal to all of the host's process group; false where there is none. */
+  stopJob(signal: number): boolean {
+    this.#options.stopJob?.(signal);
+    return this.#options.stopJob !== undefined;
   }
 
   sendSignalToThread(thread: LinuxThread, signal: number, info: { code: number }): void {

@@ -79,6 +79,8 @@ export interface MachineOptions {
   /** Absolute path of the program file, for /proc/self/exe. */
   readonly exePath?: string;
   readonly stopHost?: (signal: number) => void;
+  /** Sends a stop signal to the process group that the host has put the emulator in; without it the guest alone has it. */
+  readonly stopJob?: (signal: number) => void;
 }
 
 /** What a run came to, in numbers. */
@@ -193,6 +195,7 @@ export class Machine {
       strace: options.tracer,
       report: options.report ?? (() => {}),
       stopHost: options.stopHost,
+      stopJob: options.stopJob,
     });
     mapImage(this.memory, { executable: this.executable, plan, path: this.process.exePath });
     const interpreter = this.#mapInterpreter(host);

@@ -69,7 +69,6 @@ class Node {
 /** An open file of a MemoryFileSystem. */
 class MemoryHostFile implements HostFile {
   readonly inheritedOffset = undefined;
-  readonly isTerminal = false;
   readonly input = undefined;
   readonly #node: Node;
   readonly #path: string;
@@ -345,7 +344,6 @@ export class MemoryFileSystem implements HostFileSystem {
 
 /** A stream in memory: what is written is collected, what is read was given. */
 class MemoryStream implements HostInput, HostOutput {
-  readonly isTerminal = false;
   readonly flags: number;
   readonly file = undefined;
   readonly path: string;
@@ -363,10 +361,6 @@ class MemoryStream implements HostInput, HostOutput {
     const node = new Node(1n, (this.flags === abi.O_RDONLY ? S_IFIFO : S_IFCHR) | 0o600, 0n);
     return node.stat();
   }
-
-  windowSize(): undefined {}
-
-  setRawMode(): void {}
 
   read(max: number): Uint8Array {
     const bytes = this.#input.slice(0, max);

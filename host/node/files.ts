@@ -11,10 +11,12 @@ import {
   S_IFMT,
 } from "../../syscalls/abi/stat.ts";
 import type { HostDirectoryEntry, HostFile, HostFileSystem } from "../host.ts";
+import type { HostTerminal } from "../terminal.ts";
 import { asSyscallError, attempt } from "./errors.ts";
 import { makeFifo, NodeFifo } from "./fifo.ts";
 import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
+import { terminals } from "./terminals.ts";
 
 const LINUX = process.platform === "linux";
 
@@ -165,14 +167,14 @@ export class NodeFile implements HostFile {
     }
   }
 
-  get isTerminal(): boolean {
-    return isTerminal(this.#fd);
+  get terminal(): HostTerminal | undefined {
+    return isTerminal(this.#fd) ? terminals.of(this.#fd) : undefined;
   }
 
   get input(): ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined {
     const kind = this.stat().mode & S_IFMT;
     if (kind !== S_IFCHR && kind !== S_IFIFO) return undefined;
-    if (kind === S_IFIFO || this.isTerminal) {
+    if (kind === S_IFIFO) {
       return (max) => (this.#reader ??= new PullReader(this.#fd)).read(max);
     }
     return (max) => {
@@ -258,8 +260,8 @@ export class NodeFileSystem implements HostFileSystem {
       fd = attempt(() => fs.openSync(name, native, mode));
     }
     const stat = fromNodeStat(fs.fstatSync(fd, { bigint: true }));
-    // A drive opened so might be one without a disk in it.
-    if ((stat.mode & S_IFMT) === S_IFBLK) {
+    // A drive opened so might be one without a disk in it; a child that gets a terminal takes it for one that waits.
+    if ((stat.mode & S_IFMT) === S_IFBLK || isPseudoTerminal(stat)) {
       fs.closeSync(fd);
       fd = attempt(() => fs.openSync(name, native, mode));
     }
@@ -372,6 +374,12 @@ export class NodeFileSystem implements HostFileSystem {
   currentDirectory(): string {
     return Buffer.from(attempt(() => process.cwd())).toString("latin1");
   }
+}
+
+/** /dev/tty, or a terminal without a line whose carrier could be waited for (admin-guide/devices.txt, 5 and 136–143). */
+function isPseudoTerminal({ mode, rdev }: FileStat): boolean {
+  const major = Number(rdev >> 8n) & 0xfff;
+  return LINUX && (mode & S_IFMT) === S_IFCHR && (rdev === 0x500n || (major >= 136 && major <= 143));
 }
 
 function isFifoOrDevice(path: string | Buffer): boolean {

@@ -5,22 +5,24 @@ import { SyscallError } from "../../syscalls/abi/errno.ts";
 import { O_RDONLY, O_RDWR, O_WRONLY } from "../../syscalls/abi/fcntl.ts";
 import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../../syscalls/abi/stat.ts";
 import { textToPath } from "../../syscalls/files/path.ts";
-import type { Host, HostFile, HostFileSystem, HostInput, HostOutput, InheritedStream, WindowSize } from "../host.ts";
+import type { Host, HostFile, HostFileSystem, HostInput, HostOutput, InheritedStream } from "../host.ts";
 import type { HostProcesses } from "../processes.ts";
 import { SysrootFiles } from "../sysroot.ts";
+import type { HostJob, HostTerminal } from "../terminal.ts";
 import { asSyscallError, attempt } from "./errors.ts";
 import { fromNodeStat, inheritedState, NodeFile, NodeFileSystem } from "./files.ts";
 import { NodeLocks } from "./locks.ts";
 import { NodeNetwork } from "./network.ts";
 import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
+import { currentJob, terminals } from "./terminals.ts";
 
 /** One of Node's own three streams, or another that it was started with, used by descriptor, past Node's buffering. */
 export class NodeStdio implements HostInput, HostOutput {
   readonly #fd: number;
   /** The access mode, where the guest is to take it for one end of a pipe. */
   readonly #pipe: number | undefined;
-  readonly isTerminal: boolean;
+  readonly terminal: HostTerminal | undefined;
   readonly flags: number;
   readonly file: HostFile | undefined;
   #reader: PullReader | undefined;
@@ -28,9 +30,9 @@ export class NodeStdio implements HostInput, HostOutput {
   constructor(fd: number, pipe?: number) {
     this.#fd = fd;
     this.#pipe = pipe;
-    this.isTerminal = isTerminal(fd);
+    this.terminal = isTerminal(fd) ? terminals.of(fd) : undefined;
     const inherited = inheritedState(fd);
-    this.flags = pipe ?? inherited?.flags ?? (this.isTerminal ? O_RDWR : fd === 0 ? O_RDONLY : O_WRONLY);
+    this.flags = pipe ?? inherited?.flags ?? (this.terminal ? O_RDWR : fd === 0 ? O_RDONLY : O_WRONLY);
     const regular = (this.stat().mode & S_IFMT) === S_IFREG;
     this.file = regular ? new NodeFile(fd, this.path, inherited?.offset ?? 0) : undefined;
   }
@@ -44,7 +46,7 @@ export class NodeStdio implements HostInput, HostOutput {
     try {
       return fs.readlinkSync(`/proc/self/fd/${this.#fd}`, { encoding: "latin1" });
     } catch {
-      return this.isTerminal ? "/dev/tty" : `/dev/fd/${this.#fd}`;
+      return this.terminal ? "/dev/tty" : `/dev/fd/${this.#fd}`;
     }
   }
 
@@ -57,27 +59,15 @@ export class NodeStdio implements HostInput, HostOutput {
     return fromNodeStat(attempt(() => fs.fstatSync(this.#fd, { bigint: true })));
   }
 
-  windowSize(): WindowSize | undefined {
-    if (!this.isTerminal) return undefined;
-    const stream = this.#fd === 2 ? process.stderr : process.stdout;
-    return { rows: stream.rows ?? 24, columns: stream.columns ?? 80 };
-  }
-
   read(max: number): Uint8Array | Promise<Uint8Array> {
     const kind = this.#hostStat().mode & S_IFMT;
-    if (this.isTerminal || kind === S_IFIFO || kind === S_IFSOCK) {
+    if (kind === S_IFIFO || kind === S_IFSOCK) {
       this.#reader ??= new PullReader(this.#fd);
       return this.#reader.read(max);
     }
     const bytes = new Uint8Array(max);
     const count = attempt(() => fs.readSync(this.#fd, bytes, 0, max, null));
     return bytes.subarray(0, count);
-  }
-
-  setRawMode(raw: boolean): void {
-    if (!this.isTerminal) return;
-    this.#reader ??= new PullReader(this.#fd);
-    this.#reader.setRawMode(raw);
   }
 
   write(bytes: Uint8Array): void {
@@ -177,7 +167,9 @@ export class NodeHost implements Host {
   ) {
     const files = new NodeFileSystem();
     this.files = options.sysroot === undefined ? files : new SysrootFiles(files, textToPath(options.sysroot));
-    this.processes = options.processes;
+    const { processes } = options;
+    this.processes = processes;
+    if (processes !== undefined) terminals.othersRun = () => processes.running;
     this.inherited = options.inherited;
     this.network = options.network === false ? undefined : new NodeNetwork();
   }
@@ -213,6 +205,10 @@ export class NodeHost implements Host {
     return constrained > 0 ? Math.min(os.totalmem(), constrained) : os.totalmem();
   }
 
+  job(): HostJob | undefined {
+    return currentJob();
+  }
+
   hostName(): string {
     return os.hostname();
   }
@@ -222,6 +218,7 @@ export class NodeHost implements Host {
   }
 
   async close(): Promise<void> {
+    terminals.close();
     this.stdin.close();
     await Promise.all([this.network?.close(), this.processes?.close()]);
   }

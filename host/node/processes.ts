@@ -14,6 +14,7 @@ import type {
   Usage,
 } from "../processes.ts";
 import { attempt } from "./errors.ts";
+import { terminals } from "./terminals.ts";
 
 /** How long what a guest wrote to a child before its end may take to go out, in ms. */
 const LAST_WORDS_MS = 5000;
@@ -36,6 +37,10 @@ export class NodeProcesses implements HostProcesses {
 
   constructor(command: GoemuCommand) {
     this.#command = command;
+  }
+
+  get running(): boolean {
+    return this.#running.size > 0;
   }
 
   spawn(program: NewProcess, ended: (status: ExitStatus, usage: Usage | undefined) => void): HostChild {
@@ -70,6 +75,8 @@ export class NodeProcesses implements HostProcesses {
     // Node tells the reason only later. What can be looked at has been; what is left is a missing dynamic linker.
     if (child.pid === undefined) throw new SyscallError(byGoemu ? "EAGAIN" : "ENOENT");
     this.#running.add(child);
+    // It may change settings of a terminal.
+    terminals.forget();
     const channels = new Map<number, HostChannel>();
     for (const { fd, kind } of program.descriptors) {
       if (kind === "bridge") channels.set(fd, new SocketChannel(child.stdio[fd] as Duplex));

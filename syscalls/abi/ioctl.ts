@@ -3,60 +3,100 @@ export const TCGETS = 0x5401;
 export const TCSETS = 0x5402;
 export const TCSETSW = 0x5403;
 export const TCSETSF = 0x5404;
+export const TCGETA = 0x5405;
+export const TCSETA = 0x5406;
+export const TCSETAW = 0x5407;
+export const TCSETAF = 0x5408;
+export const TCSBRK = 0x5409;
+export const TCXONC = 0x540a;
+export const TCFLSH = 0x540b;
+export const TIOCEXCL = 0x540c;
+export const TIOCNXCL = 0x540d;
+export const TIOCSCTTY = 0x540e;
 export const TIOCGPGRP = 0x540f;
 export const TIOCSPGRP = 0x5410;
+export const TIOCOUTQ = 0x5411;
+export const TIOCSTI = 0x5412;
 export const TIOCGWINSZ = 0x5413;
 export const TIOCSWINSZ = 0x5414;
+export const TIOCGSOFTCAR = 0x5419;
+export const TIOCSSOFTCAR = 0x541a;
+/** Also called TIOCINQ. */
 export const FIONREAD = 0x541b;
+export const TIOCPKT = 0x5420;
 export const FIONBIO = 0x5421;
+export const TIOCNOTTY = 0x5422;
+export const TIOCSETD = 0x5423;
+export const TIOCGETD = 0x5424;
+export const TCSBRKP = 0x5425;
+export const TIOCSBRK = 0x5427;
+export const TIOCCBRK = 0x5428;
 export const TIOCGSID = 0x5429;
+export const TCGETS2 = 0x802c_542a;
+export const TCSETS2 = 0x402c_542b;
+export const TCSETSW2 = 0x402c_542c;
+export const TCSETSF2 = 0x402c_542d;
+export const TIOCGPTN = 0x8004_5430;
+export const TIOCSPTLCK = 0x4004_5431;
+export const TIOCGDEV = 0x8004_5432;
+export const TIOCSIG = 0x4004_5436;
+export const TIOCGPKT = 0x8004_5438;
+export const TIOCGPTLCK = 0x8004_5439;
+export const TIOCGEXCL = 0x8004_5440;
+export const TIOCGPTPEER = 0x5441;
 export const FIONCLEX = 0x5450;
 export const FIOCLEX = 0x5451;
 export const FIOASYNC = 0x5452;
 
-export const IOCTL_NAMES: ReadonlyMap<number, string> = new Map([
-  [TCGETS, "TCGETS"],
-  [TCSETS, "TCSETS"],
-  [TCSETSW, "TCSETSW"],
-  [TCSETSF, "TCSETSF"],
-  [TIOCGPGRP, "TIOCGPGRP"],
-  [TIOCSPGRP, "TIOCSPGRP"],
-  [TIOCGWINSZ, "TIOCGWINSZ"],
-  [TIOCSWINSZ, "TIOCSWINSZ"],
-  [FIONREAD, "FIONREAD"],
-  [FIONBIO, "FIONBIO"],
-  [TIOCGSID, "TIOCGSID"],
-  [FIONCLEX, "FIONCLEX"],
-  [FIOCLEX, "FIOCLEX"],
-  [FIOASYNC, "FIOASYNC"],
-]);
-
-/** Bytes of the kernel's struct termios: four flag words, c_line, 19 control characters (asm-generic/termbits.h). */
-export const TERMIOS_SIZE = 36;
-const C_LFLAG = 12;
-
-/** c_lflag bits. */
-export const ISIG = 0o1;
-export const ICANON = 0o2;
-export const ECHO = 0o10;
-
-/**
- * A terminal in its usual state, as stty sane leaves it: ICRNL | IXON, OPOST | ONLCR, B38400 | CS8 | CREAD, and
- * ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN; c_cc from include/asm-generic/termios-base.h.
- */
-export function defaultTermios(): Uint8Array {
-  const bytes = new Uint8Array(TERMIOS_SIZE);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, 0o2400, true); // c_iflag
-  view.setUint32(4, 0o5, true); // c_oflag
-  view.setUint32(8, 0o277, true); // c_cflag
-  view.setUint32(C_LFLAG, 0o105073, true); // c_lflag
-  bytes.set([3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0], 17); // c_cc
-  return bytes;
-}
-
-/** Does this struct termios say "raw": no lines, no echo? */
-export function isRaw(termios: Uint8Array): boolean {
-  const flags = new DataView(termios.buffer, termios.byteOffset).getUint32(C_LFLAG, true);
-  return (flags & (ICANON | ECHO)) === 0;
-}
+/** Requests by their names. */
+export const IOCTL_NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries({
+    TCGETS,
+    TCSETS,
+    TCSETSW,
+    TCSETSF,
+    TCGETA,
+    TCSETA,
+    TCSETAW,
+    TCSETAF,
+    TCSBRK,
+    TCXONC,
+    TCFLSH,
+    TIOCEXCL,
+    TIOCNXCL,
+    TIOCSCTTY,
+    TIOCGPGRP,
+    TIOCSPGRP,
+    TIOCOUTQ,
+    TIOCSTI,
+    TIOCGWINSZ,
+    TIOCSWINSZ,
+    TIOCGSOFTCAR,
+    TIOCSSOFTCAR,
+    FIONREAD,
+    TIOCPKT,
+    FIONBIO,
+    TIOCNOTTY,
+    TIOCSETD,
+    TIOCGETD,
+    TCSBRKP,
+    TIOCSBRK,
+    TIOCCBRK,
+    TIOCGSID,
+    TCGETS2,
+    TCSETS2,
+    TCSETSW2,
+    TCSETSF2,
+    TIOCGPTN,
+    TIOCSPTLCK,
+    TIOCGDEV,
+    TIOCSIG,
+    TIOCGPKT,
+    TIOCGPTLCK,
+    TIOCGEXCL,
+    TIOCGPTPEER,
+    FIONCLEX,
+    FIOCLEX,
+    FIOASYNC,
+  }).map(([name, value]) => [value, name]),
+);

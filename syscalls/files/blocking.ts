@@ -4,7 +4,7 @@ import { Block, type SyscallResult } from "../block.ts";
 import type { Process } from "../process.ts";
 import type { Thread } from "../thread.ts";
 import { type FileDescription, WOULD_BLOCK } from "./description.ts";
-import type { IoVector } from "./io-vector.ts";
+import { IoVector } from "./io-vector.ts";
 
 /**
  * A wait that may have moved some bytes already. A signal that ends it must not restart the call: the call returns
@@ -30,25 +30,34 @@ export const restartUnless = (deadline: number): "restart" | "eintr" =>
 
 /**
  * Runs a read until it has something: at once, by waiting, or with EAGAIN if the description does not wait.
- * @param attempt returns WOULD_BLOCK as long as there is nothing
+ * @param attempt returns WOULD_BLOCK as long as there is nothing, or not enough
+ * @param to where a read puts its bytes that may have got some, and waits for more (VMIN of terminals)
  */
-export function readOrWait(description: FileDescription, attempt: () => number): SyscallResult {
+export function readOrWait(description: FileDescription, attempt: () => number, to = NOWHERE): SyscallResult {
   const result = attempt();
   if (result !== WOULD_BLOCK || description.nonblocking) return result;
   const deadline = description.readDeadline();
   description.acquire();
-  return new Block({
-    on: [description.queue],
-    retry: () => {
-      const count = attempt();
-      return count === WOULD_BLOCK ? null : count;
+  return new PartialBlock(
+    {
+      on: [description.queue],
+      retry: () => {
+        const count = attempt();
+        return count === WOULD_BLOCK ? null : count;
+      },
+      deadline,
+      timeout: () => WOULD_BLOCK,
+      onSignal: restartUnless(deadline),
+      cleanup: () => {
+        description.endRead(to);
+        description.release();
+      },
     },
-    deadline,
-    timeout: () => WOULD_BLOCK,
-    onSignal: restartUnless(deadline),
-    cleanup: () => description.release(),
-  });
+    to,
+  );
 }
+
+const NOWHERE = IoVector.buffer(new Uint8Array(0));
 
 /**
  * Runs a write; EPIPE comes with SIGPIPE for the calling thread (write(2)).

@@ -6,6 +6,7 @@ import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY } from "../abi/fcntl.
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import type { FileStat } from "../abi/stat.ts";
 import type { Process } from "../process.ts";
+import type { Thread } from "../thread.ts";
 import type { IoVector } from "./io-vector.ts";
 
 /** What read and write return when they would have to wait. */
@@ -82,6 +83,9 @@ export abstract class FileDescription {
     throw new SyscallError("EINVAL");
   }
 
+  /** A read that has waited is over, however it ended. */
+  endRead(_to: IoVector): void {}
+
   write(_from: IoVector): number {
     throw new SyscallError("EINVAL");
   }
@@ -119,7 +123,7 @@ export abstract class FileDescription {
   }
 
   /** A request that only this kind knows; undefined if it does not know it either. `argument` is an address. */
-  ioctl(_process: Process, _request: number, _argument: number): number | undefined {
+  ioctl(_process: Process, _request: number, _argument: number, _thread: Thread): number | undefined {
     return undefined;
   }
 

@@ -1,14 +1,19 @@
 import { WaitQueue } from "../../emu/threads/wait-queue.ts";
 import type { Host, HostFile, HostInput, HostOutput } from "../../host/host.ts";
 import { SyscallError } from "../abi/errno.ts";
-import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from "../abi/fcntl.ts";
+import { O_ACCMODE, O_APPEND, O_DIRECTORY, O_LARGEFILE, O_PATH, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
+import { TtyDescription } from "../tty/description.ts";
+import { Terminals } from "../tty/terminals.ts";
 import type { FileDescription } from "./description.ts";
 import { FdTable } from "./fd-table.ts";
 import { HostFileDescription } from "./host-file.ts";
 import { FileLocks } from "./locks.ts";
 import { StreamDescription } from "./stream.ts";
 import { Watches } from "./watches.ts";
+
+/** What a standard stream keeps of the flags with which others opened it. */
+const STANDARD_FLAGS = O_ACCMODE | O_APPEND | O_LARGEFILE;
 
 /** A working directory: its name, and what stands for it in paths given to the host. */
 export interface WorkingDirectory {
@@ -35,6 +40,8 @@ export class FileState {
   readonly fifoOpened: WaitQueue;
   /** Device numbers of the host's own /proc and /sys, which are never shown to the guest. */
   readonly hiddenDevices: ReadonlySet<bigint>;
+  /** Terminals that descriptors lead to. */
+  readonly terminals: Terminals;
   #nextAnonymousInode = 1n;
   #isClosed = false;
 
@@ -51,6 +58,7 @@ export class FileState {
     this.fifoOpened = parent?.fifoOpened ?? new WaitQueue();
     this.umask = parent?.umask ?? host.umask(0o22);
     host.umask(this.umask);
+    this.terminals = parent?.terminals ?? new Terminals(() => this.wakeUp());
     if (parent === undefined) {
       this.table.onClose = (description) => this.locks.closed(description);
       this.cwd = this.openWorkingDirectory(host.files.currentDirectory());
@@ -115,7 +123,7 @@ export class FileState {
     this.table.install(input, false);
     for (const stream of [stdout, stderr]) {
       // On one terminal all three are usually one description, readable and writable.
-      const shared = input instanceof StreamDescription && input.isTerminal && sameFile(stdin, stream);
+      const shared = input instanceof TtyDescription && sameFile(stdin, stream);
       this.table.install(shared ? input : this.#standardStream(undefined, stream), false);
     }
   }
@@ -139,10 +147,14 @@ export class FileState {
   #standardStream(input: HostInput | undefined, output: HostOutput | undefined): FileDescription {
     const stdio = (input ?? output) as HostInput | HostOutput;
     if (stdio.file !== undefined && (stdio.stat().mode & S_IFMT) === S_IFREG) {
-      return new HostFileDescription(stdio.file, stdio.flags & (O_ACCMODE | O_APPEND | O_LARGEFILE), stdio.path);
+      return new HostFileDescription(stdio.file, stdio.flags & STANDARD_FLAGS, stdio.path);
     }
-    const terminal = stdio.isTerminal && sameFile(this.host.stdin, this.host.stdout) ? this.host : undefined;
-    const sink = output ?? terminal?.stdout;
+    const { terminal } = stdio;
+    const release = (): void => stdio.release?.();
+    if (terminal !== undefined) {
+      const end = { descriptor: stdio.descriptor, path: stdio.path, stat: () => stdio.stat(), release };
+      return new TtyDescription(this.terminals.of(terminal), end, stdio.flags & STANDARD_FLAGS);
+    }
     return new StreamDescription(
       {
         descriptor: stdio.descriptor,
@@ -150,19 +162,16 @@ export class FileState {
         stat: () => stdio.stat(),
         source: input === undefined ? undefined : (max) => input.read(max),
         sink:
-          sink === undefined
+          output === undefined
             ? undefined
             : (bytes) => {
-                sink.write(bytes);
+                output.write(bytes);
                 return bytes.length;
               },
-        isTerminal: stdio.isTerminal,
-        windowSize: () => stdio.windowSize(),
-        setRawMode: (raw) => this.host.stdin.setRawMode(raw),
         wakeUp: () => this.wakeUp(),
-        release: () => stdio.release?.(),
+        release,
       },
-      terminal !== undefined && input !== undefined ? O_RDWR : stdio.flags & (O_ACCMODE | O_APPEND | O_LARGEFILE),
+      stdio.flags & STANDARD_FLAGS,
     );
   }
 
@@ -181,7 +190,7 @@ export class FileState {
 }
 
 function sameFile(a: HostInput | HostOutput, b: HostInput | HostOutput): boolean {
-  if (!a.isTerminal || !b.isTerminal) return false;
+  if (a.terminal === undefined || b.terminal === undefined) return false;
   const [x, y] = [a.stat(), b.stat()];
   return x.dev === y.dev && x.ino === y.ino;
 }

@@ -44,55 +44,18 @@ function common(process: Process, fd: number, request: number, argument: number)
   }
 }
 
-/** Requests of terminals (ioctl_tty(2)); undefined for others. */
-function terminal(process: Process, stream: StreamDescription, request: number, argument: number): number | undefined {
-  switch (request) {
-    case abi.TCGETS:
-      process.memory.writeBytes(argument, stream.termios);
-      return 0;
-    case abi.TCSETS:
-    case abi.TCSETSW:
-    case abi.TCSETSF:
-      stream.setTermios(process.memory.readBytes(argument, abi.TERMIOS_SIZE));
-      return 0;
-    case abi.TIOCGWINSZ: {
-      const size = stream.windowSize();
-      if (size === undefined) return undefined;
-      // struct winsize: ws_row, ws_col, ws_xpixel, ws_ypixel, two bytes each.
-      const bytes = new Uint8Array(8);
-      const view = new DataView(bytes.buffer);
-      view.setUint16(0, size.rows, true);
-      view.setUint16(2, size.columns, true);
-      process.memory.writeBytes(argument, bytes);
-      return 0;
-    }
-    case abi.TIOCGPGRP:
-    case abi.TIOCGSID:
-      process.memory.writeU32(argument, process.pid);
-      return 0;
-    case abi.TIOCSPGRP:
-      process.memory.readU32(argument);
-      return 0;
-    default:
-      return undefined;
-  }
-}
-
-const ioctl: Handler = (process, _thread, args) => {
+const ioctl: Handler = (process, thread, args) => {
   const fd = args.u32(0);
   const request = args.u32(1);
   const argument = args.address(2);
   const description = process.files.table.get(fd);
   if (description.flags & O_PATH) throw new SyscallError("EBADF");
-  const isTerminal = description instanceof StreamDescription && description.isTerminal;
   return (
-    common(process, fd, request, argument) ??
-    (isTerminal ? terminal(process, description, request, argument) : undefined) ??
-    description.ioctl(process, request, argument) ??
-    -errno.ENOTTY
+    common(process, fd, request, argument) ?? description.ioctl(process, request, argument, thread) ?? -errno.ENOTTY
   );
 };
 
-export const IOCTL_SYSCALLS: readonly SyscallRow[] = [
-  row(16, "ioctl", ["fd", "ioctl", "address"], ioctl, "terminals: line or raw mode and size; the rest is remembered"),
-];
+const NOTE =
+  "terminals: settings in full, by the host's stty (without it raw or not), sizes in characters; TIOCSPGRP and TIOCNOTTY change nothing, TIOCSTI is refused";
+
+export const IOCTL_SYSCALLS: readonly SyscallRow[] = [row(16, "ioctl", ["fd", "ioctl", "address"], ioctl, NOTE)];

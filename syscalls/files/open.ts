@@ -5,6 +5,7 @@ import { type FileStat, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from "../abi/stat.ts
 import type { SyscallResult } from "../block.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
+import { TtyDescription } from "../tty/description.ts";
 import type { FileDescription } from "./description.ts";
 import { HostDirectory, PathDescription, VirtualDirectoryDescription } from "./directory.ts";
 import { FifoDescription, waitForOtherSide } from "./fifo.ts";
@@ -49,15 +50,17 @@ function openPlace(process: Process, place: Place, flags: number, mode: number, 
   if (file.fifo !== undefined) {
     return new FifoDescription(file, file.fifo, status, place.shown, () => process.wakeUp());
   }
-  const { stdout } = process.host;
+  const { terminal } = file;
+  if (terminal !== undefined) {
+    const end = { path: place.shown, stat: () => file.stat(), file };
+    return new TtyDescription(process.files.terminals.of(terminal), end, status);
+  }
   return new StreamDescription(
     {
       path: place.shown,
       stat: () => file.stat(),
       source: file.input,
       sink: (bytes) => file.write(bytes, null),
-      isTerminal: file.isTerminal,
-      windowSize: () => (file.isTerminal ? stdout.windowSize() : undefined),
       wakeUp: () => process.wakeUp(),
       file,
     },

@@ -45,7 +45,7 @@ const read: Handler = (process, _thread, args) => {
     process,
     description,
     IN_ACCESS,
-    readOrWait(description, () => description.read(to)),
+    readOrWait(description, () => description.read(to), to),
   );
 };
 
@@ -57,7 +57,7 @@ const readv: Handler = (process, _thread, args) => {
     process,
     description,
     IN_ACCESS,
-    readOrWait(description, () => description.read(to)),
+    readOrWait(description, () => description.read(to), to),
   );
 };
 

@@ -1,8 +1,7 @@
 import { WaitQueue } from "../../emu/threads/wait-queue.ts";
-import type { HostFile, WindowSize } from "../../host/host.ts";
+import type { HostFile } from "../../host/host.ts";
 import type { Inheritance } from "../../host/processes.ts";
 import { SyscallError } from "../abi/errno.ts";
-import { defaultTermios, isRaw } from "../abi/ioctl.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import type { FileStat } from "../abi/stat.ts";
 import { FileDescription, WOULD_BLOCK } from "./description.ts";
@@ -15,7 +14,7 @@ const CHUNK = 0x1_0000;
 /** How often a full sink is tried again, in ms: hosts do not tell when there is room. */
 const RETRY_MS = 2;
 
-/** What a stream is made of: a terminal, a FIFO, a pipe or a device of the host. */
+/** What a stream is made of: a FIFO, a pipe or a device of the host. */
 export interface StreamEnds {
   /** Its number on the host. */
   readonly descriptor?: number;
@@ -24,10 +23,6 @@ export interface StreamEnds {
   readonly source: ((max: number) => Uint8Array | Promise<Uint8Array>) | undefined;
   /** Writes some bytes and returns how many. @throws SyscallError EAGAIN if it is full, EPIPE if it is closed */
   readonly sink: ((bytes: Uint8Array) => number) | undefined;
-  readonly isTerminal: boolean;
-  windowSize(): WindowSize | undefined;
-  /** Switches the terminal between lines with echo and single characters without. */
-  setRawMode?(raw: boolean): void;
   /** Lets the machine go on after something arrived. */
   wakeUp(): void;
   readonly file?: HostFile;
@@ -44,7 +39,6 @@ class Stream {
   ended = false;
   error: SyscallError | undefined;
   sinkFull = false;
-  termios = defaultTermios();
   #pending = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
@@ -126,26 +120,6 @@ export class StreamDescription extends FileDescription {
     return this.#stream.ends.file;
   }
 
-  get isTerminal(): boolean {
-    return this.#stream.ends.isTerminal;
-  }
-
-  /** Size of the terminal; undefined if this is none. */
-  windowSize(): WindowSize | undefined {
-    return this.#stream.ends.windowSize();
-  }
-
-  /** The kernel's struct termios of the terminal. */
-  get termios(): Uint8Array {
-    return this.#stream.termios;
-  }
-
-  setTermios(termios: Uint8Array): void {
-    const stream = this.#stream;
-    if (isRaw(termios) !== isRaw(stream.termios)) stream.ends.setRawMode?.(isRaw(termios));
-    stream.termios = termios;
-  }
-
   /** Bytes that are here already (ioctl FIONREAD). */
   get buffered(): number {
     return this.#stream.buffered.length;
@@ -184,10 +158,7 @@ export class StreamDescription extends FileDescription {
       stream.error = undefined;
       throw error;
     }
-    if (!stream.ended) return WOULD_BLOCK;
-    // Control-D ends one read of a terminal; the next one asks again.
-    if (stream.ends.isTerminal) stream.ended = false;
-    return 0;
+    return stream.ended ? 0 : WOULD_BLOCK;
   }
 
   override write(from: IoVector): number {
@@ -221,7 +192,7 @@ export class StreamDescription extends FileDescription {
     if (stream.ends.source !== undefined && this.readable) {
       stream.ask(READ_AHEAD);
       if (stream.buffered.length > 0 || stream.ended) mask |= POLLIN | POLLRDNORM;
-      if (stream.ended && !stream.ends.isTerminal) mask |= POLLHUP;
+      if (stream.ended) mask |= POLLHUP;
       if (stream.error !== undefined) mask |= POLLERR | POLLIN;
     }
     return mask;

@@ -14,6 +14,7 @@ import {
 import { RLIM_INFINITY, RLIMIT } from "../process/limits.ts";
 import type { Process } from "../process.ts";
 import type { Thread } from "../thread.ts";
+import { jobOf } from "../tty/job.ts";
 import { mapsText, memoryUse } from "./maps.ts";
 import { netFiles } from "./net-files.ts";
 
@@ -41,9 +42,11 @@ function statText(process: Process, tid: number, name: string): string {
     fields[number - 1] = value;
   };
   set(4, process.ppid);
-  set(5, process.pid); // pgrp
-  set(6, process.pid); // session
-  set(8, -1); // tpgid
+  const job = jobOf(process);
+  set(5, job.group); // pgrp
+  set(6, job.session);
+  set(7, job.terminal); // tty_nr
+  set(8, job.terminal === 0n ? -1 : job.foreground); // tpgid
   set(18, 20); // priority
   set(20, [...process.threads].length);
   set(23, size * 4096);

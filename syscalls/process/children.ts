@@ -38,6 +38,8 @@ export interface VforkState {
   readonly released: WaitQueue;
   /** It asked for a process group or a session of its own. */
   detached: boolean;
+  /** It asked for a session. */
+  leadsSession?: boolean;
 }
 
 /** The children of a process. */

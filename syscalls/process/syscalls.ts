@@ -10,6 +10,7 @@ import type { LinuxThread } from "../linux-thread.ts";
 import { OS_RELEASE, OS_VERSION } from "../proc/system-files.ts";
 import { checkSignal, signalChild } from "../signals/syscalls.ts";
 import { row } from "../table.ts";
+import { jobOf } from "../tty/job.ts";
 import { pidOf } from "./children.ts";
 import { execve } from "./exec.ts";
 import { RLIM_INFINITY, RLIMIT } from "./limits.ts";
@@ -216,6 +217,7 @@ const setpgid: Handler = (process, thread, args) => {
 const setsid: Handler = (process, thread) => {
   if (thread.vfork === undefined || thread.vfork.detached) throw new SyscallError("EPERM");
   thread.vfork.detached = true;
+  thread.vfork.leadsSession = true;
   return pidOf(process, thread);
 };
 
@@ -287,11 +289,8 @@ export const PROCESS_SYSCALLS = [
     [],
     one((p) => p.ppid),
   ),
-  row(
-    111,
-    "getpgrp",
-    [],
-    one((p) => p.pid),
+  row(111, "getpgrp", [], (p: LinuxProcess, thread: LinuxThread) =>
+    thread.vfork?.detached ? pidOf(p, thread) : jobOf(p).group,
   ),
   row(109, "setpgid", ["int", "int"], setpgid, "for a child before execve: a new group"),
   row(112, "setsid", [], setsid, "for a child before execve"),
@@ -304,11 +303,11 @@ export const PROCESS_SYSCALLS = [
   row(120, "getresgid", ["address", "address", "address"], threeIds(groups)),
   row(121, "getpgid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => {
     ownPid(p, args.i32(0));
-    return p.pid;
+    return jobOf(p).group;
   }),
   row(124, "getsid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => {
     ownPid(p, args.i32(0));
-    return p.pid;
+    return jobOf(p).session;
   }),
   row(140, "getpriority", ["int", "int"], getpriority),
   row(141, "setpriority", ["int", "int", "int"], () => 0, "without effect"),

@@ -42,6 +42,9 @@ export class Signals {
   /** Woken at each signal that is queued, for the process or one of its threads (signalfd(2)). */
   readonly arrivals = new WaitQueue();
 
+  /** Told of each action that is set; `isDefault` tells that it is the signal's own. */
+  actionChanged: ((signal: number, isDefault: boolean) => void) | undefined;
+
   constructor(process: LinuxProcess) {
     this.#process = process;
   }
@@ -60,6 +63,7 @@ export class Signals {
   /** Sets an action; pending signals that are now ignored are dropped. */
   setAction(signal: number, action: SignalAction): void {
     this.#actions[signal] = action;
+    this.actionChanged?.(signal, action.handler === BigInt(SIG_DFL));
     if (!this.#ignored(signal)) return;
     this.pending.drop(signal);
     for (const thread of this.#process.threads) thread.pending.drop(signal);

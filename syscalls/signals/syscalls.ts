@@ -8,6 +8,7 @@ import {
   SIG_BLOCK,
   SIG_SETMASK,
   SIG_UNBLOCK,
+  SIGNAL,
   SS_AUTODISARM,
   SS_DISABLE,
   SS_ONSTACK,
@@ -19,6 +20,7 @@ import type { LinuxThread } from "../linux-thread.ts";
 import type { Child } from "../process/children.ts";
 import { row } from "../table.ts";
 import { deadlineAt, readTimespec } from "../time/timespec.ts";
+import { jobOf } from "../tty/job.ts";
 import { onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
 import { SIGINFO_SIZE, writeSigInfo } from "./info.ts";
 import { bitOf } from "./queue.ts";
@@ -115,6 +117,8 @@ export function signalChild(process: LinuxProcess, child: Child, signal: number)
   return 0;
 }
 
+const JOB_STOPS: ReadonlySet<number> = new Set([SIGNAL.SIGSTOP, SIGNAL.SIGTSTP, SIGNAL.SIGTTIN, SIGNAL.SIGTTOU]);
+
 function kill(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [pid, signal] = [args.i32(0), args.i32(1)];
   checkSignal(signal);
@@ -124,8 +128,12 @@ function kill(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallR
     process.host.processes?.kill(pid, signal);
     return 0;
   }
-  // Besides children, the guest is alone in its process group: 0, -1 and -pid reach nobody else.
-  if (pid !== process.pid && pid !== 0 && pid !== -process.pid) throw new SyscallError("ESRCH");
+  const job = jobOf(process);
+  if (pid !== process.pid && pid !== 0 && pid !== -process.pid && pid !== -job.group) throw new SyscallError("ESRCH");
+  // A stop in the foreground is the whole job's, or the shell does not see it: the host sends it to all, us included.
+  const stops = pid <= 0 && job.foreground === job.group && JOB_STOPS.has(signal);
+  if (stops && process.stopJob(signal)) return 0;
+  // For other signals the guest and its children are alone in the group: they reach nobody else.
   if (signal !== 0) process.signals.send({ signal, code: SI_USER, pid: process.pid, uid: process.uid });
   return 0;
 }
@@ -215,7 +223,13 @@ export const SIGNAL_SYSCALLS = [
   row(14, "rt_sigprocmask", ["sigmaskHow", "sigset", "sigset", "size"], rtSigprocmask),
   row(15, "rt_sigreturn", [], rtSigreturn),
   row(34, "pause", [], pause),
-  row(62, "kill", ["int", "signal"], kill, "the guest sees itself and its children"),
+  row(
+    62,
+    "kill",
+    ["int", "signal"],
+    kill,
+    "the guest sees itself and its children; stops of its group are sent to the host's",
+  ),
   row(127, "rt_sigpending", ["sigset", "size"], rtSigpending),
   row(128, "rt_sigtimedwait", ["sigset", "address", "timespec", "size"], rtSigtimedwait),
   row(129, "rt_sigqueueinfo", ["int", "signal", "address"], (process: LinuxProcess, _thread: LinuxThread, args) => {

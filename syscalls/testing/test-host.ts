@@ -21,13 +21,11 @@ const PIPE: FileStat = {
   birthtimeNs: 0n,
 };
 
-const STDIO = { isTerminal: false, file: undefined, windowSize: () => undefined, stat: () => PIPE } as const;
+const STDIO = { file: undefined, stat: () => PIPE } as const;
 
 /** A pipe that keeps what is written, up to a limit: a guest gone wild must not fill the memory. */
 class Capture implements HostOutput {
-  readonly isTerminal = STDIO.isTerminal;
   readonly file = STDIO.file;
-  readonly windowSize = STDIO.windowSize;
   readonly stat = STDIO.stat;
   readonly flags = O_WRONLY;
   readonly path: string;
@@ -70,7 +68,6 @@ const ROOT_DIRECTORY = refuse<HostFile>(
     prefix: "",
     path: () => "/",
     inheritedOffset: undefined,
-    isTerminal: false,
     input: undefined,
     stat: () => ROOT,
     close: () => {},
@@ -115,7 +112,6 @@ export class TestHost implements Host {
         rest = rest.subarray(piece.length);
         return piece;
       },
-      setRawMode: () => {},
     };
     this.stdout = new Capture("pipe:[2]", limit);
     this.stderr = new Capture("pipe:[3]", limit);
