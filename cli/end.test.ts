@@ -1,6 +1,6 @@
 // The end of a run: its status is the guest's, whatever goemu still does, and nothing that the guest left open holds it.
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -169,6 +169,26 @@ describe("a full disk", () => {
     const traced = withFull(`goemu --strace=/dev/full ${work}`);
     worksAs(traced);
     expect(traced.stderr).toMatch(/^goemu: --strace: cannot write \/dev\/full: ENOSPC.* \(the trace ends here\)\n$/);
+  });
+
+  it.runIf(existsSync("/dev/full"))("behind road, trace or profile is a line", () => {
+    const link = (name: string): string => {
+      const path = join(folder.path, name);
+      symlinkSync("/dev/full", path);
+      return path;
+    };
+    for (const [command, output] of [
+      ["road", link("full.txt")],
+      ["trace", link("full.json")],
+      ["trace", link("full.trace")],
+      ["profile", link("full.pprof")],
+    ]) {
+      const run = withFull(`goemu ${command} -o ${output} ${work}`);
+      worksAs(run);
+      expect(run.stderr).toBe(
+        `goemu: ${work}: cannot write ${output}: Error: ENOSPC: no space left on device, write (the exit status is the program's)\n`,
+      );
+    }
   });
 
   it.runIf(existsSync("/dev/full"))("does not change the status of a guest that a signal kills", () => {

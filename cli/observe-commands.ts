@@ -16,6 +16,7 @@ import { GoTrace } from "../observe/trace/go-trace.ts";
 import { Timeline } from "../observe/trace/timeline.ts";
 import type { Machine } from "../syscalls/machine.ts";
 import { parseChoice, parseCount } from "./arguments.ts";
+import { Ending } from "./end.ts";
 import { CliError } from "./failure.ts";
 import { createMachine, forwardSignals, type GuestOptions, shellStatus } from "./guest.ts";
 import { addGuestOptions, sysrootOf } from "./guest-options.ts";
@@ -123,8 +124,19 @@ async function runMachine(file: string, machine: Machine, host: NodeHost): Promi
     return shellStatus(file, await machine.run());
   } finally {
     stopForwarding();
-    host.close();
+    await new Ending(file).wait("send what the program has written", async () => host.close());
   }
+}
+
+/** Writes what was recorded, after the run: what can't be written is a line, and the status is the program's. */
+function writeResult(file: string, path: string | undefined, output: OutputFile, work: () => void): void {
+  new Ending(file).step(`write ${path ?? "standard output"}`, () => {
+    try {
+      work();
+    } finally {
+      output.close();
+    }
+  });
 }
 
 function roadFilter(options: RoadOptions, scheduler: SchedulerEvents): RoadFilter {
@@ -159,18 +171,19 @@ async function road(file: string, args: string[], options: RoadOptions): Promise
   const page = options.html ? new HtmlPage(write, `goemu road ${[file, ...args].join(" ")}`) : undefined;
   if (page !== undefined) new Timeline(scheduler, page);
   const status = await runMachine(file, machine, host);
-  if (page !== undefined) {
-    for (const node of recorded.nodes) page.node(node);
-    page.meta({
-      summary: `${machine.process.instructions.toLocaleString("en")} instructions, ${machine.symbols.goVersion}`,
-    });
-    page.close();
-  } else {
-    const colour = options.output === undefined && process.stdout.isTTY && !process.env.NO_COLOR;
-    const lines = options.json ? roadJson(recorded, filter) : printRoad(recorded, filter, colour);
-    for (const line of lines) write(`${line}\n`);
-  }
-  output.close();
+  writeResult(file, options.output, output, () => {
+    if (page !== undefined) {
+      for (const node of recorded.nodes) page.node(node);
+      page.meta({
+        summary: `${machine.process.instructions.toLocaleString("en")} instructions, ${machine.symbols.goVersion}`,
+      });
+      page.close();
+    } else {
+      const colour = options.output === undefined && process.stdout.isTTY && !process.env.NO_COLOR;
+      const lines = options.json ? roadJson(recorded, filter) : printRoad(recorded, filter, colour);
+      for (const line of lines) write(`${line}\n`);
+    }
+  });
   return status;
 }
 
@@ -190,8 +203,7 @@ async function trace(file: string, args: string[], options: MachineOptions): Pro
     try {
       return await runMachine(file, machine, host);
     } finally {
-      recorded.close();
-      output.close();
+      writeResult(file, path, output, () => recorded.close());
     }
   }
   const sink =
@@ -200,9 +212,10 @@ async function trace(file: string, args: string[], options: MachineOptions): Pro
   try {
     return await runMachine(file, machine, host);
   } finally {
-    timeline.close();
-    sink.close();
-    output.close();
+    writeResult(file, path, output, () => {
+      timeline.close();
+      sink.close();
+    });
   }
 }
 
@@ -222,11 +235,12 @@ async function profile(file: string, args: string[], options: ProfileOptions): P
   const profiler = new Profiler(machine, { byGoroutine: options.byGoroutine ?? false });
   const output = openOutput(path);
   const status = await runMachine(file, machine, host);
-  const stacks = profiler.finish();
-  const title = `goemu profile ${[file, ...args].join(" ")}`;
-  if (format === "pprof") output.writeBytes(pprofProfile(stacks));
-  else if (format === "folded") for (const line of foldedStacks(stacks)) output.write(`${line}\n`);
-  else output.write(flameGraph(stacks, title, format));
-  output.close();
+  writeResult(file, path, output, () => {
+    const stacks = profiler.finish();
+    const title = `goemu profile ${[file, ...args].join(" ")}`;
+    if (format === "pprof") output.writeBytes(pprofProfile(stacks));
+    else if (format === "folded") for (const line of foldedStacks(stacks)) output.write(`${line}\n`);
+    else output.write(flameGraph(stacks, title, format));
+  });
   return status;
 }

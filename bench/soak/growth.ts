@@ -21,12 +21,14 @@ export function sampleOf(smaps: string): MemorySample {
 }
 
 /** Parts of a run's second half that are compared. */
-const PARTS = 4;
+const PARTS = 6;
+/** Largest steps from one part to the next that are left out. */
+const LEFT_OUT = 2;
 
 /**
- * By how much something grows steadily in the second half of a run: the least of each quarter of it, since garbage comes
- * and goes, beyond the least of the one before. The largest of these steps is left out: a thread that is started, or a
- * table that is made larger, happens once.
+ * By how much something grows steadily in the second half of a run: the least of each part of it, since garbage comes
+ * and goes, beyond the least of the one before. The two largest of these steps are left out: a thread that is started and
+ * gets to work, or a table that is made larger, happens once.
  * @returns undefined for fewer samples than tell anything
  */
 export function growthOf(samples: readonly number[]): number | undefined {
@@ -37,5 +39,8 @@ export function growthOf(samples: readonly number[]): number | undefined {
     return Math.min(...samples.slice(from, from + length));
   });
   const steps = least.slice(1).map((bytes, i) => bytes - least[i]);
-  return steps.reduce((sum, step) => sum + step, 0) - Math.max(...steps);
+  return steps
+    .sort((a, b) => a - b)
+    .slice(0, -LEFT_OUT)
+    .reduce((sum, step) => sum + step, 0);
 }

@@ -18,7 +18,7 @@ const USAGE = `usage: npm run soak -- [--short] [--only REGEX]
 `;
 
 const MEBI = 2 ** 20;
-const SAMPLE_MS = 1000;
+const SAMPLE_MS = 250;
 /** Steady growth in the second half of a run that is a leak: in a short run caches still fill. */
 const LIMIT = { long: 12 * MEBI, short: 48 * MEBI };
 
@@ -59,7 +59,7 @@ interface Ended {
 const GOEMU = fileURLToPath(new URL("../../dist/goemu.js", import.meta.url));
 const PROBE = new URL("./probe.mjs", import.meta.url).href;
 
-/** Runs a program in goemu and looks at its memory once a second. */
+/** Runs a program in goemu and looks at its memory now and then. */
 async function run(job: Job, folder: string, cache: string, isOwn: boolean): Promise<Ended> {
   const probe = join(folder, `heap-${performance.now()}`);
   const env = { ...process.env, XDG_CACHE_HOME: cache, GOEMU_SOAK_PROBE: probe };

@@ -1,4 +1,4 @@
-// Loaded before goemu in a run of the soak (node --import): says once a second how much the JavaScript heap holds.
+// Loaded before goemu in a run of the soak (node --import): says now and then how much the JavaScript heap holds.
 import { appendFileSync } from "node:fs";
 
 const file = process.env.GOEMU_SOAK_PROBE;
@@ -9,5 +9,5 @@ if (file !== undefined) {
     const guest = 2 ** 32;
     const bytes = external >= guest ? external - guest : external;
     appendFileSync(file, `${JSON.stringify({ heap: heapUsed, external: Math.max(bytes, arrayBuffers % guest) })}\n`);
-  }, 1000).unref();
+  }, 250).unref();
 }
