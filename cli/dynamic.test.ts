@@ -1,6 +1,7 @@
 // Dynamically linked programs of the host, with its own libraries: on Linux on x86-64 every system has some.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import process from "node:process";
 import { afterAll, describe, expect, it } from "vitest";
 import { hostIsNative } from "../fixtures/native.ts";
 import { TestFolder } from "./testing/files.ts";
@@ -72,3 +73,42 @@ it.skipIf(!hasCompiler)("threads of a C library, and a mutex whose owner has die
   expectSame(program);
   expect(goemu([program]).stdout).toBe("1 1 root\n");
 });
+
+const hasGo = hasCompiler && spawnSync("go", ["version"]).status === 0;
+
+const CGO = `package main
+
+// #include <stdlib.h>
+// extern int callback(int);
+// static int twice(int n) { return callback(n) + callback(n); }
+import "C"
+import "fmt"
+
+//export callback
+func callback(n C.int) C.int { return n + 1 }
+
+func main() { fmt.Println(C.twice(20)) }
+`;
+
+it.skipIf(!hasGo)(
+  "cgo: callbacks from C, and C's part of the road (skipped without go and gcc)",
+  () => {
+    folder.file("go.mod", "module cgo\n\ngo 1.20\n");
+    folder.file("main.go", CGO);
+    const env = { ...process.env, CGO_ENABLED: "1", GOFLAGS: "" };
+    const built = spawnSync("go", ["build", "-o", "cgo-program", "main.go"], {
+      cwd: folder.path,
+      env,
+      encoding: "utf8",
+    });
+    expect(built.stderr).toBe("");
+    const program = `${folder.path}/cgo-program`;
+    expectSame(program);
+    const road = goemu(["road", "-o", `${folder.path}/road.txt`, program]);
+    expect(road).toMatchObject({ status: 0, stdout: "42\n" });
+    const lines = readFileSync(`${folder.path}/road.txt`, "utf8").split("\n").slice(2, 8);
+    const names = lines.map((line) => /[└├] (\S+)/.exec(line)?.[1]);
+    expect(names.slice(0, 5)).toEqual([LOADER, "_start", "__libc_start_main", "main", "runtime.rt0_go"]);
+  },
+  120_000,
+);

@@ -47,7 +47,7 @@ export function openInterpreter(host: Host, path: string): Executable {
 }
 
 /** An open file of the host as the loader reads it. What can't be read is as if it were behind the file's end. */
-function sourceOf(file: HostFile): FileSource {
+export function sourceOf(file: HostFile): FileSource {
   return {
     size: Number(file.stat().size),
     read(into, offset) {

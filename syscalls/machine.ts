@@ -18,11 +18,11 @@ import { type Executable, LoadError, readExecutable } from "../loader/elf.ts";
 import { goamd64Level } from "../loader/info.ts";
 import { type MapPlan, type Mapping, planImage } from "../loader/map.ts";
 import { type AuxEntry, buildAuxv, buildInitialStack } from "../loader/stack.ts";
-import { SymbolTable } from "../loader/symbols/table.ts";
 import { buildVdso } from "../loader/vdso.ts";
 import { VVAR } from "../loader/vdso-code.ts";
 import { SIG_IGN } from "./abi/signals.ts";
 import { mapImage, openInterpreter, planInterpreter } from "./image.ts";
+import { MachineSymbols } from "./library-symbols.ts";
 import { type ExitStatus, LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
 import { STACK_SIZE } from "./process/limits.ts";
@@ -138,8 +138,8 @@ export class Machine {
   readonly process: LinuxProcess;
   readonly memory: GuestMemory;
   readonly interpreter: Interpreter;
-  /** Functions of the program, at the addresses where it lies. */
-  readonly symbols: SymbolTable;
+  /** Functions of the program, and of the libraries that it maps, at the addresses where they lie. */
+  readonly symbols: MachineSymbols;
   readonly features: ReadonlySet<string>;
   readonly mainThread: LinuxThread;
   readonly #cache: TranslationCache | undefined;
@@ -160,8 +160,6 @@ export class Machine {
     const report = options.report ?? (() => {});
     const onDamage = (error: unknown): void =>
       report(`its symbols can't be read everywhere (${reasonOf(error)}): names and lines are missing there`);
-    this.symbols = new SymbolTable(this.executable, { bias: plan.bias, onDamage });
-    this.#checkLevel(options.cpu);
     const wasm = options.wasmMemory ?? new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
     const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, {
       limit: options.memoryLimit,
@@ -169,6 +167,8 @@ export class Machine {
       frameBytes: options.frameBytes,
     });
     this.memory = new GuestMemory(space);
+    this.symbols = new MachineSymbols(this.executable, plan, space, options.host.files, onDamage);
+    this.#checkLevel(options.cpu);
     this.interpreter = new Interpreter(this.memory, options.handlerPack);
     this.interpreter.code.allows = instructionsWith(this.features);
     if (options.handlerPack !== undefined)

@@ -1,6 +1,14 @@
 import { type ByteReader, upperBound } from "../bytes.ts";
 import type { Executable, Section } from "../elf.ts";
-import { SHF_EXECINSTR, SHN_UNDEF, SHT_SYMTAB, STT_FUNC, STT_OBJECT, SYMBOL_SIZE } from "../elf-constants.ts";
+import {
+  SHF_EXECINSTR,
+  SHN_UNDEF,
+  SHT_DYNSYM,
+  SHT_SYMTAB,
+  STT_FUNC,
+  STT_OBJECT,
+  SYMBOL_SIZE,
+} from "../elf-constants.ts";
 import { occurrences, symbolFailure } from "./image.ts";
 
 /** A symbol of .symtab. A function's `size` is never 0: where the file gives none, it reaches to the next one. */
@@ -20,7 +28,7 @@ interface SortedSymbols {
 const NAME_LIMIT = 65_536;
 
 /**
- * The functions (STT_FUNC) and variables (STT_OBJECT) of an executable's .symtab (gABI chapter 4, Symbol Table), by
+ * The functions (STT_FUNC) and variables (STT_OBJECT) of an executable's .symtab, or .dynsym (gABI chapter 4, Symbol Table), by
  * address. The table is read, but no name, when the first question comes. Methods throw SymbolError where the table is damaged.
  */
 export class ElfSymbols {
@@ -37,10 +45,10 @@ export class ElfSymbols {
       .map(({ address, size }) => [address, address + size] as const);
   }
 
-  /** Undefined when the file has no .symtab. */
+  /** What a stripped library still has are the symbols that others use (.dynsym). Undefined when the file has neither. */
   static of(executable: Executable): ElfSymbols | undefined {
     const { sections, file } = executable;
-    const symtab = sections.find(({ type }) => type === SHT_SYMTAB);
+    const symtab = sections.find(({ type }) => type === SHT_SYMTAB) ?? sections.find(({ type }) => type === SHT_DYNSYM);
     if (symtab === undefined) {
       return undefined;
     }

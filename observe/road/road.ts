@@ -4,7 +4,16 @@ import type { LinuxThread } from "../../syscalls/linux-thread.ts";
 import type { Machine } from "../../syscalls/machine.ts";
 import type { GoroutineRecord, Place, SchedulerEvent, SchedulerEvents } from "../go/scheduler-events.ts";
 import type { SyscallEntry } from "../probes.ts";
-import { describeEvent, describePlace, initFunctions, STEPS, type Step } from "./steps.ts";
+import {
+  C_LIBRARY_START,
+  C_START,
+  describeEvent,
+  describePlace,
+  initFunctions,
+  interpreterStep,
+  STEPS,
+  type Step,
+} from "./steps.ts";
 
 /** One line of the road. */
 export interface RoadNode {
@@ -74,9 +83,12 @@ export class Road {
     this.root = this.#newNode("thread", `thread ${machine.mainThread.tid}`, "", place, undefined);
     this.nodes.push(this.root);
     this.#threads.set(machine.mainThread, { node: this.root, calls: [] });
+    const { interpreter, needsInterpreter } = machine.executable;
+    if (needsInterpreter && interpreter !== undefined) this.#enter(machine.mainThread, interpreterStep(interpreter));
     for (const step of [...STEPS, ...initFunctions(this.#scheduler.functionNames)]) {
       this.#scheduler.onEntry(step.name, (thread) => this.#enter(thread, step));
     }
+    this.#scheduler.onEntry(C_START, () => this.#watchLibrary());
     this.#scheduler.probes.onSyscall({ enter: (thread, call) => this.#syscall(thread, call) });
     this.#scheduler.probes.onExit(() => {
       this.end = this.#scheduler.now;
@@ -161,6 +173,13 @@ export class Road {
     if (step.isLeaf) return;
     const returnAddress = readWord(this.#machine.memory, sp);
     state.calls.push({ node, stack, sp, returnAddress, jumps: step.jumps ?? false, isSpell: false });
+  }
+
+  /** The C library has been mapped. */
+  #watchLibrary(): void {
+    const start = this.#machine.symbols.byName(C_LIBRARY_START.name);
+    if (start === undefined) return;
+    this.#scheduler.probes.onAddress(start.address, (thread) => this.#enter(thread, C_LIBRARY_START));
   }
 
   #syscall(thread: LinuxThread, { name, args }: SyscallEntry): void {

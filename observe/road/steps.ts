@@ -45,8 +45,30 @@ function processorOf(
 const leaf = (name: string, detail: string): Step => ({ name: `runtime.${name}`, detail: () => detail, isLeaf: true });
 const call = (name: string, detail = ""): Step => ({ name: `runtime.${name}`, detail: () => detail, isWrapped: true });
 
-/** The runtime's functions on the road (Go runtime/asm_amd64.s, proc.go). */
+/** Where a program that is linked with a C library begins; `main` there is Go's (Go runtime/rt0_linux_amd64.s). */
+export const C_START = "_start";
+
+/** What C's start calls in the C library, which is not mapped before. */
+export const C_LIBRARY_START: Step = {
+  name: "__libc_start_main",
+  detail: () => "C's library sets itself up, runs constructors, calls main",
+};
+
+/** The interpreter (ld.so), which a dynamically linked program begins in. */
+export const interpreterStep = (path: string): Step => ({
+  name: path,
+  detail: () => "the kernel starts the dynamic linker, which maps and relocates the libraries",
+  jumps: true,
+});
+
+/** The runtime's functions on the road (Go runtime/asm_amd64.s, proc.go), and those of C before them in a cgo program. */
 export const STEPS: readonly Step[] = [
+  { name: C_START, detail: () => "C's start of the program" },
+  { name: "main", detail: () => "what C takes for the program's main is the runtime's start", jumps: true },
+  {
+    name: "_rt0_amd64_lib",
+    detail: () => "Go as a library: a constructor that starts the runtime on a thread of its own",
+  },
   { name: "_rt0_amd64_linux", detail: () => "the kernel starts the program here", jumps: true },
   { name: "_rt0_amd64", detail: () => "argc and argv from the stack", jumps: true },
   { name: "runtime.rt0_go", detail: () => "g0's stack, CPU features, thread-local storage", jumps: true },
