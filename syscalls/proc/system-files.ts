@@ -1,3 +1,4 @@
+import { MAX_QUEUED_EVENTS, MAX_USER_WATCHES } from "../abi/inotify.ts";
 import { NR_OPEN } from "../files/fd-table.ts";
 import { textToPath } from "../files/path.ts";
 import { PIPE_MAX } from "../files/pipe.ts";
@@ -99,6 +100,11 @@ export function procFiles(process: Process): Record<string, () => VirtualNode> {
         fs: () =>
           directory({
             "file-max": constant("9223372036854775807\n"),
+            inotify: () =>
+              directory({
+                max_queued_events: constant(`${MAX_QUEUED_EVENTS}\n`),
+                max_user_watches: constant(`${MAX_USER_WATCHES}\n`),
+              }),
             nr_open: constant(`${NR_OPEN}\n`),
             "pipe-max-size": constant(`${PIPE_MAX}\n`),
           }),
