@@ -1,5 +1,6 @@
 // Databases that are part of a program: what they do to files, mappings and locks.
 import type { Program } from "../program.ts";
+import { COHERENCE } from "./left.ts";
 
 /** A database under a driver of ours, in a file or folder of the job. */
 function database(name: string, job: string, modules: readonly string[], left?: string): Program {
@@ -11,9 +12,6 @@ function database(name: string, job: string, modules: readonly string[], left?: 
     steps: [{ kind: "run", args: ["data"] }],
   };
 }
-
-const COHERENCE =
-  "it writes its file through the descriptor and reads it through a shared mapping, which does not see the new bytes";
 
 export const DATABASES: readonly Program[] = [
   database(
