@@ -30,6 +30,7 @@ export const normalisers: Readonly<Record<Normaliser, (text: string) => string>>
       .replace(/\b\d\d:\d\d:\d\d(\.\d+)?\b/g, "TIME"),
   durations: (text) =>
     text.replace(/\b\d+(\.\d+)?(e-?\d+)?( ?)(ns|µs|us|ms|secs?|seconds?|minutes?|m|s|h)\b/g, "DURATION"),
+  "sorted-lines": (text) => text.split("\n").toSorted().join("\n"),
   "hex-ids": (text) => text.replace(/\b[0-9a-f]{8,64}\b/g, "ID"),
 };
 
