@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -104,6 +104,7 @@ async function measure(program: Program, ways: Ways, rounds: number): Promise<Re
   return {
     ...about,
     size,
+    load: loadavg()[0],
     native: cost(runs.native),
     ...(runs.qemu.length > 0 && { qemu: cost(runs.qemu) }),
     first: cost(runs.goemu.slice(0, 1)),

@@ -55,6 +55,11 @@ describe("page", () => {
     expect(text).not.toContain("## Differences");
   });
 
+  it("tells how busy the host was", () => {
+    expect(of({ ...RESULT, load: 1.25 })).toContain("On a host, load 1.3 to 1.3; one build of goemu.");
+    expect(of(RESULT)).toContain("load unknown");
+  });
+
   it("names differences, with what is left to do for them", () => {
     const text = of(
       { ...RESULT, differences: ["first: step 1: status natively 0, here 1"] },

@@ -49,6 +49,13 @@ function mean(results: readonly Result[], which: "first" | "second"): string {
   return ratios.length === 0 ? MISSING : `${geometricMean(ratios).toFixed(2)} (${ratios.length} programs)`;
 }
 
+/** The host's load averages from the least to the most. */
+function loads(results: readonly Result[]): string {
+  const known = results.map(({ load }) => load).filter((load) => load !== undefined);
+  if (known.length === 0) return "unknown";
+  return `${Math.min(...known).toFixed(1)} to ${Math.max(...known).toFixed(1)}`;
+}
+
 /** The page, of what is known. */
 export function page(programs: readonly Program[], results: ReadonlyMap<string, Result>, about: Surroundings): string {
   const rows = programs.map((program) => ({ program, result: results.get(program.name) }));
@@ -126,7 +133,7 @@ export function page(programs: readonly Program[], results: ReadonlyMap<string, 
       }),
     ),
     "",
-    `On ${about.host}; ${builds.size === 1 ? "one build" : `${builds.size} builds`} of goemu.`,
+    `On ${about.host}, load ${loads(there)}; ${builds.size === 1 ? "one build" : `${builds.size} builds`} of goemu.`,
     "",
   );
   return lines.join("\n");

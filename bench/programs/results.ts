@@ -17,6 +17,8 @@ export interface Result {
   readonly size: number;
   /** Which build of goemu it was: a digest of the command. */
   readonly build: string;
+  /** The host's load average meanwhile: on a busy host times from start to end say little. */
+  readonly load?: number;
   /** Why it could not be had or its job not be prepared; then nothing else is known. */
   readonly missing?: string;
   readonly native?: Cost;
