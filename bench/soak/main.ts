@@ -83,7 +83,8 @@ async function run(job: Job, folder: string, cache: string, isOwn: boolean): Pro
   const sampler = setInterval(() => {
     try {
       const sample = sampleOf(readFileSync(`/proc/${child.pid}/smaps`, "latin1"));
-      if (sample.own > 0) memory.push(sample);
+      // A process that is about to be gone has let go of the guest first.
+      if (sample.guest > 0) memory.push(sample);
     } catch {
       // It has just ended, or this host has no such file.
     }
