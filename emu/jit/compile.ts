@@ -18,8 +18,8 @@ import {
 import type { Label } from "../wasm/function.ts";
 import type { FunctionBody } from "../wasm/module.ts";
 import { checkable, copyOf, isToBeChecked, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
-import { loopOf } from "./loops.ts";
 import { flagsBefore } from "./live-flags.ts";
+import { loopOf } from "./loops.ts";
 import { dominates, type Region, type RegionBlock } from "./region.ts";
 import { type CallSite, FIRST_HELPER, GO_ON, INDEX_BYTES, SLOT_BYTES, SLOW, TIMESTAMP } from "./region-module.ts";
 import { type RegionImports, RegionTranslator } from "./region-translator.ts";

@@ -386,6 +386,17 @@ export class AddressSpace {
       .reduce((sum, vma) => sum + Math.min(vma.end, end) - Math.max(vma.start, start), 0);
   }
 
+  /** What the pages of file mappings in [start, end) hold is not their file's any more: they come in anew when they are used. */
+  forget(start: number, end: number): void {
+    for (const vma of this.vmas.overlapping(start, end)) {
+      if (!isPagedIn(vma)) continue;
+      const [from, to] = [Math.max(vma.start, start), Math.min(vma.end, end)];
+      this.#dropCode(from, to);
+      this.#clear(from, to);
+      this.#markAbsent(from, to);
+    }
+  }
+
   /** Makes private pages read as zero again, or as what their file has (madvise(2), MADV_DONTNEED). */
   discard(address: number, length: number): void {
     const end = address + alignUp(length);
@@ -492,6 +503,7 @@ export class AddressSpace {
     const vma = this.vmas.at(address);
     if (vma === undefined || !vma.shared || !isPagedIn(vma) || !(vma.prot & PROT_WRITE)) return false;
     const page = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
+    vma.backing?.storing?.(vma.offset + (page - vma.start), page);
     this.pages.protect(page, page + PAGE_SIZE, effective(vma.prot));
     return true;
   }

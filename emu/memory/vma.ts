@@ -31,6 +31,12 @@ export interface Backing {
    * @returns how many bytes there were: fewer than asked for at the file's end, or where it can't be read
    */
   readonly read?: (into: Uint8Array, offset: number) => number;
+  /**
+   * A page of a shared mapping is about to be stored to for the first time since it was as the file.
+   * @param offset of the page in the file
+   * @param page its address
+   */
+  readonly storing?: (offset: number, page: number) => void;
 }
 
 /** Do the mapping's pages come from its file when they are first used? */

@@ -8,6 +8,7 @@ import type { FileStat } from "../abi/stat.ts";
 import type { Process } from "../process.ts";
 import type { Thread } from "../thread.ts";
 import type { IoVector } from "./io-vector.ts";
+import type { FileIdentity } from "./shared-files.ts";
 
 /** What read and write return when they would have to wait. */
 export const WOULD_BLOCK = -errno.EAGAIN;
@@ -15,6 +16,8 @@ export const WOULD_BLOCK = -errno.EAGAIN;
 /** The bytes of a file as mmap(2) sees them: independent of any offset. */
 export interface Mappable {
   readonly path: string;
+  /** The same for all that are this file. */
+  readonly identity: FileIdentity;
   stat(): FileStat;
   /** Reads at `position`; returns how many bytes there were. */
   readAt(into: Uint8Array, position: number): number;

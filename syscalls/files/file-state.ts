@@ -9,6 +9,7 @@ import type { FileDescription } from "./description.ts";
 import { FdTable } from "./fd-table.ts";
 import { HostFileDescription } from "./host-file.ts";
 import { FileLocks } from "./locks.ts";
+import { SharedFiles } from "./shared-files.ts";
 import { StreamDescription } from "./stream.ts";
 import { Watches } from "./watches.ts";
 
@@ -34,6 +35,8 @@ export class FileState {
   wakeUp: () => void = () => {};
   /** Locks; a new process shares those of descriptions. */
   readonly locks: FileLocks;
+  /** Files that are mapped shared. */
+  readonly shared: SharedFiles;
   /** What is watched for changes (inotify(7)). */
   readonly watches: Watches;
   /** Woken when a FIFO was opened. */
@@ -54,6 +57,7 @@ export class FileState {
     this.host = host;
     this.table = new FdTable(limit);
     this.locks = parent?.locks ?? new FileLocks(host, () => this.wakeUp());
+    this.shared = parent?.shared ?? new SharedFiles();
     this.watches = parent?.watches ?? new Watches(host, this.table, () => this.wakeUp());
     this.fifoOpened = parent?.fifoOpened ?? new WaitQueue();
     this.umask = parent?.umask ?? host.umask(0o22);
@@ -147,7 +151,7 @@ export class FileState {
   #standardStream(input: HostInput | undefined, output: HostOutput | undefined): FileDescription {
     const stdio = (input ?? output) as HostInput | HostOutput;
     if (stdio.file !== undefined && (stdio.stat().mode & S_IFMT) === S_IFREG) {
-      return new HostFileDescription(stdio.file, stdio.flags & STANDARD_FLAGS, stdio.path);
+      return new HostFileDescription(stdio.file, stdio.flags & STANDARD_FLAGS, stdio.path, this.shared);
     }
     const { terminal } = stdio;
     const release = (): void => stdio.release?.();

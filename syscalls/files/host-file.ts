@@ -5,6 +5,7 @@ import { O_APPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET } from "..
 import type { FileStat } from "../abi/stat.ts";
 import { FileDescription, type Mappable } from "./description.ts";
 import type { IoVector } from "./io-vector.ts";
+import { type FileIdentity, identityOf, type SharedFiles } from "./shared-files.ts";
 
 /** Largest offset that files may have on Linux; sums with a length stay exact enough to compare. */
 export const MAX_OFFSET = 2 ** 63;
@@ -42,11 +43,15 @@ export class HostFileDescription extends FileDescription {
   readonly #openedAs: string;
   /** The host keeps the offset (a standard stream shared with other processes) until the guest seeks. */
   #hostKeepsOffset: boolean;
+  readonly #mapped: SharedFiles | undefined;
+  #identity: FileIdentity | undefined;
   /** Another process has the same description: its reads and writes move the offset too. */
   #shared = false;
 
-  constructor(host: HostFile, flags: number, openedAs: string) {
+  /** @param mapped the files that are mapped shared, which this may be one of */
+  constructor(host: HostFile, flags: number, openedAs: string, mapped?: SharedFiles) {
     super(flags);
+    this.#mapped = mapped;
     this.#host = host;
     this.#openedAs = openedAs;
     this.#hostKeepsOffset = host.inheritedOffset !== undefined;
@@ -92,17 +97,38 @@ export class HostFileDescription extends FileDescription {
     const host = this.#host;
     return {
       path: this.path,
+      identity: this.#file,
       stat: () => host.stat(),
       readAt: (into, position) => host.read(into, position),
       writeAt: (from, position) => host.write(from, position),
     };
   }
 
+  get #file(): FileIdentity {
+    this.#identity ??= identityOf(this.#host.stat());
+    return this.#identity;
+  }
+
   override stat(): FileStat {
     return this.#host.stat();
   }
 
+  /** What was stored to mappings of [from, from + length) is to be in the file. @param from null for wherever it stands */
+  #settle(from: number | null, length: number): void {
+    if (this.#mapped === undefined || this.#mapped.isEmpty) return;
+    if (from === null) this.#mapped.settle(this.#file, 0, Number.MAX_SAFE_INTEGER);
+    else this.#mapped.settle(this.#file, from, from + length);
+  }
+
+  /** `count` bytes were written. @param from as for #settle */
+  #written(from: number | null, count: number): void {
+    if (this.#mapped === undefined || this.#mapped.isEmpty || count <= 0) return;
+    if (from === null) this.#mapped.written(this.#file, 0, Number.MAX_SAFE_INTEGER);
+    else this.#mapped.written(this.#file, from, from + count);
+  }
+
   #transferIn(to: IoVector, position: number | null, start: number): number {
+    this.#settle(position, to.remaining);
     const place = to.place();
     if (place >= 0) {
       const count = this.#host.read(to.bytes, position, place, to.remaining);
@@ -134,6 +160,12 @@ export class HostFileDescription extends FileDescription {
   }
 
   #transferOut(from: IoVector, position: number | null): number {
+    const count = this.#transfer(from, position);
+    this.#written(position, count);
+    return count;
+  }
+
+  #transfer(from: IoVector, position: number | null): number {
     const place = from.place();
     if (place >= 0) {
       const count = this.#host.write(from.bytes, position, place, from.remaining);
@@ -183,6 +215,7 @@ export class HostFileDescription extends FileDescription {
 
   override truncate(size: number): void {
     this.#host.truncate(size);
+    if (this.#mapped?.isEmpty === false) this.#mapped.resized(this.#file, size);
   }
 
   override sync(dataOnly: boolean): void {

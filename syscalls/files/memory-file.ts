@@ -5,6 +5,7 @@ import { anonymousStat } from "./anonymous.ts";
 import { FileDescription, type Mappable } from "./description.ts";
 import { seekTo } from "./host-file.ts";
 import type { IoVector } from "./io-vector.ts";
+import type { SharedFiles } from "./shared-files.ts";
 
 /** Seals of memfd_create(2) (include/uapi/linux/fcntl.h). */
 export const F_SEAL_SEAL = 1;
@@ -50,9 +51,20 @@ export class MemoryFile extends FileDescription {
   readonly #id: bigint;
   readonly #bytes: MemoryBytes;
   readonly #state: { seals: number };
+  readonly #mapped: SharedFiles;
 
-  constructor(name: string, id: bigint, seals: number, flags = O_RDWR, bytes = new MemoryBytes(), state = { seals }) {
+  /** @param mapped the files that are mapped shared, which this may be one of */
+  constructor(
+    name: string,
+    id: bigint,
+    seals: number,
+    mapped: SharedFiles,
+    flags = O_RDWR,
+    bytes = new MemoryBytes(),
+    state = { seals },
+  ) {
     super(flags);
+    this.#mapped = mapped;
     this.#name = name;
     this.#id = id;
     this.#bytes = bytes;
@@ -87,11 +99,12 @@ export class MemoryFile extends FileDescription {
   }
 
   override reopen(flags: number): FileDescription {
-    return new MemoryFile(this.#name, this.#id, 0, flags, this.#bytes, this.#state);
+    return new MemoryFile(this.#name, this.#id, 0, this.#mapped, flags, this.#bytes, this.#state);
   }
 
   override readAt(to: IoVector, position: number): number {
     if (position >= this.#bytes.size || to.remaining === 0) return 0;
+    this.#mapped.settle(this.#bytes, position, position + to.remaining);
     const count = to.put(this.#bytes.view(position, position + to.remaining));
     return count === 0 ? to.fault() : count;
   }
@@ -113,6 +126,7 @@ export class MemoryFile extends FileDescription {
       at += view.length;
     }
     from.advance(at - start);
+    this.#mapped.written(this.#bytes, start, at);
     return at === start ? from.fault() : at - start;
   }
 
@@ -132,6 +146,7 @@ export class MemoryFile extends FileDescription {
     if (this.seals & F_SEAL_SHRINK && size < this.#bytes.size) throw new SyscallError("EPERM");
     if (this.seals & F_SEAL_GROW && size > this.#bytes.size) throw new SyscallError("EPERM");
     this.#bytes.resize(size);
+    this.#mapped.resized(this.#bytes, size);
   }
 
   override sync(): void {}
@@ -139,6 +154,7 @@ export class MemoryFile extends FileDescription {
   override get mappable(): Mappable {
     return {
       path: this.path,
+      identity: this.#bytes,
       stat: () => this.stat(),
       readAt: (into, position) => {
         const view = this.#bytes.view(position, position + into.length);

@@ -11,6 +11,7 @@ import { HostDirectory, PathDescription, VirtualDirectoryDescription } from "./d
 import { FifoDescription, waitForOtherSide } from "./fifo.ts";
 import { HostFileDescription } from "./host-file.ts";
 import { isHidden, type Place, readPath, redirect, resolve } from "./resolve.ts";
+import { identityOf } from "./shared-files.ts";
 import { StreamDescription } from "./stream.ts";
 import { openVirtual, virtualStat } from "./virtual.ts";
 
@@ -35,6 +36,7 @@ function openPlace(process: Process, place: Place, flags: number, mode: number, 
     file.close();
     return openPlace(process, redirect(process, place.shown, follow), flags, mode, follow);
   }
+  if (flags & abi.O_TRUNC && !process.files.shared.isEmpty) process.files.shared.resized(identityOf(stat), stat.size);
   const status = (flags & ~abi.O_OPEN_ONLY) | abi.O_LARGEFILE;
   if (flags & abi.O_PATH) return new PathDescription(file, place.shown, () => file.stat(), status & ~abi.O_LARGEFILE);
   const kind = stat.mode & S_IFMT;
@@ -42,7 +44,7 @@ function openPlace(process: Process, place: Place, flags: number, mode: number, 
     const description =
       kind === S_IFDIR
         ? new HostDirectory(file, process.host.files, status, place.shown)
-        : new HostFileDescription(file, status, place.shown);
+        : new HostFileDescription(file, status, place.shown, process.files.shared);
     description.onRelease.add(() => watches.closed(description));
     if (watches.isActive) tellOpen(process, place.path, description, flags, before);
     return description;

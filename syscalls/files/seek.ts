@@ -7,6 +7,7 @@ import { type Handler, row, type SyscallRow } from "../table.ts";
 import type { FileDescription } from "./description.ts";
 import { MAX_OFFSET } from "./host-file.ts";
 import { readPath, resolve } from "./resolve.ts";
+import { identityOf } from "./shared-files.ts";
 
 const lseek: Handler = (process, _thread, args) => {
   const description = process.files.table.get(args.u32(0));
@@ -42,6 +43,8 @@ const truncate: Handler = (process, _thread, args) => {
   if (kind === S_IFDIR) return -errno.EISDIR;
   if (kind !== S_IFREG) return -errno.EINVAL;
   process.host.files.truncate(place.path, size);
+  const { shared } = process.files;
+  if (!shared.isEmpty) shared.resized(identityOf(process.host.files.stat(place.path, true)), size);
   const { watches } = process.files;
   const stat = watches.before(place.path);
   if (stat !== undefined) watches.atFile(place.path, stat, IN_MODIFY);

@@ -259,7 +259,8 @@ const memfdCreate: Handler = (process, _thread, args) => {
   const bytes = process.memory.readCString(args.address(0), 250);
   if (bytes === undefined) return -errno.EINVAL;
   const seals = flags & MFD_ALLOW_SEALING ? 0 : F_SEAL_SEAL;
-  const file = new MemoryFile(String.fromCharCode(...bytes), process.files.anonymousInode(), seals);
+  const { shared } = process.files;
+  const file = new MemoryFile(String.fromCharCode(...bytes), process.files.anonymousInode(), seals, shared);
   return process.files.table.install(file, (flags & MFD_CLOEXEC) !== 0);
 };
 

@@ -118,4 +118,84 @@ describe.each(["interpreter", "jit"] satisfies Tier[])("a shared file mapping (-
     },
     options,
   );
+
+  /** A word at an offset of the mapping in RBX, recorded. */
+  const look = (a: Assembler, offset: number): void =>
+    void a.copy("rbp", "rbx").mov("rcx", offset).add("rbp", "rcx").load("rax", { base: "rbp" }).record();
+  /** Stores a word there. */
+  const store = (a: Assembler, offset: number, value: number): void =>
+    void a.copy("rbp", "rbx").mov("rcx", offset).add("rbp", "rcx").mov("rax", value).store({ base: "rbp" }, "rax");
+
+  guestTest(
+    "shows what is written to the file, and the file shows what is stored",
+    (a) => {
+      file(a, 4 * PAGE);
+      map(a, 4 * PAGE, RW);
+      look(a, 0);
+      a.put(DATA, 11);
+      word(a, SYS.pwrite, 0);
+      look(a, 0);
+      // A page that has been stored to keeps that beside what is written to it.
+      store(a, PAGE, 12);
+      a.put(DATA, 13);
+      word(a, SYS.pwrite, PAGE + 8);
+      look(a, PAGE);
+      look(a, PAGE + 8);
+      word(a, SYS.pread, PAGE);
+      a.load("rax", DATA).record();
+      store(a, PAGE, 14);
+      word(a, SYS.pread, PAGE);
+      a.load("rax", DATA).record();
+    },
+    (run) => expectOutcomes(run, [0, 0, 11, 12, 13, 12, 14]),
+    options,
+  );
+
+  guestTest(
+    "shows what is stored through another mapping, to and fro",
+    (a) => {
+      file(a, 2 * PAGE);
+      map(a, 2 * PAGE, READ);
+      a.copy("r13", "rbx");
+      map(a, 2 * PAGE, RW);
+      const swap = (): void => void a.copy("r14", "rbx").copy("rbx", "r13").copy("r13", "r14");
+      for (const value of [21, 22]) {
+        store(a, 8, value);
+        swap();
+        look(a, 8);
+        swap();
+        look(a, 8);
+      }
+      // A second mapping that may be stored to, too.
+      a.copy("r13", "rbx");
+      map(a, 2 * PAGE, RW);
+      store(a, 16, 23);
+      swap();
+      look(a, 16);
+      store(a, 24, 24);
+      look(a, 8);
+      swap();
+      look(a, 24);
+      look(a, 16);
+    },
+    (run) => expectOutcomes(run, [0, 21, 21, 22, 22, 23, 22, 24, 23]),
+    options,
+  );
+
+  guestTest(
+    "loses what is behind the end when the file gets shorter",
+    (a) => {
+      file(a, 2 * PAGE);
+      map(a, 2 * PAGE, RW);
+      store(a, PAGE, 31);
+      store(a, 64, 32);
+      for (const size of [32, 2 * PAGE]) {
+        a.copy("rdi", "r12").mov("rsi", size).mov("rax", SYS.ftruncate).bytes(0x0f, 0x05).record();
+      }
+      look(a, PAGE);
+      look(a, 64);
+    },
+    (run) => expectOutcomes(run, [0, 0, 0, 0, 0]),
+    options,
+  );
 });

@@ -61,7 +61,7 @@ function mmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallR
   const shared = request.shared ?? false;
   if (shared && prot & 2 && !description.writable) throw new SyscallError("EACCES");
   if (file === undefined) throw new SyscallError("ENODEV");
-  const backing = new FileBacking(description, file, description.writable);
+  const backing = new FileBacking(description, file, process.memory, { files: process.files.shared, shared });
   process.backings.add(backing);
   return space.map({ ...request, backing, offset });
 }
@@ -69,8 +69,13 @@ function mmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallR
 function munmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [address, length] = [args.address(0), args.address(1)];
   if (address % PAGE_SIZE !== 0 || length === 0 || address + length > TASK_SIZE) throw new SyscallError("EINVAL");
-  storeShared(process.memory, address, address + alignUp(length));
+  const backings = storeShared(process.memory, address, address + alignUp(length));
   process.memory.space.unmap(address, length);
+  for (const backing of backings) {
+    if (backing.isMapped) continue;
+    backing.close();
+    process.backings.delete(backing);
+  }
   return 0;
 }
 
@@ -200,7 +205,7 @@ export const MEMORY_SYSCALLS = [
     "mmap",
     ["address", "size", "prot", "mapFlags", "fd", "hex"],
     mmap,
-    "a shared file mapping shows what is written to the file later only where it was not used before; it is written back at msync, munmap and exit",
+    "what other processes store to a shared mapping, or write to its file, is not seen on pages that have been used",
   ),
   row(10, "mprotect", ["address", "size", "prot"], mprotect),
   row(11, "munmap", ["address", "size"], munmap),
