@@ -1,12 +1,13 @@
 import { VECTOR } from "../emu/cpu/exits.ts";
 import { levelWith } from "../emu/cpu/features.ts";
 import { neededBy } from "../emu/cpu/instruction-features.ts";
-import { REG, STATE } from "../emu/cpu/state.ts";
+import { type CpuState, REG, STATE } from "../emu/cpu/state.ts";
 import { BlockDecoder, MAX_INSTRUCTION } from "../emu/decode/decoder.ts";
 import type { Stop } from "../emu/interpreter/interpreter.ts";
 import { PROT_EXEC, PROT_WRITE } from "../emu/layout.ts";
 import { allows } from "../emu/memory/address-space.ts";
-import { GuestFault } from "../emu/memory/guest-memory.ts";
+import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
+import { errno } from "./abi/errno.ts";
 import {
   BUS_ADRALN,
   BUS_ADRERR,
@@ -28,34 +29,79 @@ import { Args } from "./args.ts";
 import type { LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
 import type { SignalInfo } from "./signals/info.ts";
+import { emulateUmip } from "./umip.ts";
 
 /** Bits of a page fault's error code (SDM Vol. 3A, 4.7). */
 const PF = { present: 1, write: 2, user: 4, fetch: 16 } as const;
 
+/** What a fault's signal, and the frame of its handler, are made from. */
+export interface FaultSignal extends Omit<SignalInfo, "forced"> {
+  readonly trap: number;
+  readonly error: number;
+}
+
+/** A stop that the CPU's exceptions make. */
+export type FaultStop = Extract<Stop, { kind: "fault" | "exception" | "trace" | "undefined" }>;
+
 /**
  * The signal that Linux makes of a CPU exception (arch/x86/kernel/traps.c, arch/x86/mm/fault.c), with its siginfo.
- * @returns undefined if the kernel deals with it itself: calls into the vsyscall page
+ * @returns undefined if the kernel deals with it itself: calls into the vsyscall page, SGDT and its like
  */
 export function signalOfStop(
   process: LinuxProcess,
   thread: LinuxThread,
   stop: Stop,
   report: (message: string) => void,
-): Omit<SignalInfo, "forced"> | undefined {
+): FaultSignal | undefined {
   const { cpu } = thread;
   switch (stop.kind) {
-    case "fault":
-      if (stop.access === PROT_EXEC && emulateVsyscall(process, thread)) return undefined;
-      return pageFault(process, stop.address, stop.access);
+    case "fault": {
+      const found = stop.access === PROT_EXEC ? emulateVsyscall(process, thread) : "elsewhere";
+      if (found === "done") return undefined;
+      // Beside its entries there is nothing to call; force_sig tells neither the address nor a new error code.
+      if (found === "refused") return { ...SEGV_KERNEL, ...thread.lastTrap };
+      break;
+    }
     case "undefined":
       if (stop.instruction !== undefined)
         report(describeUnimplemented(process, stop.instruction.address, stop.instruction.length));
       else reportMissing(process, cpu.rip, report);
-      return { signal: SIGNAL.SIGILL, code: ILL_ILLOPN, address: cpu.rip64, trap: VECTOR.UD };
-    case "exception":
-      return exception(thread, stop.vector, stop.next);
+      break;
+    case "exception": {
+      const found = stop.vector === VECTOR.GP && !stop.error ? emulateUmip(cpu, process.memory) : false;
+      if (found === true) return undefined;
+      if (found !== false) return found;
+      break;
+    }
+    case "trace":
+      break;
     default:
       throw new Error(`not a fault: ${stop.kind}`);
+  }
+  return signalOfFault(cpu, process.memory, stop);
+}
+
+/**
+ * The signal for an exception that is the program's own doing; RIP moves behind an instruction that traps.
+ * @param cpu RIP is at the instruction
+ */
+export function signalOfFault(cpu: CpuState, memory: GuestMemory, stop: FaultStop): FaultSignal {
+  switch (stop.kind) {
+    case "fault":
+      return pageFault(memory, stop.address, stop.access);
+    case "undefined":
+      return { signal: SIGNAL.SIGILL, code: ILL_ILLOPN, address: cpu.rip64, trap: VECTOR.UD, error: 0, resume: true };
+    case "trace":
+      return {
+        signal: SIGNAL.SIGTRAP,
+        code: TRAP_TRACE,
+        address: cpu.rip64,
+        trap: VECTOR.DB,
+        error: 0,
+        resume: stop.resume,
+      };
+    default:
+      return exception(cpu, stop.vector, stop.next, stop.error ?? 0);
   }
 }
 
@@ -104,56 +150,61 @@ function orNothing(text: () => string): string {
   }
 }
 
-function pageFault(process: LinuxProcess, address: bigint, access: number): Omit<SignalInfo, "forced"> {
+/** SIGSEGV as force_sig sends it. */
+const SEGV_KERNEL = { signal: SIGNAL.SIGSEGV, code: SI_KERNEL, address: 0n } as const;
+
+/** From here on addresses are the kernel's (arch/x86/include/asm/page_64_types.h, TASK_SIZE_MAX). */
+const TASK_SIZE_MAX = 0x7fff_ffff_f000n;
+
+function pageFault(memory: GuestMemory, address: bigint, access: number): FaultSignal {
   // An address that is not canonical never reaches the page tables: #GP.
   if (BigInt.asUintN(64, BigInt.asIntN(48, address)) !== address) {
-    return { signal: SIGNAL.SIGSEGV, code: SI_KERNEL, address: 0n, trap: VECTOR.GP };
+    return { ...SEGV_KERNEL, trap: VECTOR.GP, error: 0, resume: true };
   }
-  const vma = address < 2n ** 47n ? process.memory.space.guestMapping(Number(address)) : undefined;
-  if (vma !== undefined && allows(vma.prot, access)) return busError(address, access);
-  const mapped = vma !== undefined;
+  const isUser = address < TASK_SIZE_MAX;
+  const vma = isUser ? memory.space.guestMapping(Number(address)) : undefined;
   let error: number = PF.user;
-  if (mapped) error |= PF.present;
+  // Of its own addresses the kernel always says that they are there (arch/x86/mm/fault.c, sanitize_error_code).
+  if (!isUser || memory.space.isInUse(Number(address))) error |= PF.present;
   if (access & PROT_WRITE) error |= PF.write;
   if (access & PROT_EXEC) error |= PF.fetch;
-  return { signal: SIGNAL.SIGSEGV, code: mapped ? SEGV_ACCERR : SEGV_MAPERR, address, trap: VECTOR.PF, error };
+  const common = { address, trap: VECTOR.PF, error, resume: true };
+  // Nothing forbids the access, but there is nothing: behind the end of a mapped file (Linux: filemap_fault).
+  if (vma !== undefined && allows(vma.prot, access)) return { signal: SIGNAL.SIGBUS, code: BUS_ADRERR, ...common };
+  return { signal: SIGNAL.SIGSEGV, code: vma === undefined ? SEGV_MAPERR : SEGV_ACCERR, ...common };
 }
 
-/** Nothing forbids the access, but there is nothing: behind the end of a mapped file (Linux: filemap_fault). */
-function busError(address: bigint, access: number): Omit<SignalInfo, "forced"> {
-  const error = PF.user | (access & PROT_WRITE ? PF.write : 0) | (access & PROT_EXEC ? PF.fetch : 0);
-  return { signal: SIGNAL.SIGBUS, code: BUS_ADRERR, address, trap: VECTOR.PF, error };
-}
-
-function exception(thread: LinuxThread, vector: number, next: bigint): Omit<SignalInfo, "forced"> {
-  const { cpu } = thread;
+function exception(cpu: CpuState, vector: number, next: bigint, error: number): FaultSignal {
   const address = cpu.rip64;
+  const common = { trap: vector, error, resume: true };
   switch (vector) {
     case VECTOR.DE:
-      return { signal: SIGNAL.SIGFPE, code: FPE_INTDIV, address, trap: vector };
+      return { signal: SIGNAL.SIGFPE, code: FPE_INTDIV, address, ...common };
     case VECTOR.BP:
       cpu.rip64 = next;
-      return { signal: SIGNAL.SIGTRAP, code: SI_KERNEL, trap: vector };
+      return { signal: SIGNAL.SIGTRAP, code: SI_KERNEL, trap: vector, error };
     case VECTOR.DB:
       cpu.rip64 = next;
-      return { signal: SIGNAL.SIGTRAP, code: TRAP_BRKPT, address: next, trap: vector };
+      return { signal: SIGNAL.SIGTRAP, code: TRAP_BRKPT, address: next, trap: vector, error };
     case VECTOR.OF:
-      return { signal: SIGNAL.SIGSEGV, code: SI_KERNEL, address: 0n, trap: vector };
+      cpu.rip64 = next;
+      return { ...SEGV_KERNEL, trap: vector, error };
     case VECTOR.UD:
-      return { signal: SIGNAL.SIGILL, code: ILL_ILLOPN, address, trap: vector };
+      return { signal: SIGNAL.SIGILL, code: ILL_ILLOPN, address, ...common };
     case VECTOR.AC:
-      return { signal: SIGNAL.SIGBUS, code: BUS_ADRALN, address: 0n, trap: vector };
+      return { signal: SIGNAL.SIGBUS, code: BUS_ADRALN, address: 0n, ...common };
+    case VECTOR.NP:
     case VECTOR.SS:
-      return { signal: SIGNAL.SIGBUS, code: SI_KERNEL, address: 0n, trap: vector };
+      return { signal: SIGNAL.SIGBUS, code: SI_KERNEL, address: 0n, ...common };
     case VECTOR.XM:
-      return { signal: SIGNAL.SIGFPE, code: floatCode(cpu.mxcsr & ~(cpu.mxcsr >> 7)), address, trap: vector };
+      return { signal: SIGNAL.SIGFPE, code: floatCode(cpu.mxcsr & ~(cpu.mxcsr >> 7)), address, ...common };
     case VECTOR.MF: {
       const control = cpu.view.getUint16(STATE.x87, true);
       const status = cpu.view.getUint16(STATE.x87 + 2, true);
-      return { signal: SIGNAL.SIGFPE, code: floatCode(status & ~control), address, trap: vector };
+      return { signal: SIGNAL.SIGFPE, code: floatCode(status & ~control), address, ...common };
     }
     default:
-      return { signal: SIGNAL.SIGSEGV, code: SI_KERNEL, address: 0n, trap: vector };
+      return { ...SEGV_KERNEL, ...common };
   }
 }
 
@@ -173,19 +224,34 @@ const VSYSCALLS = new Map<bigint, number>([
   [0xffff_ffff_ff60_0800n, 309],
 ]);
 
-function emulateVsyscall(process: LinuxProcess, thread: LinuxThread): boolean {
+const VSYSCALL_PAGE = 0xffff_ffff_ff60_0000n;
+const VSYSCALL_END = 0xffff_ffff_ff60_1000n;
+
+/**
+ * A call into the vsyscall page (arch/x86/entry/vsyscall/vsyscall_64.c, emulate_vsyscall).
+ * @returns "refused" for addresses in it that are no entry, a stack that can't be read, and pointers of which the call
+ * says EFAULT: SIGSEGV, with RIP where it was
+ */
+function emulateVsyscall(process: LinuxProcess, thread: LinuxThread): "done" | "refused" | "elsewhere" {
   const { cpu } = thread;
+  const { gpr } = cpu;
+  if (cpu.rip64 < VSYSCALL_PAGE || cpu.rip64 >= VSYSCALL_END) return "elsewhere";
   const number = VSYSCALLS.get(cpu.rip64);
-  if (number === undefined) return false;
+  if (number === undefined) return "refused";
+  let caller: bigint;
   try {
-    const stack = Number(cpu.gpr[REG.RSP]);
-    cpu.rip64 = process.memory.readU64(stack);
-    cpu.gpr[REG.RSP] += 8n;
+    caller = process.memory.readU64(Number(gpr[REG.RSP]));
   } catch (error) {
-    if (error instanceof GuestFault) return false;
+    if (error instanceof GuestFault) return "refused";
     throw error;
   }
-  const { gpr } = cpu;
+  const rax = gpr[REG.RAX];
   process.callSystem(thread, number, new Args(BigUint64Array.of(gpr[REG.RDI], gpr[REG.RSI], gpr[REG.RDX], 0n, 0n, 0n)));
-  return true;
+  if (BigInt.asIntN(64, gpr[REG.RAX]) === -BigInt(errno.EFAULT)) {
+    gpr[REG.RAX] = rax;
+    return "refused";
+  }
+  cpu.rip64 = caller;
+  gpr[REG.RSP] += 8n;
+  return "done";
 }

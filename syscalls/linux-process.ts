@@ -1,3 +1,4 @@
+import { VECTOR } from "../emu/cpu/exits.ts";
 import { BRAND, VENDOR } from "../emu/cpu/features.ts";
 import { type CpuEnvironment, runHelper } from "../emu/cpu/helpers.ts";
 import { CpuState, REG, STATE } from "../emu/cpu/state.ts";
@@ -12,6 +13,7 @@ import { type EventLoop, type Kernel, Scheduler } from "../emu/threads/scheduler
 import type { Host } from "../host/host.ts";
 import type { ExitStatus, HostChild } from "../host/processes.ts";
 import { errno, SyscallError } from "./abi/errno.ts";
+import { LINUX_GDT } from "./abi/gdt.ts";
 import { SIGNAL } from "./abi/signals.ts";
 import type { Args } from "./args.ts";
 import { Block, type SyscallResult } from "./block.ts";
@@ -75,6 +77,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   files: FileState;
   readonly host: Host;
   readonly cpus: number;
+  readonly descriptors = LINUX_GDT;
   readonly features: ReadonlySet<string>;
   readonly pid: number;
   readonly ppid: number;
@@ -430,9 +433,16 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
       this.memoryNotes.outOfMemory();
       this.die(thread, SIGNAL.SIGKILL);
     } else {
-      const info = signalOfStop(this, thread, stop, this.#options.report);
-      if (info !== undefined) this.signals.force(thread, info);
+      this.#fault(thread, stop);
     }
+  }
+
+  #fault(thread: LinuxThread, stop: Stop): void {
+    const info = signalOfStop(this, thread, stop, this.#options.report);
+    if (info === undefined) return;
+    thread.lastTrap = { trap: info.trap, error: info.error };
+    if (info.trap === VECTOR.PF) thread.cr2 = info.address ?? 0n;
+    this.signals.force(thread, info);
   }
 
   #helper(thread: LinuxThread): void {
@@ -440,10 +450,10 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     const bytes = this.memory.readBytes(cpu.rip, this.memory.accessible(cpu.rip, 15, 4));
     const instruction = plainInstruction(bytes, cpu.rip) ?? decodeOne(bytes, cpu.rip);
     if (typeof instruction === "string") throw new Error(`cannot decode a helper instruction at ${cpu.rip}`);
+    const { traps } = cpu;
     const fault = runHelper(cpu, this, this.memory, instruction);
-    if (fault === undefined) return;
-    const info = signalOfStop(this, thread, fault, this.#options.report);
-    if (info !== undefined) this.signals.force(thread, info);
+    if (fault !== undefined) this.#fault(thread, fault);
+    else if (traps) this.#fault(thread, { kind: "trace" });
   }
 
   #syscall(thread: LinuxThread): void {

@@ -50,6 +50,9 @@ export class LinuxThread implements Thread, GuestThread {
   interrupted: Block | undefined;
   /** It runs for a child process that shares this one's memory until its execve(2). */
   vfork: VforkState | undefined;
+  /** The exception that it had last, as each signal's frame has it (Linux: thread_struct's trap_nr, error_code, cr2). */
+  lastTrap = { trap: 0, error: 0 };
+  cr2 = 0n;
   /** Set while the thread must not run, by a debugger. */
   held = false;
 

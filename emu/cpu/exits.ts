@@ -12,7 +12,10 @@ export const EXIT = {
   syscall: 1,
   /** A memory access failed; detail is the access (PROT_*), the address is in STATE.faultAddress. */
   fault: 2,
-  /** A CPU exception; detail is its vector (SDM Vol. 3A, 6.3.1). RIP is the instruction, or the next for traps. */
+  /**
+   * A CPU exception; detail is its vector (SDM Vol. 3A, 6.3.1), and from bit 8 on its error code. RIP is the
+   * instruction.
+   */
   exception: 3,
   /** An instruction carried out in TypeScript; RIP is the instruction. */
   helper: 4,
@@ -22,7 +25,14 @@ export const EXIT = {
   yield: 6,
   /** A region stopped before an instruction that is the interpreter's to carry out; RIP is the instruction. */
   resume: 7,
+  /** As `helper`, before an instruction in the middle of a block. */
+  defer: 8,
+  /** Before an instruction that sets TF or AC: what follows is done in single steps. */
+  trace: 9,
 } as const;
+
+/** Where an exception's error code is in its detail. */
+export const ERROR_SHIFT = 8;
 
 /** Exception vectors (SDM Vol. 3A, table 6-1). */
 export const VECTOR = {
@@ -33,6 +43,7 @@ export const VECTOR = {
   BR: 5,
   UD: 6,
   NM: 7,
+  NP: 11,
   SS: 12,
   GP: 13,
   PF: 14,

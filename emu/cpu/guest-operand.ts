@@ -8,7 +8,9 @@ import type { CpuState } from "./state.ts";
 /** Why an instruction that TypeScript carries out did not complete; as Stop in interpreter.ts. */
 export type HelperFault =
   | { kind: "fault"; address: bigint; access: number }
-  | { kind: "exception"; vector: number; next: bigint };
+  | { kind: "exception"; vector: number; next: bigint; error?: number }
+  /** goemu does not have what the instruction would do. */
+  | { kind: "undefined"; instruction: Instruction };
 
 /** Thrown to end an instruction with a fault; registers must be as before it. */
 export class HelperFaultError extends Error {
@@ -21,8 +23,9 @@ export class HelperFaultError extends Error {
 }
 
 /** Ends the instruction with a CPU exception. @throws HelperFaultError */
-export function raiseVector(instruction: Instruction, vector: number): never {
-  throw new HelperFaultError({ kind: "exception", vector, next: BigInt(instruction.address + instruction.length) });
+export function raiseVector(instruction: Instruction, vector: number, error = 0): never {
+  const next = BigInt(instruction.address + instruction.length);
+  throw new HelperFaultError({ kind: "exception", vector, next, error });
 }
 
 /** The memory operand of an instruction that TypeScript carries out. */

@@ -2,8 +2,10 @@ import { Mnemonic } from "iced-x86";
 import type { Instruction } from "../decode/instruction.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import { VECTOR } from "./exits.ts";
+import { isFar, runFarTransfer } from "./far-transfers.ts";
 import { BRAND, FEATURES, VENDOR } from "./features.ts";
 import { type HelperFault, HelperFaultError } from "./guest-operand.ts";
+import { runSegment } from "./segments.ts";
 import { type CpuState, REG } from "./state.ts";
 import { runX87 } from "./x87/execute.ts";
 import { compactedBytes, componentsInUse, EXTENDED_COMPONENTS, runSave, xcr0Of, xsaveBytes } from "./xsave.ts";
@@ -12,6 +14,8 @@ import { compactedBytes, componentsInUse, EXTENDED_COMPONENTS, runSave, xcr0Of, 
 export interface CpuEnvironment {
   readonly features: ReadonlySet<string>;
   readonly cpus: number;
+  /** The global descriptor table, 8 bytes an entry (SDM Vol. 3A, 3.5.1). */
+  readonly descriptors: readonly bigint[];
   randomBytes(bytes: Uint8Array): void;
 }
 
@@ -131,12 +135,14 @@ export function runHelper(
   memory: GuestMemory,
   instruction: Instruction,
 ): HelperFault | undefined {
-  const next = BigInt(instruction.address + instruction.length);
+  let next = BigInt(instruction.address + instruction.length);
+  const step = { cpu, memory, instruction, table: env.descriptors };
   try {
     const helper = HELPERS.get(instruction.mnemonic);
     if (helper !== undefined) {
       if (!helper(cpu, env, instruction)) return { kind: "exception", vector: VECTOR.GP, next };
-    } else if (!runX87(cpu, memory, instruction) && !runSave(cpu, memory, instruction, xcr0(env))) {
+    } else if (isFar(instruction)) next = runFarTransfer(step) ?? next;
+    else if (!runSegment(step) && !runX87(cpu, memory, instruction) && !runSave(cpu, memory, instruction, xcr0(env))) {
       throw new Error(`no helper for mnemonic ${instruction.mnemonic}`);
     }
   } catch (error) {

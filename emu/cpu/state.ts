@@ -35,6 +35,10 @@ export const STATE = {
   entry: 232,
   /** Instructions that the interpreter may still run before its place is noted as hot; i32. */
   heat: 228,
+  /** Selectors of ES, CS, SS, DS, FS, GS (segments.ts); u16 each. */
+  selectors: 236,
+  /** Is the thread run in single steps, TF or AC being set? i32. */
+  tracing: 248,
   /**
    * x87 and MMX in FXSAVE's layout (SDM Vol. 1, 10.5.1), bytes 0–159, but with the registers in physical order: R0 and
    * MM0 first, wherever TOP points (x87/registers.ts). Bytes 24–31 are not used.
@@ -114,6 +118,17 @@ export class CpuState {
     this.view.setUint32(STATE.mxcsr, MXCSR_DEFAULT, true);
     this.view.setUint16(STATE.x87, FCW_DEFAULT, true);
     this.rflags = 0x202n;
+    this.setSelector(1, USER_CS);
+    this.setSelector(2, USER_SS);
+  }
+
+  /** Selector in segment register `number`, in the order ES, CS, SS, DS, FS, GS. */
+  selector(number: number): number {
+    return this.view.getUint16(STATE.selectors + number * 2, true);
+  }
+
+  setSelector(number: number, value: number): void {
+    this.view.setUint16(STATE.selectors + number * 2, value, true);
   }
 
   copyFrom(other: CpuState): void {
@@ -178,6 +193,21 @@ export class CpuState {
     this.view.setUint32(STATE.mxcsr, value, true);
   }
 
+  /** Is TF or AC set, so that each instruction is to be looked at? */
+  get isTraced(): boolean {
+    return (this.words[OTHER] & (TRAP_FLAG | ALIGNMENT_CHECK)) !== 0;
+  }
+
+  /** TF. */
+  get traps(): boolean {
+    return (this.words[OTHER] & TRAP_FLAG) !== 0;
+  }
+
+  /** AC, in user mode and with CR0.AM set, as Linux has it. */
+  get checksAlignment(): boolean {
+    return (this.words[OTHER] & ALIGNMENT_CHECK) !== 0;
+  }
+
   /** The bytes of vector register `index`: 64, of which XMM is the first 16. */
   vector(index: number): Uint8Array {
     const start = STATE.vector + index * VECTOR_STRIDE;
@@ -226,6 +256,14 @@ export class CpuState {
     this.view.setUint32(STATE.otherFlags, Number(value & OTHER_FLAGS), true);
   }
 }
+
+/** Linux's selectors of 64-bit user code and its stack (arch/x86/include/asm/segment.h); the others start as 0. */
+const USER_CS = 0x33;
+const USER_SS = 0x2b;
+
+/** TF and AC of RFLAGS: each instruction is looked at. */
+export const TRAP_FLAG = 0x100;
+export const ALIGNMENT_CHECK = 0x4_0000;
 
 /** TF, NT, AC, ID: what user mode may change beside the status flags and DF (SDM Vol. 2B, POPF). */
 export const OTHER_FLAGS = 0x24_4100n;

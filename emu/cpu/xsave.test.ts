@@ -6,6 +6,7 @@ import { compactedBytes, EXTENDED_COMPONENTS, xcr0Of, xsaveBytes } from "./xsave
 const environment = (level: string): CpuEnvironment => ({
   features: new Set(LEVELS[level]),
   cpus: 1,
+  descriptors: [],
   randomBytes: () => {},
 });
 

@@ -1,4 +1,5 @@
 import {
+  Code,
   Decoder,
   DecoderError,
   DecoderOptions,
@@ -24,6 +25,51 @@ import { registerInfo } from "./registers.ts";
 /** Longest instruction in bytes (SDM Vol. 2A, 2.3.11). */
 export const MAX_INSTRUCTION = 15;
 
+/** Legacy prefixes that change nothing about an instruction's length: LOCK and segment overrides. */
+const NEUTRAL_PREFIXES: ReadonlySet<number> = new Set([0xf0, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]);
+/** Those that may: operand size, address size, and F2 and F3, which are parts of opcodes. */
+const PREFIXES: ReadonlySet<number> = new Set([0x66, 0x67, 0xf2, 0xf3]);
+const isRex = (byte: number): boolean => (byte & 0xf0) === 0x40;
+
+/** Bytes of an opcode that is none, as far as its map tells: in most ModRM belongs to it. */
+function leastLength([first, second]: Uint8Array): number {
+  // Behind VEX and EVEX prefixes come the opcode and ModRM.
+  if (first === 0xc5) return 4;
+  if (first === 0xc4) return 5;
+  if (first === 0x62) return 6;
+  if (first !== 0x0f) return 1;
+  // The map 0F 3A has an immediate byte throughout.
+  return second === 0x38 ? 4 : second === 0x3a ? 5 : 2;
+}
+
+/**
+ * Do these bytes begin with an instruction of more than 15, be there such an instruction or not? That is #GP, whatever
+ * the opcode (SDM Vol. 3A, 6.15, "Interrupt 13").
+ * @param bytes as many as can be fetched
+ */
+export function exceedsLimit(bytes: Uint8Array): boolean {
+  const kept = new Set<number>();
+  let start = 0;
+  for (; start < bytes.length; start++) {
+    const byte = bytes[start];
+    if (PREFIXES.has(byte)) kept.add(byte);
+    else if (!NEUTRAL_PREFIXES.has(byte) && !isRex(byte)) break;
+  }
+  if (start >= MAX_INSTRUCTION) return true;
+  if (start === 0) return false;
+  // Without prefixes that say nothing or say it again, no instruction is too long; a REX counts before the opcode alone.
+  if (isRex(bytes[start - 1])) kept.add(bytes[start - 1]);
+  const rest = bytes.subarray(start);
+  const short = new Uint8Array(2 * MAX_INSTRUCTION);
+  short.set([...kept]);
+  short.set(rest.subarray(0, MAX_INSTRUCTION), kept.size);
+  const decoder = new BlockDecoder(short, 0);
+  const failure = decoder.step();
+  const length = failure === undefined ? decoder.raw.length - kept.size : leastLength(rest);
+  decoder.free();
+  return start + length > MAX_INSTRUCTION;
+}
+
 /** Why bytes could not be decoded. */
 export type DecodeFailure = "invalid" | "truncated";
 
@@ -42,10 +88,14 @@ function bitsOfBroadcast(memorySize: number): number {
 /** One for all: each instruction is taken over before the next is decoded. */
 let scratch: IcedInstruction;
 
+/** 0F 0D and 0F 18–0F 1F are a space of hints: what is not known of it does nothing (SDM Vol. 2B, appendix A). */
+const OPTIONS = DecoderOptions.ForceReservedNop;
+
 /** Decodes instructions at successive addresses from a buffer of code bytes. */
 export class BlockDecoder {
   readonly #decoder: Decoder;
   readonly #length: number;
+  readonly #bytes: Uint8Array;
   /** Address of the first byte. */
   readonly start: number;
   /** What the last step decoded, in the decoder's own terms; valid until the next step of any decoder. */
@@ -58,7 +108,8 @@ export class BlockDecoder {
   constructor(bytes: Uint8Array, address: number) {
     scratch ??= new IcedInstruction();
     this.raw = scratch;
-    this.#decoder = new Decoder(64, bytes, DecoderOptions.None);
+    this.#bytes = bytes;
+    this.#decoder = new Decoder(64, bytes, OPTIONS);
     this.#decoder.ip = BigInt(address);
     this.#length = bytes.length;
     this.start = address;
@@ -78,8 +129,20 @@ export class BlockDecoder {
   /** Decodes the next instruction into `raw`; undefined if that went well. */
   step(): DecodeFailure | undefined {
     this.#decoder.decodeOut(scratch);
+    if (scratch.code === Code.Pause && scratch.length > 2) this.#decodeExchange();
     if (scratch.code !== 0) return undefined;
     return this.#decoder.lastError === DecoderError.NoMoreBytes ? "truncated" : "invalid";
+  }
+
+  /** F3 90 is PAUSE unless REX.B makes it XCHG with R8: then F3 says nothing, as before any XCHG. */
+  #decodeExchange(): void {
+    const at = Number(scratch.ip) - this.start;
+    const end = at + scratch.length;
+    if ((this.#bytes[end - 2] & 0xf1) !== 0x41) return;
+    const decoder = new Decoder(64, this.#bytes.subarray(at, end), OPTIONS | DecoderOptions.NoPause);
+    decoder.ip = scratch.ip;
+    decoder.decodeOut(scratch);
+    decoder.free();
   }
 
   /** The next instruction, or why there is none. */

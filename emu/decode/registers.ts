@@ -38,7 +38,7 @@ range(Register.K0, 8, 64, "opmask", (i) => STATE.opmask + i * 8);
 // MMi in 16-byte slots. ST(i) is relative to TOP: its offset holds where TOP is 0 only, its number counts.
 range(Register.MM0, 8, 64, "mmx", (i) => STATE.x87 + 32 + i * 16);
 range(Register.ST0, 8, 80, "x87", (i) => STATE.x87 + 32 + i * 16);
-range(Register.ES, 6, 16, "segment", () => STATE.zero);
+range(Register.ES, 6, 16, "segment", (i) => STATE.selectors + i * 2);
 table[Register.RIP] = { kind: "other", index: 0, width: 64, offset: STATE.rip };
 table[Register.EIP] = { kind: "other", index: 0, width: 32, offset: STATE.rip };
 

@@ -1,5 +1,5 @@
 import type { Code } from "iced-x86";
-import { BlockDecoder, type DecodeFailure, MAX_INSTRUCTION } from "../decode/decoder.ts";
+import { BlockDecoder, type DecodeFailure, exceedsLimit, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import type { Instruction } from "../decode/instruction.ts";
 import {
   BLOCK_INDEX,
@@ -52,6 +52,7 @@ const WORTH_READING = 0x40_0000;
 export type TranslateFailure =
   | { kind: "fault"; address: number }
   | { kind: "invalid"; address: number }
+  | { kind: "long"; address: number }
   | { kind: "unimplemented"; instruction: Instruction };
 
 /** Translated blocks by address: records in linear memory, made the first time that an address is executed. */
@@ -395,13 +396,12 @@ export class CodeCache {
     row: InstructionRow | undefined,
     decoder: BlockDecoder,
   ): TranslateFailure {
-    if (failure === "truncated") {
-      const available = this.#memory.accessible(at, MAX_INSTRUCTION, PROT_EXEC);
-      // Fifteen bytes that go on are too long an instruction; fewer end at a page that can't be executed.
-      return available < MAX_INSTRUCTION
-        ? { kind: "fault", address: at + available }
-        : { kind: "invalid", address: at };
-    }
+    const available = this.#memory.accessible(at, MAX_INSTRUCTION, PROT_EXEC);
+    // Fifteen bytes that go on are too long an instruction; fewer end at a page that can't be executed.
+    if (failure === "truncated" && available < MAX_INSTRUCTION) return { kind: "fault", address: at + available };
+    if (failure !== undefined && exceedsLimit(this.#memory.readBytes(at, available)))
+      return { kind: "long", address: at };
+    if (failure === "truncated") return { kind: "invalid", address: at };
     if (failure === "invalid" || row !== undefined) return { kind: "invalid", address: at };
     return { kind: "unimplemented", instruction: decoder.current() };
   }

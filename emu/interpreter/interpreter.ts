@@ -1,8 +1,9 @@
 import { Mnemonic } from "iced-x86";
 import type { TranslationCache } from "../cache/translation-cache.ts";
-import { EXIT, FIRST_ADDRESS, VECTOR } from "../cpu/exits.ts";
+import { accessesOf } from "../cpu/alignment.ts";
+import { ERROR_SHIFT, EXIT, FIRST_ADDRESS, VECTOR } from "../cpu/exits.ts";
 import { type CpuState, REG, STATE } from "../cpu/state.ts";
-import { BlockDecoder, MAX_INSTRUCTION } from "../decode/decoder.ts";
+import { BlockDecoder, decodeOne, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { Jit } from "../jit/tier.ts";
 import { BOUNCE, HELPER_TABLES, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
@@ -25,7 +26,9 @@ export type Stop =
   /** A memory access that its page does not allow; `access` is PROT_READ, PROT_WRITE or PROT_EXEC. */
   | { kind: "fault"; address: bigint; access: number }
   /** A CPU exception by vector; `next` is the address behind the instruction, where a trap's RIP is. */
-  | { kind: "exception"; vector: number; next: bigint }
+  | { kind: "exception"; vector: number; next: bigint; error?: number }
+  /** RFLAGS.TF: an instruction is done, or one repetition of one, which is to be resumed; RIP is where to go on. */
+  | { kind: "trace"; resume?: boolean }
   /** #UD for an instruction that goemu does not have, or that has no meaning. */
   | { kind: "undefined"; instruction: Instruction | undefined }
   /** An instruction that a TypeScript helper carries out (CPUID, RDRAND, …). */
@@ -63,6 +66,10 @@ const HELPER: Stop = { kind: "helper" };
 const STOP: Stop = { kind: "stop" };
 const WATCH: Stop = { kind: "watch" };
 const MEMORY: Stop = { kind: "memory" };
+const TRACE: Stop = { kind: "trace" };
+/** Out of fuel, or stepped, in the middle of a repeated instruction. */
+const REPEATING: Stop = { kind: "fuel" };
+const TRACE_REPEATING: Stop = { kind: "trace", resume: true };
 
 /** Instructions that push or pop beside what their operands say. */
 const IMPLICIT_STACK: ReadonlySet<Mnemonic> = new Set([
@@ -80,6 +87,9 @@ const IMPLICIT_STACK: ReadonlySet<Mnemonic> = new Set([
 
 function stopOfFailure(failure: TranslateFailure): Stop {
   if (failure.kind === "fault") return { kind: "fault", address: BigInt(failure.address), access: PROT_EXEC };
+  if (failure.kind === "long") {
+    return { kind: "exception", vector: VECTOR.GP, next: BigInt(failure.address), error: 0 };
+  }
   return { kind: "undefined", instruction: failure.kind === "unimplemented" ? failure.instruction : undefined };
 }
 
@@ -256,6 +266,7 @@ export class Interpreter {
    */
   run(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
     const { jit } = this;
+    if (cpu.isTraced) return this.#trace(cpu, stops);
     if (jit === undefined) this.#heat = FOREVER;
     else jit.poll();
     cpu.view.setInt32(STATE.heat, this.#heat, true);
@@ -347,6 +358,7 @@ export class Interpreter {
         continue;
       }
       const stop = this.#stopOfExit(cpu, exit, at);
+      if (exit === EXIT.trace) return this.#trace(cpu);
       if (exit !== EXIT.stale) return stop;
       if (cpu.fuel < 0) {
         // A record that was dropped has not run. A repeated instruction has, in part: it was stopped at before.
@@ -355,6 +367,30 @@ export class Interpreter {
       }
       staleRecord = at;
     }
+  }
+
+  /** Runs one instruction while TF or AC is set, or while it is about to be (POPF). */
+  #trace(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
+    const traps = cpu.traps;
+    const misaligned = cpu.checksAlignment ? this.#misaligned(cpu) : undefined;
+    if (misaligned !== undefined) return misaligned;
+    const stop = this.step(cpu, stops);
+    const done = stop.kind === "fuel" || stop.kind === "yield" || stop.kind === "stop";
+    if (!traps || !done) return stop;
+    return stop === REPEATING ? TRACE_REPEATING : TRACE;
+  }
+
+  /**
+   * #AC for what the instruction at RIP accesses, if it is not aligned as AC asks (SDM Vol. 3A, 6.15, "Interrupt 17"); a
+   * vector of 16 bytes and more has rules of its own, and need not be.
+   */
+  #misaligned(cpu: CpuState): Stop | undefined {
+    const available = this.memory.accessible(cpu.rip, MAX_INSTRUCTION, PROT_EXEC);
+    const instruction = decodeOne(this.memory.readBytes(cpu.rip, available), cpu.rip);
+    if (typeof instruction === "string") return undefined;
+    const next = BigInt(instruction.address + instruction.length);
+    const isMisaligned = accessesOf(cpu, instruction).some(({ address, bytes }) => address % BigInt(bytes) !== 0n);
+    return isMisaligned ? { kind: "exception", vector: VECTOR.AC, next, error: 0 } : undefined;
   }
 
   /**
@@ -375,7 +411,9 @@ export class Interpreter {
     if (typeof record !== "number") return stopOfFailure(record);
     // Without fuel it leaves at the end of the block, which is one instruction long.
     cpu.fuel = 0;
+    cpu.view.setInt32(STATE.tracing, 1, true);
     const exit = this.#enter(cpu.address, record) >>> 0;
+    cpu.view.setInt32(STATE.tracing, 0, true);
     const stop = exit === EXIT.branch ? FUEL : this.#stopOfExit(cpu, exit, cpu.view.getUint32(STATE.exitRecord, true));
     cpu.fuel += fuel;
     return exit === EXIT.branch && stops?.has(cpu.rip) ? STOP : stop;
@@ -387,10 +425,13 @@ export class Interpreter {
     if (exit === EXIT.yield) return YIELD;
     if (exit === EXIT.helper) return HELPER;
     this.#rewind(cpu, record);
-    if (exit === EXIT.stale) return FUEL;
+    if (exit === EXIT.stale) return REPEATING;
+    if (exit === EXIT.defer) return HELPER;
+    if (exit === EXIT.trace) return FUEL;
     const detail = cpu.view.getUint32(STATE.exitDetail, true);
     if (exit === EXIT.exception) {
-      return { kind: "exception", vector: detail, next: this.#view.getBigUint64(record + RECORD.next, true) };
+      const next = this.#view.getBigUint64(record + RECORD.next, true);
+      return { kind: "exception", vector: detail & 0xff, next, error: detail >>> ERROR_SHIFT };
     }
     if (detail & WATCHED) return WATCH;
     if (detail & NO_FRAME) return MEMORY;

@@ -1,4 +1,4 @@
-import { EXIT } from "../cpu/exits.ts";
+import { ERROR_SHIFT, EXIT } from "../cpu/exits.ts";
 import { STATE, VECTOR_STRIDE } from "../cpu/state.ts";
 import { ADDRESS_FORM, type Instruction, NO_INSTRUCTION, SEGMENT } from "../decode/instruction.ts";
 import {
@@ -293,9 +293,13 @@ export class RecordTranslator extends FlagTranslator {
     return this.let(i64.truncSatF64U(call(F64, this.#imports.timestamp, [])));
   }
 
-  override raise(vector: number): void {
-    this.storeI32(this.#cpu, i32.const(vector), STATE.exitDetail);
+  override raise(vector: number, error = 0): void {
+    this.storeI32(this.#cpu, i32.const(vector | (error << ERROR_SHIFT)), STATE.exitDetail);
     this.#exit(EXIT.exception);
+  }
+
+  override abandon(exit: number): void {
+    this.#exit(exit);
   }
 
   /** Returns to the dispatcher, which finds everything by the record. */

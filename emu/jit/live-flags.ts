@@ -104,6 +104,10 @@ const ONLY_CERTAIN: ReadonlyMap<Mnemonic, number> = new Map([
   ...[Mnemonic.Bsf, Mnemonic.Bsr].map((mnemonic) => [mnemonic, ZF] as const),
   ...[Mnemonic.Lzcnt, Mnemonic.Tzcnt].map((mnemonic) => [mnemonic, CF | ZF] as const),
   ...[Mnemonic.Div, Mnemonic.Idiv].map((mnemonic) => [mnemonic, 0] as const),
+  // Carried out in TypeScript, or left to single steps, they may end with a fault.
+  ...[Mnemonic.Iret, Mnemonic.Iretd, Mnemonic.Iretq, Mnemonic.Popf, Mnemonic.Popfq].map(
+    (mnemonic) => [mnemonic, 0] as const,
+  ),
 ]);
 
 /** Shifts by a count of zero and repeated compares of no elements leave the flags alone. */

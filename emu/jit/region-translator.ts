@@ -369,6 +369,10 @@ export class RegionTranslator extends RegisterTranslator {
     this.sideExit();
   }
 
+  override abandon(): void {
+    this.sideExit();
+  }
+
   /**
    * What regions return is 32 bits, and below FIRST_ADDRESS an exit code: addresses that do not fit are the
    * interpreter's.

@@ -1,7 +1,9 @@
 import {
+  inWindow,
   LOW_AREA_END,
   PAGE_SIZE,
   PERM_ABSENT,
+  PERM_DIRTY,
   PROT_EXEC,
   PROT_WRITE,
   TASK_SIZE,
@@ -487,12 +489,13 @@ export class AddressSpace {
 
   /**
    * Brings a mapped page in: gives one out of line its frame, and reads what comes from a file.
+   * @param need PROT_* bits that the mapping has to allow: an access that it does not brings nothing in
    * @returns for a page out of line its entry, otherwise 1; 0 if the page is not mapped or lies behind its file's end
    * @throws OutOfFrames
    */
-  pageIn(address: number): number {
+  pageIn(address: number, need = 0): number {
     const vma = this.vmas.at(address);
-    return vma === undefined ? 0 : this.paging.pageIn(vma, Math.floor(address / PAGE_SIZE) * PAGE_SIZE);
+    return vma === undefined || !allows(vma.prot, need) ? 0 : this.paging.pageIn(vma, Math.floor(address / PAGE_SIZE) * PAGE_SIZE);
   }
 
   /**
@@ -520,6 +523,21 @@ export class AddressSpace {
   isExecutable(page: number): boolean {
     if (this.pages.window(page) & PERM_ABSENT) return ((this.vmas.at(page * PAGE_SIZE)?.prot ?? 0) & PROT_EXEC) !== 0;
     return (this.pages.window(page) & PROT_EXEC) !== 0;
+  }
+
+  /**
+   * Would the page tables have a page at `address`? Not in a mapping without rights, and not before somebody has used it.
+   * That memory without a file was only read is not known here; it counts as unused.
+   */
+  isInUse(address: number): boolean {
+    const vma = this.guestMapping(address);
+    if (vma === undefined || effective(vma.prot) === 0) return false;
+    const page = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
+    if (!inWindow(page)) return this.pages.outside(page) !== 0;
+    const state = this.pages.window(page / PAGE_SIZE);
+    if (state & PERM_ABSENT || !(state & PERM_DIRTY)) return false;
+    // Neighbours of a page that is written to are marked with it (PageMap.touch).
+    return vma.backing !== undefined || this.#u8.subarray(page, page + PAGE_SIZE).some((byte) => byte !== 0);
   }
 
   /** The guest's mapping that holds `address`. */

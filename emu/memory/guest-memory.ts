@@ -51,11 +51,11 @@ export class GuestMemory {
     if (isWindow) {
       perm = this.space.pages.window(Math.floor(address / PAGE_SIZE));
       if (perm & PERM_ABSENT) {
-        if (this.space.pageIn(address) === 0) throw new GuestFault(address);
+        if (this.space.pageIn(address, need) === 0) throw new GuestFault(address);
         perm = this.space.pages.window(Math.floor(address / PAGE_SIZE));
       }
     } else {
-      perm = this.space.pages.outside(address) || this.space.pageIn(address);
+      perm = this.space.pages.outside(address) || this.space.pageIn(address, need);
       if (perm === 0) throw new GuestFault(address);
       at = Math.floor(perm / PAGE_SIZE) * PAGE_SIZE + (address % PAGE_SIZE);
     }

@@ -9,12 +9,23 @@ import type { Translator } from "./translator.ts";
 const n = (value: number): I64Expr => i64.const(value);
 const ENDS = { ends: true };
 
+/** Memory operands of JMP and CALL that hold a selector behind the offset. */
+const FAR = new Set<Code>([
+  ...[Code.Jmp_m1616, Code.Jmp_m1632, Code.Jmp_m1664],
+  ...[Code.Call_m1616, Code.Call_m1632, Code.Call_m1664],
+]);
+const isFarPointer = (e: Translator): boolean => FAR.has(e.instruction.code);
+
 define(
   "Jmp",
   "Vol. 2A, JMP",
   (e) => {
     if (e.operand(0).kind === "branch") {
       e.jumpDirect();
+      return;
+    }
+    if (isFarPointer(e)) {
+      e.leave(EXIT.helper, false);
       return;
     }
     const target = e.read(0);
@@ -31,6 +42,10 @@ define(
     if (e.operand(0).kind === "branch") {
       e.push(e.nextAddress(), 64);
       e.jumpDirect();
+      return;
+    }
+    if (isFarPointer(e)) {
+      e.leave(EXIT.helper, false);
       return;
     }
     const target = e.read(0);
@@ -80,21 +95,35 @@ define("Loopne", "Vol. 2A, LOOP/LOOPcc", (e) => loop(e, false), ENDS);
 
 define("Syscall", "Vol. 2B, SYSCALL", (e) => e.leave(EXIT.syscall, true), ENDS);
 
+// Far transfers and interrupt returns are carried out in TypeScript: cpu/far-transfers.ts.
+define(
+  ["Retf", "Iret", "Iretd", "Iretq"],
+  "Vol. 2B, RET; Vol. 2A, IRET/IRETD/IRETQ",
+  (e) => e.leave(EXIT.helper, false),
+  ENDS,
+);
+
 define(["Ud0", "Ud1", "Ud2"], "Vol. 2B, UD", (e) => e.raise(VECTOR.UD), ENDS);
 define("Int3", "Vol. 2A, INT n/INTO/INT3/INT1", (e) => e.raise(VECTOR.BP), ENDS);
 define("Int1", "Vol. 2A, INT n/INTO/INT3/INT1", (e) => e.raise(VECTOR.DB), ENDS);
-// User mode may not use the gates of other vectors; Linux leaves 3 and 4 open (arch/x86/kernel/idt.c, def_idts).
+// User mode may not use the gates of other vectors; Linux leaves 3 and 4 open (arch/x86/kernel/idt.c, def_idts). The
+// error code is the gate's place in the table of interrupts, with the bit that says so (SDM Vol. 3A, 6.13).
 define(
   "Int",
   "Vol. 2A, INT n/INTO/INT3/INT1",
   (e) => {
     const vector = Number(e.operand(0).value & 0xffn);
-    e.raise(vector === 3 ? VECTOR.BP : vector === 4 ? VECTOR.OF : VECTOR.GP);
+    if (vector === 3) e.raise(VECTOR.BP);
+    else if (vector === 4) e.raise(VECTOR.OF);
+    else e.raise(VECTOR.GP, vector * 8 + 2);
   },
   { ends: true, immediateInForm: true },
 );
 
-/** Privileged instructions fault with #GP(0) in user mode. */
+/**
+ * Privileged instructions fault with #GP(0) in user mode; SGDT and its like do where the kernel has set CR4.UMIP, as Linux
+ * does, which then makes something up (syscalls/umip.ts).
+ */
 const PRIVILEGED = [
   "Hlt",
   "Cli",
@@ -118,9 +147,11 @@ const PRIVILEGED = [
   "Sysret",
   "Sysexit",
   "Sysexitq",
-  "Iretq",
-  "Iretd",
-  "Iret",
+  "Sgdt",
+  "Sidt",
+  "Sldt",
+  "Str",
+  "Smsw",
   "Invpcid",
   "Xsetbv",
   "Monitor",

@@ -1,5 +1,6 @@
 import { Code, Mnemonic } from "iced-x86";
-import { OTHER_FLAGS, REG, STATE } from "../cpu/state.ts";
+import { EXIT, VECTOR } from "../cpu/exits.ts";
+import { ALIGNMENT_CHECK, OTHER_FLAGS, REG, STATE, TRAP_FLAG } from "../cpu/state.ts";
 import { PROT_READ, PROT_WRITE } from "../layout.ts";
 import { I64, type I64Expr, i32, i64, select } from "../wasm/expr.ts";
 import { define } from "./table.ts";
@@ -28,23 +29,26 @@ export const CONDITIONS = [
 ] as const;
 
 define("Mov", "Vol. 2B, MOV", (e) => {
-  if (e.operand(0).registerClass === "segment") {
-    // Selectors mean nothing in 64-bit user mode but for the bases, which MOV does not set to other than zero.
-    const selector = e.read(1, 16);
-    e.raiseIf(i32.eqz(isFlatSelector(selector)), 13);
+  const classes = [e.operand(0).registerClass, e.operand(1).registerClass];
+  if (classes[0] === "segment") {
+    e.defer();
     return;
   }
-  if (e.operand(1).registerClass === "segment") {
-    const selector = SELECTORS[e.operand(1).index];
-    e.write(0, n(selector), e.isMemory(0) ? 16 : e.width(0));
+  if (classes[1] === "segment") {
+    e.write(0, e.read(1, 16), e.isMemory(0) ? 16 : e.width(0));
+    return;
+  }
+  if (classes.includes("other")) {
+    // Control and debug registers are the kernel's.
+    e.raise(VECTOR.GP);
     return;
   }
   e.write(0, e.read(1));
 });
 
-/** Linux's user selectors: CS 0x33, SS 0x2b, the others 0 (arch/x86/include/asm/segment.h). In order ES … GS. */
-const SELECTORS = [0, 0x33, 0x2b, 0, 0, 0];
-const isFlatSelector = (selector: I64Expr) => i32.or(i64.leU(selector, n(3)), i64.eq(selector, n(0x2b)));
+// Loading a segment register and asking about one needs the descriptor table: cpu/segments.ts.
+define(["Lss", "Lfs", "Lgs"], "Vol. 2A, LDS/LES/LFS/LGS/LSS", (e) => e.defer());
+define(["Lar", "Lsl", "Verr", "Verw"], "Vol. 2A, LAR, LSL; Vol. 2C, VERR/VERW", (e) => e.defer());
 
 define("Movzx", "Vol. 2B, MOVZX", (e) => e.write(0, e.read(1)));
 define(["Movsx", "Movsxd"], "Vol. 2B, MOVSX/MOVSXD", (e) =>
@@ -89,14 +93,7 @@ define("Cdq", "Vol. 2A, CWD/CDQ/CQO", signIntoDx(32));
 define("Cqo", "Vol. 2A, CWD/CDQ/CQO", signIntoDx(64));
 
 /** Pushes and pops of 16 bits whose operand does not say so: under prefix 66. */
-const NARROW_STACK = new Set<Code>([
-  Code.Push_imm16,
-  Code.Pushw_imm8,
-  Code.Pushw_FS,
-  Code.Pushw_GS,
-  Code.Popw_FS,
-  Code.Popw_GS,
-]);
+const NARROW_STACK = new Set<Code>([Code.Push_imm16, Code.Pushw_imm8, Code.Pushw_FS, Code.Pushw_GS]);
 
 /** Is the stack operand 16 bits wide (prefix 66)? Everything else pushes and pops 64 bits in 64-bit mode. */
 const stackWidth = (e: Translator): 16 | 64 => {
@@ -110,19 +107,20 @@ const stackWidth = (e: Translator): 16 | 64 => {
 define("Push", "Vol. 2B, PUSH", (e) => {
   const operand = e.operand(0);
   if (operand.kind === "immediate") e.push(e.immediate(0), stackWidth(e));
-  else if (operand.registerClass === "segment") e.push(n(SELECTORS[operand.index]), stackWidth(e));
+  else if (operand.registerClass === "segment") e.push(e.read(0, 16), stackWidth(e));
   else e.push(e.read(0), stackWidth(e));
 });
 
 define("Pop", "Vol. 2B, POP", (e) => {
+  if (e.operand(0).registerClass === "segment") {
+    e.defer();
+    return;
+  }
   const width = stackWidth(e);
   const top = e.let(e.gpr(REG.RSP));
   const value = e.load(top, width);
   const after = e.let(i64.add(top, n(width / 8)));
-  if (e.operand(0).registerClass === "segment") {
-    e.raiseIf(i32.eqz(isFlatSelector(e.let(e.cut(value, 16)))), 13);
-    e.setGpr(REG.RSP, after);
-  } else if (e.isMemory(0)) {
+  if (e.isMemory(0)) {
     // RSP as a base counts after the pop (SDM Vol. 2B, POP); it goes back if the store faults.
     e.setGpr(REG.RSP, after);
     const address = e.let(e.linearAddress());
@@ -167,6 +165,10 @@ define(["Pushf", "Pushfq"], "Vol. 2B, PUSHF/PUSHFD/PUSHFQ", (e) =>
 define(["Popf", "Popfq"], "Vol. 2B, POPF/POPFD/POPFQ", (e) => {
   const width = e.instruction.mnemonic === Mnemonic.Popf ? 16 : 64;
   const value = e.load(e.gpr(REG.RSP), width);
+  // What follows is done in single steps, where TF and AC are looked at; so is this instruction, then.
+  const traced = i64.ne(i64.and(value, n(TRAP_FLAG | (width === 16 ? 0 : ALIGNMENT_CHECK))), n(0));
+  const isNew = i64.eqz(e.state(STATE.tracing, 32));
+  e.if(i32.and(traced, isNew), () => e.abandon(EXIT.trace), undefined, false);
   e.setGpr(REG.RSP, i64.add(e.gpr(REG.RSP), n(width / 8)));
   e.flagsExplicit({ ...lowFlags(e, value), of: flagAt(e, value, 11) });
   e.setState(STATE.direction, i64.extendI32U(flagAt(e, value, 10)), 32);

@@ -1,3 +1,4 @@
+import { EXIT } from "../cpu/exits.ts";
 import { STATE } from "../cpu/state.ts";
 import type { Instruction, Operand } from "../decode/instruction.ts";
 import { PAGE_SHIFT, PERM_MAP, PERM_READ_SPAN, PERM_WRITE_SPAN, PROT_READ, PROT_WRITE } from "../layout.ts";
@@ -116,8 +117,13 @@ export abstract class Translator extends FunctionBuilder {
   /** A field of the CPU state (STATE), for control registers and the like. */
   abstract state(offset: number, width: Width): I64Expr;
   abstract setState(offset: number, value: I64Expr, width: Width): void;
-  /** Leaves the instruction with a CPU exception (exits.ts, VECTOR); nothing may have been written. */
-  abstract raise(vector: number): void;
+  /**
+   * Leaves the instruction with a CPU exception (exits.ts, VECTOR); nothing may have been written.
+   * @param error the error code that it pushes, if it does
+   */
+  abstract raise(vector: number, error?: number): void;
+  /** Leaves the instruction, of which nothing has happened yet, with an exit code (EXIT.defer, EXIT.trace). */
+  abstract abandon(exit: number): void;
 
   /** Flags of ADD/ADC: `result` = a + b (+ carry), all of `width`. */
   abstract flagsAdd(width: Width, a: I64Expr, b: I64Expr, result: I64Expr): void;
@@ -290,6 +296,11 @@ export abstract class Translator extends FunctionBuilder {
   /** #GP unless `address` is a multiple of `bytes` (a power of two): aligned SSE accesses. */
   requireAligned(address: I64Expr, bytes: number): void {
     this.raiseIf(i64.ne(i64.and(address, i64.const(bytes - 1)), i64.const(0)), 13);
+  }
+
+  /** Leaves the instruction to TypeScript (cpu/helpers.ts), nothing having been written. */
+  defer(): void {
+    this.abandon(EXIT.defer);
   }
 
   raiseIf(condition: I32Expr, vector: number): void {

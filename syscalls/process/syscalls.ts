@@ -19,7 +19,10 @@ import { wait4, waitid } from "./wait.ts";
 
 type Handler = (process: LinuxProcess, thread: LinuxThread, args: Args) => SyscallResult;
 
-/** arch_prctl(2): ARCH_SET_GS, ARCH_SET_FS, ARCH_GET_FS, ARCH_GET_GS. */
+/**
+ * arch_prctl(2): ARCH_SET_GS, ARCH_SET_FS, ARCH_GET_FS, ARCH_GET_GS; ARCH_GET_CPUID, which is always allowed here, so that
+ * ARCH_SET_CPUID is not there (ENODEV).
+ */
 const archPrctl: Handler = (process, thread, args) => {
   const value = args.u64(1);
   switch (args.i32(0)) {
@@ -36,6 +39,10 @@ const archPrctl: Handler = (process, thread, args) => {
     case 0x1004:
       process.memory.writeU64(args.address(1), thread.cpu.gsBase);
       return 0;
+    case 0x1011:
+      return 1;
+    case 0x1012:
+      throw new SyscallError("ENODEV");
     default:
       throw new SyscallError("EINVAL");
   }
@@ -318,7 +325,7 @@ export const PROCESS_SYSCALLS = [
     prctl,
     "names and flags that change nothing; EINVAL otherwise",
   ),
-  row(158, "arch_prctl", ["archCode", "address"], archPrctl),
+  row(158, "arch_prctl", ["archCode", "address"], archPrctl, "CPUID can't be forbidden"),
   row(160, "setrlimit", ["resource", "rlimit"], setrlimit),
   row(247, "waitid", ["int", "int", "address", "int", "address"], waitid, "children that stop are not told of"),
   row(302, "prlimit64", ["int", "resource", "rlimit", "rlimit"], prlimit64),

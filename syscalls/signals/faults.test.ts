@@ -148,6 +148,55 @@ describe("a page fault", () => {
     () => ({ signal: 11n, code: 1n, address: BigInt(AREA + PAGE), rip: BigInt(AREA + PAGE - 2) }),
   );
 
+  for (const [name, address, code, error] of [
+    ["at the first of the kernel's addresses", 0x7fff_ffff_f000n, 1n, PF.user | PF.present],
+    ["in the kernel's half", 0xffff_8000_0000_1000n, 1n, PF.user | PF.present],
+  ] as const) {
+    faultTest(
+      `${name} says that the page is there`,
+      (a) => a.mov("rbx", address).label("fault").load("rcx", { base: "rbx" }),
+      ({ fault }) => ({ signal: 11n, code, address, cr2: address, trap: TRAP.PF, error, rip: fault }),
+    );
+  }
+
+  faultTest(
+    "in a mapping without rights says that no page is there, used before or not",
+    (a) => {
+      a.syscall(9, AREA, PAGE, 3, 0x32, -1, 0)
+        .mov("rbx", AREA)
+        .store({ base: "rbx" }, "rbx")
+        .syscall(10, AREA, PAGE, 0);
+      a.mov("rbx", AREA).label("fault").load("rcx", { base: "rbx" });
+    },
+    ({ fault }) => ({ signal: 11n, code: 2n, address: BigInt(AREA), error: PF.user, rip: fault }),
+  );
+
+  faultTest(
+    "in a page that nobody has used says that it is not there",
+    (a) => {
+      a.syscall(9, AREA, 2 * PAGE, 3, 0x32, -1, 0)
+        .mov("rbx", AREA)
+        .store({ base: "rbx" }, "rbx");
+      a.syscall(10, AREA, 2 * PAGE, 1)
+        .mov("rbx", AREA + PAGE)
+        .label("fault")
+        .store({ base: "rbx" }, "rcx");
+    },
+    ({ fault }) => ({ signal: 11n, code: 2n, address: BigInt(AREA + PAGE), error: PF.user | PF.write, rip: fault }),
+  );
+
+  faultTest(
+    "in a page that was written to, and is read-only now, says that it is there",
+    (a) => {
+      a.syscall(9, AREA, PAGE, 3, 0x32, -1, 0)
+        .mov("rbx", AREA)
+        .store({ base: "rbx" }, "rbx")
+        .syscall(10, AREA, PAGE, 1);
+      a.mov("rbx", AREA).label("fault").store({ base: "rbx" }, "rcx");
+    },
+    ({ fault }) => ({ signal: 11n, code: 2n, error: PF.user | PF.write | PF.present, rip: fault }),
+  );
+
   faultTest(
     "of PUSH leaves RSP alone",
     (a) => {
@@ -196,6 +245,26 @@ describe("a general protection fault", () => {
         .label("fault")
         .bytes(0x0f, 0x28, 0x03),
     ({ fault }) => ({ signal: 11n, code: 0x80n, address: 0n, trap: TRAP.GP, error: 0n, rip: fault }),
+  );
+});
+
+describe("INT n", () => {
+  for (const [vector, name] of [
+    [0x00, "0"],
+    [0x21, "0x21"],
+    [0xff, "0xff"],
+  ] as const) {
+    faultTest(
+      `${name} is a general protection fault with the gate as its error code`,
+      (a) => a.label("fault").bytes(0xcd, vector),
+      ({ fault }) => ({ signal: 11n, code: 0x80n, trap: TRAP.GP, error: BigInt(vector * 8 + 2), rip: fault }),
+    );
+  }
+
+  faultTest(
+    "4 is an overflow trap, behind the instruction",
+    (a) => a.label("fault").bytes(0xcd, 0x04),
+    ({ fault }) => ({ signal: 11n, code: 0x80n, trap: 4n, error: 0n, rip: fault + 2n }),
   );
 });
 

@@ -21,6 +21,8 @@ export interface SignalInfo {
   /** Page-fault error code and trap number for the ucontext. */
   readonly error?: number;
   readonly trap?: number;
+  /** The exception was a fault: EFLAGS.RF is set in the frame (SDM Vol. 3A, 6.8.3). */
+  readonly resume?: boolean;
   /** It came from an instruction: it can't be blocked or ignored (force_sig_fault). */
   readonly forced?: boolean;
 }

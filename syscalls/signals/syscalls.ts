@@ -1,8 +1,10 @@
+import { VECTOR } from "../../emu/cpu/exits.ts";
 import { REG } from "../../emu/cpu/state.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import {
   MINSIGSTKSZ,
+  SI_KERNEL,
   SI_TKILL,
   SI_USER,
   SIG_BLOCK,
@@ -21,7 +23,7 @@ import type { Child } from "../process/children.ts";
 import { row } from "../table.ts";
 import { deadlineAt, readTimespec } from "../time/timespec.ts";
 import { jobOf } from "../tty/job.ts";
-import { onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
+import { BadFrame, BadSelector, onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
 import { SIGINFO_SIZE, writeSigInfo } from "./info.ts";
 import { bitOf } from "./queue.ts";
 import { SIGNALFD_SYSCALLS } from "./signalfd.ts";
@@ -71,7 +73,16 @@ function rtSigprocmask(process: LinuxProcess, thread: LinuxThread, args: Args): 
 }
 
 function rtSigreturn(process: LinuxProcess, thread: LinuxThread): SyscallResult {
-  returnFromHandler(process, thread);
+  try {
+    returnFromHandler(process, thread);
+  } catch (error) {
+    if (error instanceof BadSelector) {
+      // The fault of the kernel's IRET, as the program's own (arch/x86/kernel/traps.c, fixup_bad_iret).
+      thread.lastTrap = { trap: VECTOR.GP, error: error.error };
+    } else if (!(error instanceof GuestFault || error instanceof BadFrame)) throw error;
+    process.signals.force(thread, { signal: SIGNAL.SIGSEGV, code: SI_KERNEL });
+    if (!(error instanceof BadSelector)) return 0;
+  }
   // RAX is what the frame says: the dispatcher stores the result there.
   return thread.cpu.gpr[REG.RAX];
 }

@@ -113,7 +113,10 @@ export const CLOCKS = count([
 ]);
 
 /** arch/x86/include/uapi/asm/prctl.h */
-export const ARCH_CODES = count(["ARCH_SET_GS", "ARCH_SET_FS", "ARCH_GET_FS", "ARCH_GET_GS"], 0x1001);
+export const ARCH_CODES: Names = new Map([
+  ...count(["ARCH_SET_GS", "ARCH_SET_FS", "ARCH_GET_FS", "ARCH_GET_GS"], 0x1001),
+  ...count(["ARCH_GET_CPUID", "ARCH_SET_CPUID"], 0x1011),
+]);
 
 export const RESOURCES = count([
   "RLIMIT_CPU",
