@@ -48,6 +48,12 @@ const WORTH_KEEPING = 1000;
 /** Bytes of records that are kept at most: reading more takes longer than making those again that the next run needs. */
 const WORTH_READING = 0x40_0000;
 
+/** Writes to a page with code of which each drops all that it has; from then on one in so many does. */
+const FIRST_CHANGES = 4;
+const WHOLE_AGAIN = 256;
+/** Bytes of a write that is one instruction's. */
+const SMALL_WRITE = 64;
+
 /** Why no block starts at an address. */
 export type TranslateFailure =
   | { kind: "fault"; address: number }
@@ -67,8 +73,10 @@ export class CodeCache {
   readonly #regions = new Map<number, number>();
   /** Handlers of records whose place those of regions took. */
   readonly #displaced = new Map<number, number>();
-  /** Told before a page's translations are dropped, and before all are. */
-  onInvalidate: (page: number) => void = () => {};
+  /** Writes to pages with code so far. */
+  readonly #changes = new Map<number, number>();
+  /** Told before what was translated from a part of a page is dropped, and before all is. */
+  onInvalidate: (page: number, start: number, end: number) => void = () => {};
   onFlush: () => void = () => {};
   /** What instructions are by their first bytes. */
   readonly templates: Templates;
@@ -459,14 +467,29 @@ export class CodeCache {
     view.setBigUint64(record + RECORD.next, end, true);
   }
 
-  /** Drops what was translated from a page: its records leave at once when they are reached. */
-  invalidate(page: number): void {
+  /**
+   * Drops what was translated from a page, or of it what a write to `bytes` bytes at `address` changes: its records leave
+   * at once when they are reached.
+   *
+   * At first all of the page goes, so that one that holds code no longer is written to without further ado. Where code
+   * comes back, and is written to again, as where data lies beside it or calls are patched, only what has changed goes,
+   * and the page goes on being watched; now and then all of it does, to see if there is still code.
+   */
+  invalidate(page: number, address = page * PAGE_SIZE, bytes = PAGE_SIZE): void {
     // The decoder of the page before has copied this page's first bytes.
     this.#dropDecoder(page);
     this.#dropDecoder(page - 1);
-    this.onInvalidate(page);
-    this.#wasm.dropPage(BigInt(page * PAGE_SIZE));
-    this.#memory.space.pages.markCodeAt(page * PAGE_SIZE, false);
+    const changes = (this.#changes.get(page) ?? 0) + 1;
+    this.#changes.set(page, changes);
+    if (changes > FIRST_CHANGES && changes % WHOLE_AGAIN !== 0 && bytes <= SMALL_WRITE) {
+      this.onInvalidate(page, address, address + bytes);
+      this.#wasm.dropRange(BigInt(address), BigInt(address + bytes));
+      return;
+    }
+    const start = page * PAGE_SIZE;
+    this.onInvalidate(page, start, start + PAGE_SIZE);
+    this.#wasm.dropRange(BigInt(start), BigInt(start + PAGE_SIZE));
+    this.#memory.space.pages.markCodeAt(start, false);
   }
 
   /** Drops handlers, and everything that names them. Only between two entries into guest code. */

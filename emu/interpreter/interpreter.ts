@@ -152,7 +152,7 @@ export class Interpreter {
     this.#helpers = new HelperLibrary(imports);
     this.handlers = new Handlers(imports, this.#helpers);
     this.code = new CodeCache(memory, this.handlers, exports);
-    memory.space.onCodeChange = (page) => this.code.invalidate(page);
+    memory.space.onCodeChange = (page, address, bytes) => this.code.invalidate(page, address, bytes);
   }
 
   /** A pack of forms and of sequences of them (Handlers.makePack) for later runs, as yet without templates. */

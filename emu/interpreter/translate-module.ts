@@ -4,7 +4,6 @@ import {
   LOOKUP_BITS,
   LOOKUP_TABLE,
   PAGE_SHIFT,
-  PAGE_SIZE,
   PERM_CODE,
   PERM_MAP,
   PROT_EXEC,
@@ -34,7 +33,7 @@ export interface TranslatorExports {
   findAt(address: number): number;
   insert(address: bigint, record: number): void;
   remove(address: bigint): void;
-  dropPage(address: bigint): void;
+  dropRange(start: bigint, end: bigint): void;
   head(address: number): number;
   shape(address: number, length: number): number;
   decode(address: number, record: number, count: number, most: number, limit: number, pageEnd: number): number;
@@ -58,7 +57,7 @@ export function addTranslator(module: ModuleBuilder): { readonly resolve: number
   module.add(buildFindAt(find), [I32], "findAt");
   const insert = module.add(buildInsert(), [], "insert");
   const remove = module.add(buildRemove(), [], "remove");
-  module.add(buildDropPage(find, remove), [], "dropPage");
+  module.add(buildDropRange(find, remove), [], "dropRange");
   const decode = addTemplates(module);
   module.add(buildRestore(insert), [I32], "restore");
   const fuse = addFusion(module);
@@ -130,10 +129,14 @@ function buildRemove(): FunctionBuilder {
 /** Entry of the table for indirect jumps that an address has. */
 const lookupEntry = (address: I64Expr): I32Expr => i32.shl(i32.and(i32.wrap(address), c((1 << LOOKUP_BITS) - 1)), c(4));
 
-/** dropPage(start): drops the blocks that have a byte on the page; their records leave as soon as they are reached. */
-function buildDropPage(find: number, remove: number): FunctionBuilder {
-  const f = new FunctionBuilder([I64]);
+/**
+ * dropRange(start, end): drops the blocks that have a byte from `start` on and before `end`; their records leave as soon
+ * as they are reached.
+ */
+function buildDropRange(find: number, remove: number): FunctionBuilder {
+  const f = new FunctionBuilder([I64, I64]);
   const start = f.param(0, I64);
+  const end = f.param(1, I64);
   const at = f.local(I64);
   const record = f.local(I32);
   const left = f.local(I32);
@@ -160,7 +163,7 @@ function buildDropPage(find: number, remove: number): FunctionBuilder {
       });
     });
     f.set(at, i64.add(at, i64.const(1)));
-    f.branchIf(again, i64.ltU(at, i64.add(start, i64.const(PAGE_SIZE))));
+    f.branchIf(again, i64.ltU(at, end));
   });
   return f;
 }

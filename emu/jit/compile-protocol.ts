@@ -42,6 +42,7 @@ export interface BatchRegion {
   readonly bytes: number;
   /** Pages it was made from, and their versions. */
   readonly pages: readonly number[];
+  readonly spans: readonly number[];
   readonly versions: readonly number[];
 }
 

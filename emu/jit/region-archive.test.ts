@@ -17,7 +17,8 @@ const REST: StoredTables = {
 function regionAt(start: number, instructions: number): StoredRegion {
   const body = { code: Uint8Array.of(0, 0x20, 1, 0x20, 2, 0x0b), hints: new Uint8Array(0) };
   const code = { start, slot: start & 0xfff, name: `region@${start.toString(16)}`, body, calls: [] };
-  return { start, entries: [start], slot: code.slot, pages: [start >> 12], patient: false, instructions, code };
+  const places = { pages: [start >> 12], spans: [start, start + 1] };
+  return { start, entries: [start], slot: code.slot, ...places, patient: false, instructions, code };
 }
 
 /** A cache whose engine has machine code for every module with a function. */

@@ -75,11 +75,24 @@ export function compileRequest(
     entries: [start, ...region.entries.map(({ address }) => address)],
     slot,
     pages: pagesOf(region),
+    spans: spansOf(region),
     patient,
     instructions: region.instructionCount,
     code: { start, slot, name: `${bounds?.name ?? "region"}@${start.toString(16)}`, body, calls },
   };
   return { stored, region };
+}
+
+/** The bytes of code that a region was made from: starts and ends by turns, in order. */
+function spansOf(region: Region): number[] {
+  const instructions = region.blocks.flatMap((block) => block.instructions.map(({ instruction }) => instruction));
+  const spans: number[] = [];
+  for (const { address, length } of instructions.sort((a, b) => a.address - b.address)) {
+    const last = spans.length - 1;
+    if (last > 0 && address <= spans[last]) spans[last] = Math.max(spans[last], address + length);
+    else spans.push(address, address + length);
+  }
+  return spans;
 }
 
 /** Pages of code that a region was made from. */

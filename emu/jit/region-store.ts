@@ -9,6 +9,8 @@ export interface StoredRegion {
   readonly entries: readonly number[];
   readonly slot: number;
   readonly pages: readonly number[];
+  /** The code that it was made from: starts and ends by turns. */
+  readonly spans: readonly number[];
   readonly patient: boolean;
   readonly instructions: number;
   readonly code: RegionFunction;
@@ -168,9 +170,9 @@ function tablesOf(cache: TranslationCache): Tables | undefined {
   return section && (JSON.parse(new TextDecoder().decode(section)) as Tables);
 }
 
-function rowOf({ start, entries, slot, pages, patient, instructions, code }: StoredRegion): RegionRow {
+function rowOf({ start, entries, slot, pages, spans, patient, instructions, code }: StoredRegion): RegionRow {
   const calls = code.calls.flatMap(({ target, slotAt, indexAt }) => [target, slotAt, indexAt]);
-  return { start, entries, slot, pages, patient, instructions, name: code.name, calls };
+  return { start, entries, slot, pages, spans, patient, instructions, name: code.name, calls };
 }
 
 function regionsOf(rows: readonly Row[], module: () => Uint8Array | undefined): (StoredRegion | undefined)[] {

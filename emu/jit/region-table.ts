@@ -30,6 +30,12 @@ export interface RegionPlaces {
   readonly helpers: HelperLibrary;
 }
 
+/** Has one of the spans a byte in [start, end)? */
+function overlaps(spans: readonly number[], start: number, end: number): boolean {
+  for (let i = 0; i < spans.length; i += 2) if (spans[i] < end && spans[i + 1] > start) return true;
+  return false;
+}
+
 /**
  * The regions in use. All that takes table slots happens between two entries into guest code: no frame of a region that
  * is gone is on the stack then, so that none can take what is in its slot now for what was.
@@ -152,9 +158,15 @@ export class RegionTable {
     if (cell !== undefined) this.#places.view.setUint32(cell, slot, true);
   }
 
-  /** Drops what was made from a page. */
-  dropPage(page: number): void {
-    for (const region of [...(this.#byPage.get(page) ?? [])]) this.#remove(region);
+  /** Drops what was made from code of a page from `start` on and before `end`; says if there was any. */
+  dropRange(page: number, start: number, end: number): boolean {
+    let found = false;
+    for (const region of [...(this.#byPage.get(page) ?? [])]) {
+      if (!overlaps(region.spans, start, end)) continue;
+      this.#remove(region);
+      found = true;
+    }
+    return found;
   }
 
   dropAll(): void {

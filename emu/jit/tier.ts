@@ -1,7 +1,7 @@
 import { checksum } from "../cache/checksum.ts";
 import type { TranslationCache } from "../cache/translation-cache.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
-import { inWindow } from "../layout.ts";
+import { inWindow, PAGE_SIZE } from "../layout.ts";
 import type { RegionMark } from "./compile.ts";
 import { type Batch, CompileClient } from "./compile-client.ts";
 import type { CompilerThread } from "./compile-protocol.ts";
@@ -38,6 +38,13 @@ const MAX_REGIONS = 20_000;
 
 /** Functions that the compiler may stumble over before it is done without. */
 const MOST_STUMBLES = 5;
+
+/**
+ * How often regions of a page go because it was written to before its code is left to the interpreter for a while; and
+ * for how many looks at most, as a power of 2: twice as many each time.
+ */
+const PATIENT_DROPS = 4;
+const MOST_WAITING = 16;
 
 /** Start and end of the function that holds an address, and whether it keeps to Go's calling convention. */
 export type FunctionRange = (address: number) => FunctionBounds | undefined;
@@ -81,6 +88,10 @@ export class Jit {
   #client: CompileClient | undefined;
   /** Pages whose code has changed at some time. */
   readonly #written = new Set<number>();
+  /** Pages whose regions were dropped because they were written to: how often, and up to which look they have none. */
+  readonly #restless = new Map<number, { drops: number; until: number }>();
+  /** How often it was looked at where the guest is. */
+  #looks = 0;
   #archive: RegionArchive | undefined;
   /** Earlier runs were over before the compiler was ready. */
   #wasTooLate = false;
@@ -121,7 +132,7 @@ export class Jit {
     const { code } = places;
     this.#code = code;
     this.#regions = new RegionTable(places);
-    code.onInvalidate = (page) => this.#invalidate(page);
+    code.onInvalidate = (page, start, end) => this.#invalidate(page, start, end);
     code.onFlush = () => {
       this.#client?.forgetAll();
       this.#regions.dropAll();
@@ -147,6 +158,7 @@ export class Jit {
 
   /** Compile at first sight: execution comes to `address`. */
   wanted(address: number): void {
+    this.#looks++;
     this.poll();
     this.#optional(() => {
       if (!this.#regions.isEntry(address)) this.#compile(address);
@@ -160,6 +172,7 @@ export class Jit {
    * @param next where it goes on
    */
   sampled(last: number, next: number): void {
+    this.#looks++;
     this.poll();
     this.#optional(() => this.#sampled(last, next));
   }
@@ -248,7 +261,7 @@ export class Jit {
   #compile(start: number, patient = this.patientFromStart): void {
     // Slots and links are fixed in what was left by earlier runs.
     this.restoreNow();
-    if (!inWindow(start) || this.#refused.has(start) || this.#client?.isPending(start)) return;
+    if (!inWindow(start) || this.#isRestless(start) || this.#refused.has(start) || this.#client?.isPending(start)) return;
     const old = this.#regions.at(start);
     if (old !== undefined && (old.patient || !patient)) return;
     if (this.#regions.size >= MAX_REGIONS) this.#regions.dropAll();
@@ -460,11 +473,20 @@ export class Jit {
     return sums;
   }
 
-  #invalidate(page: number): void {
+  #invalidate(page: number, start: number, end: number): void {
     this.#written.add(page);
     this.#client?.invalidate(page);
     this.#refused.clear();
-    this.#regions.dropPage(page);
+    if (!this.#regions.dropRange(page, start, end)) return;
+    const drops = (this.#restless.get(page)?.drops ?? 0) + 1;
+    const wait = drops <= PATIENT_DROPS ? 0 : 2 ** Math.min(drops, MOST_WAITING);
+    this.#restless.set(page, { drops, until: this.#looks + wait });
+  }
+
+  /** Has the code there changed so often, and so lately, that compiling it would be in vain? */
+  #isRestless(address: number): boolean {
+    const found = this.#restless.get(Math.floor(address / PAGE_SIZE));
+    return found !== undefined && found.until > this.#looks;
   }
 }
 

@@ -115,8 +115,11 @@ export class AddressSpace {
   /** Bytes mapped with some access right, now and at most. */
   accessibleBytes = 0;
   peakAccessibleBytes = 0;
-  /** Called before the code on a page changes or goes away; drops translations made from it. */
-  onCodeChange: (page: number) => void = () => {};
+  /**
+   * Called before the code on a page changes or goes away; drops translations made from it. Where it is known what is
+   * written to, `bytes` bytes at `address`.
+   */
+  onCodeChange: (page: number, address?: number, bytes?: number) => void = () => {};
   /** May so many more bytes be mapped, and promised? The process's own limits (Linux: mm/mmap.c, may_expand_vm). */
   mayGrow: (mapped: number, promised: number) => boolean = () => true;
   /** Called when memory begins to be slower: mappings lie outside the window, which is full, or pages go into swap. */

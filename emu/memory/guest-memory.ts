@@ -41,9 +41,10 @@ export class GuestMemory {
   /**
    * Checks the page of `address` for `need` (PROT_* bits) and returns where its byte lies in wasm memory.
    * @param stores will it be stored to for certain? Then a page of a shared file mapping is one that was stored to
+   * @param bytes of the page from there on that are accessed, if that is known
    * @throws GuestFault
    */
-  physical(address: number, need: number, stores = true): number {
+  physical(address: number, need: number, stores = true, bytes?: number): number {
     if (!(address >= 0 && address < TASK_SIZE)) throw new GuestFault(address);
     let perm: number;
     let at = address;
@@ -65,7 +66,7 @@ export class GuestMemory {
     }
     if (need & PROT_WRITE) {
       const page = Math.floor(address / PAGE_SIZE);
-      if (perm & PERM_CODE) this.space.onCodeChange(page);
+      if (perm & PERM_CODE) this.space.onCodeChange(page, bytes && address, bytes);
       if (!(perm & PERM_WRITE_SPAN) && isWindow) this.space.pages.touch(page);
     }
     return at;
@@ -85,7 +86,7 @@ export class GuestMemory {
     let pieceEnd = -1;
     for (let at = address; at < end; ) {
       const next = Math.min(end, Math.floor(at / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE);
-      const host = this.physical(at, need, stores);
+      const host = this.physical(at, need, stores, next - at);
       if (host !== pieceEnd) {
         if (pieceStart >= 0) pieces.push(this.u8.subarray(pieceStart, pieceEnd));
         pieceStart = host;
