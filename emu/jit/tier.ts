@@ -261,7 +261,8 @@ export class Jit {
   #compile(start: number, patient = this.patientFromStart): void {
     // Slots and links are fixed in what was left by earlier runs.
     this.restoreNow();
-    if (!inWindow(start) || this.#isRestless(start) || this.#refused.has(start) || this.#client?.isPending(start)) return;
+    if (!inWindow(start) || this.#isRestless(start) || this.#refused.has(start) || this.#client?.isPending(start))
+      return;
     const old = this.#regions.at(start);
     if (old !== undefined && (old.patient || !patient)) return;
     if (this.#regions.size >= MAX_REGIONS) this.#regions.dropAll();

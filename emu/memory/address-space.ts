@@ -498,7 +498,9 @@ export class AddressSpace {
    */
   pageIn(address: number, need = 0): number {
     const vma = this.vmas.at(address);
-    return vma === undefined || !allows(vma.prot, need) ? 0 : this.paging.pageIn(vma, Math.floor(address / PAGE_SIZE) * PAGE_SIZE);
+    return vma === undefined || !allows(vma.prot, need)
+      ? 0
+      : this.paging.pageIn(vma, Math.floor(address / PAGE_SIZE) * PAGE_SIZE);
   }
 
   /**
