@@ -264,3 +264,16 @@ describe("mappings", () => {
     expect(bytes.readU32(HIGH)).toBe(42);
   });
 });
+
+it("has hints outside the window for a program that puts mappings there itself", () => {
+  const space = new AddressSpace(new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES }));
+  const hint = 0xc0_0000_0000;
+  const request = { address: hint, length: PAGE_SIZE, prot: PROT_READ | PROT_WRITE };
+  expect(space.map(request)).toBeLessThan(WINDOW_END);
+  // Over a reservation of its own it may put what it wants: that says nothing.
+  const reserved = space.map({ address: 0, length: 2 ** 40, prot: 0 });
+  space.map({ ...request, address: reserved, fixed: true });
+  expect(space.map(request)).toBeLessThan(WINDOW_END);
+  space.map({ ...request, address: 0x2000_0000_0000, fixed: true });
+  expect(space.map(request)).toBe(hint);
+});

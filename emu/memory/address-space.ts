@@ -124,6 +124,11 @@ export class AddressSpace {
   mayGrow: (mapped: number, promised: number) => boolean = () => true;
   /** Called when memory begins to be slower: mappings lie outside the window, which is full, or pages go into swap. */
   onSlow: (why: "outside" | "swap") => void = () => {};
+  /**
+   * Has the program put a mapping outside the window where it wanted it, and nothing was? Then it relies on Linux's layout, as
+   * ThreadSanitizer does, and has its hints, too.
+   */
+  #choosesPlaces = false;
   /** Pages without PROT_READ in the page map so that reads are seen (guard). */
   readonly #readGuarded = new Set<number>();
   readonly #u8: Uint8Array;
@@ -243,12 +248,14 @@ export class AddressSpace {
       if (address % PAGE_SIZE !== 0) throw new MemoryError("EINVAL");
       if (!inReach(address)) throw new MemoryError("ENOMEM");
       this.#refuseFrames(address, address + length);
-      if (request.noReplace && !this.vmas.isFree(address, address + length)) throw new MemoryError("EEXIST");
+      const isFree = this.vmas.isFree(address, address + length);
+      if (request.noReplace && !isFree) throw new MemoryError("EEXIST");
+      if (isFree && address >= OUTSIDE) this.#choosesPlaces = true;
       return address;
     }
     const hint = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
     const inside = this.placement.high <= WINDOW_END && this.#fitsWindow(length);
-    const wanted = hint !== 0 && (hint + length <= WINDOW_END || !inside);
+    const wanted = hint !== 0 && (hint + length <= WINDOW_END || !inside || this.#choosesPlaces);
     if (wanted && inReach(hint) && this.vmas.isFree(hint, hint + length)) return hint;
     if (inside) {
       const found = this.vmas.findFree(length, this.placement.low, this.placement.high);
