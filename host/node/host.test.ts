@@ -93,6 +93,9 @@ describe("errors of the host", () => {
     expect(name(() => host.files.readLink("/etc/passwd"))).toBe("EINVAL");
     expect(asSyscallError(Object.assign(new Error("x"), { code: "EOPNOTSUPP" })).message).toBe("ENOTSUP");
     expect(asSyscallError(Object.assign(new Error("x"), { code: "ERR_OUT_OF_RANGE" })).message).toBe("EINVAL");
+    const unnamed = Object.assign(new Error("x"), { code: "Unknown system error -77", errno: -77 });
+    expect(asSyscallError(unnamed).message).toBe(process.platform === "linux" ? "EBADFD" : "EIO");
+    expect(asSyscallError(Object.assign(new Error("x"), { code: "UNKNOWN", errno: -4094 })).message).toBe("EIO");
     expect(asSyscallError("what").message).toBe("EIO");
   });
 

@@ -1,5 +1,6 @@
 import type { HostChannel } from "../../host/processes.ts";
 import { SyscallError } from "../abi/errno.ts";
+import { POLLERR } from "../abi/poll.ts";
 import { type FileDescription, WOULD_BLOCK } from "../files/description.ts";
 import { IoVector } from "../files/io-vector.ts";
 
@@ -84,6 +85,10 @@ export class Bridge {
   }
 
   #fromChild(): void {
+    if (this.#unread) {
+      this.#arrived.length = 0;
+      this.#childEnded = true;
+    }
     while (this.#arrived.length > 0) {
       const bytes = this.#arrived[0];
       let count: number;
@@ -91,7 +96,7 @@ export class Bridge {
         count = this.#description.write(IoVector.buffer(bytes));
       } catch (error) {
         if (!(error instanceof SyscallError)) throw error;
-        // Nobody reads any more: the child is to find out.
+        // It takes nothing any more: the child is to find out.
         this.#arrived.length = 0;
         this.#childEnded = true;
         return;
@@ -106,6 +111,12 @@ export class Bridge {
     }
     if (this.#paused) this.#channel.resume();
     this.#paused = false;
+  }
+
+  /** Is it the writing end of a pipe that nobody reads? The child is to get EPIPE for its first byte, not for its second. */
+  get #unread(): boolean {
+    const { readable, writable } = this.#description;
+    return writable && !readable && (this.#description.poll() & POLLERR) !== 0;
   }
 
   #finish(): void {
