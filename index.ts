@@ -9,6 +9,7 @@ export { GuestFault, GuestMemory } from "./emu/memory/guest-memory.ts";
 export type { EventLoop } from "./emu/threads/scheduler.ts";
 export { JsEventLoop } from "./host/event-loop.ts";
 export type { Host, HostFile, HostFileSystem, HostInput, HostOutput } from "./host/host.ts";
+export type { HostJob, HostTerminal, WindowSize } from "./host/terminal.ts";
 export { MemoryHost, type MemoryHostOptions } from "./host/memory/memory-host.ts";
 export type {
   HostConnection,
@@ -64,6 +65,7 @@ export { GoTrace } from "./observe/trace/go-trace.ts";
 export { type Lane, type SliceKind, Timeline, type TimelineSink } from "./observe/trace/timeline.ts";
 export type { WatchAccess, WatchCallback } from "./observe/watch.ts";
 export { SyscallError } from "./syscalls/abi/errno.ts";
+export type { Termios } from "./syscalls/abi/termios.ts";
 export type { ExitStatus, LinuxProcess } from "./syscalls/linux-process.ts";
 export { Machine, type MachineOptions, type Statistics } from "./syscalls/machine.ts";
 export type { SyscallTracer } from "./syscalls/tracer.ts";

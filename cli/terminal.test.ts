@@ -12,6 +12,11 @@ const SESSIONS: Record<string, { run: string[]; script: string[]; files?: string
     run: ["keys"],
     script: [READY, 'send "a"', 'wait "read"', 'send "\\x1b[A"', 'wait "read"', 'send "ö"', 'wait "read"', "end"],
   },
+  "keys, told of by edges": {
+    run: ["edges"],
+    script: [READY, 'send "abc"', 'wait "waits"', 'send "\\x1b"', 'wait "waits"', 'send "\\x1b[A"', "end"],
+  },
+  "questions whether there are more keys": { run: ["queries"], script: [READY, 'send "\\x1b[A"', "end"] },
   "a read with a deadline": { run: ["deadline"], script: [READY, 'send "x"', "end"] },
   "the requests of ioctl_tty(2)": { run: ["ioctls"], script: ["end"] },
   "the requests of ioctl_tty(2) where no stream is a terminal": {

@@ -25,6 +25,8 @@ export interface HostTerminal {
   read(max: number): Uint8Array | undefined;
   /** Writes some bytes and returns how many. @throws SyscallError EAGAIN if it takes none now, EIO */
   write(bytes: Uint8Array): number;
+  /** Could something be read now, the end of the file or an error included? Undefined if the host can't tell. */
+  readable?(): boolean | undefined;
   /** Calls `ready` once, later, when there is something to read. Nothing is taken out of the terminal. */
   watch(ready: () => void): void;
   unwatch(ready: () => void): void;

@@ -42,9 +42,8 @@ describe("standard streams of the host", () => {
   });
 
   it("do not keep the program from ending while they wait", () => {
-    const start = performance.now();
+    // One that is kept never ends: the pipe has a writer, which writes nothing.
     expect(sh("mkfifo quiet; exec 3<>quiet; guest leave <&3").status).toBe(0);
-    expect(performance.now() - start).toBeLessThan(5000);
   });
 
   it("write everything, also to a slow reader", () => {

@@ -15,6 +15,7 @@ import {
 } from "../../syscalls/abi/termios.ts";
 import type { HostJob, HostTerminal, WindowSize } from "../terminal.ts";
 import { asSyscallError, attempt } from "./errors.ts";
+import { ReadyQuestion } from "./ready.ts";
 
 /** /dev/tty stands for the controlling terminal (Linux Documentation/admin-guide/devices.txt, 5 char). */
 const DEV_TTY = 0x500n;
@@ -94,6 +95,8 @@ class NodeTerminal implements HostTerminal {
   #retry: ReturnType<typeof setTimeout> | undefined;
   /** There is something to read: what a description that may block has to know. */
   #ready = false;
+  /** Undefined before it has been needed, false where it can't be had. */
+  #question: ReadyQuestion | false | undefined;
   #known: Termios | undefined;
   /** What `stty -g` prints, field by field: it wants as many back. */
   #fields: string[] = [];
@@ -165,6 +168,16 @@ class NodeTerminal implements HostTerminal {
       const failure = asSyscallError(error);
       if (failure.message === "EAGAIN") return undefined;
       throw failure;
+    }
+  }
+
+  readable(): boolean | undefined {
+    try {
+      this.#question ??= this.#own && new ReadyQuestion(this.#fd);
+      return this.#question === false ? undefined : this.#question.ask();
+    } catch {
+      this.#question = false;
+      return undefined;
     }
   }
 

@@ -15,6 +15,9 @@ const RETRY_MS = 2;
 const LOOK_AGAIN_MS = 5;
 const MS_PER_TENTH = 100;
 
+/** Is there something to read? "unknown" where the host has to be asked. */
+type Input = "some" | "none" | "unknown";
+
 /** A read under way of a terminal whose VTIME says how long it may take. */
 interface Timed {
   expired: boolean;
@@ -34,13 +37,13 @@ export class HostTty implements Tty {
   /** What TIOCINQ has taken out of the terminal to count it: what each read(2) of the host gave. */
   readonly #counted: Uint8Array[] = [];
   #users = 0;
-  #readable = false;
+  #input: Input = "unknown";
   #full = false;
   #held = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #lookAgain: ReturnType<typeof setTimeout> | undefined;
   readonly #ready = (): void => {
-    this.#readable = true;
+    this.#input = "some";
     this.#changed();
   };
 
@@ -64,7 +67,7 @@ export class HostTty implements Tty {
     if (when === "flush") this.flush(true, false);
     this.#terminal.setAttributes(attributes);
     // What can be read depends on the settings: a line that is not finished, how many bytes are enough.
-    this.#readable = false;
+    this.#input = "unknown";
     this.#changed();
   }
 
@@ -79,6 +82,7 @@ export class HostTty implements Tty {
   read(to: IoVector, waits: boolean): number {
     const before = to.done;
     const piece = this.#take(Math.min(to.remaining, CHUNK));
+    this.#watchForQueue();
     if (piece !== undefined) {
       const count = to.put(piece);
       if (count === 0 && piece.length > 0) to.fault();
@@ -136,15 +140,24 @@ export class HostTty implements Tty {
   #take(max: number): Uint8Array | undefined {
     const first = this.#counted.shift();
     if (first === undefined) {
-      this.#readable = false;
-      return this.#terminal.read(max);
+      const piece = this.#terminal.read(max);
+      this.#input = piece === undefined ? "none" : "unknown";
+      return piece;
     }
     if (first.length > max) this.#counted.unshift(first.subarray(max));
     return first.subarray(0, max);
   }
 
+  /**
+   * Whoever is told of edges (epoll(7), EPOLLET) does not ask again when everything has been read: what comes next has
+   * to be told without being asked for.
+   */
+  #watchForQueue(): void {
+    if (this.queue.size > 0) this.#watch();
+  }
+
   #watch(): void {
-    if (!this.#readable && this.#counted.length === 0) this.#terminal.watch(this.#ready);
+    if (this.#input !== "some" && this.#counted.length === 0) this.#terminal.watch(this.#ready);
   }
 
   write(from: IoVector): number {
@@ -177,7 +190,10 @@ export class HostTty implements Tty {
   poll(): number {
     let mask = 0;
     if (!this.#full && !this.#held) mask |= POLLOUT | POLLWRNORM;
-    if (this.#readable || this.#counted.length > 0) mask |= POLLIN | POLLRDNORM;
+    if (this.#counted.length === 0 && this.#input === "unknown") {
+      this.#input = this.#terminal.readable?.() ? "some" : "none";
+    }
+    if (this.#input === "some" || this.#counted.length > 0) mask |= POLLIN | POLLRDNORM;
     else this.#watch();
     return mask;
   }
@@ -189,7 +205,8 @@ export class HostTty implements Tty {
       this.#counted.push(piece);
       if (piece.length === 0) break;
     }
-    this.#readable = false;
+    this.#input = "none";
+    this.#watchForQueue();
     return this.#counted.reduce((sum, { length }) => sum + length, 0);
   }
 
@@ -200,7 +217,7 @@ export class HostTty implements Tty {
   flush(input: boolean, _output: boolean): void {
     if (!input) return;
     this.#counted.length = 0;
-    this.#readable = false;
+    this.#input = "unknown";
     const before = this.#terminal.attributes();
     // Of a line that is not finished nothing can be read as long as the terminal makes lines.
     const lines = (before.lflag & ICANON) !== 0;
