@@ -9,7 +9,6 @@ export { GuestFault, GuestMemory } from "./emu/memory/guest-memory.ts";
 export type { EventLoop } from "./emu/threads/scheduler.ts";
 export { JsEventLoop } from "./host/event-loop.ts";
 export type { Host, HostFile, HostFileSystem, HostInput, HostOutput } from "./host/host.ts";
-export type { HostJob, HostTerminal, WindowSize } from "./host/terminal.ts";
 export { MemoryHost, type MemoryHostOptions } from "./host/memory/memory-host.ts";
 export type {
   HostConnection,
@@ -27,6 +26,7 @@ export type {
 } from "./host/network.ts";
 export { startCompilerThread } from "./host/node/compiler-thread.ts";
 export { NodeHost } from "./host/node/host.ts";
+export type { HostJob, HostTerminal, WindowSize } from "./host/terminal.ts";
 export type { FileSource } from "./loader/bytes.ts";
 export { type Executable, LoadError, readExecutable } from "./loader/elf.ts";
 export { SymbolTable } from "./loader/symbols/table.ts";
