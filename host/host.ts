@@ -139,8 +139,11 @@ export interface HostFile {
   sync(dataOnly: boolean): void;
   chmod(mode: number): void;
   chown(uid: number, gid: number): void;
-  /** Sets access and modification time, ns since 1970. */
-  setTimes(atimeNs: bigint, mtimeNs: bigint): void;
+  /**
+   * Sets access and modification time, ns since 1970; undefined leaves one as it is. A host that can't keep a time takes
+   * one shortly before it.
+   */
+  setTimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void;
   /** Turns O_APPEND on or off (fcntl(2), F_SETFL). */
   setAppend(on: boolean): void;
   close(): void;
@@ -172,7 +175,7 @@ export interface HostFileSystem {
   truncate(path: string, size: number): void;
   chmod(path: string, mode: number): void;
   chown(path: string, uid: number, gid: number, follow: boolean): void;
-  setTimes(path: string, atimeNs: bigint, mtimeNs: bigint, follow: boolean): void;
+  setTimes(path: string, atimeNs: bigint | undefined, mtimeNs: bigint | undefined, follow: boolean): void;
   /** May the file be used so (R_OK | W_OK | X_OK, 0 for "exists")? Throws EACCES, EROFS, ENOENT … if not. */
   access(path: string, mode: number): void;
   fileSystem(path: string): FileSystemStat;

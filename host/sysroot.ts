@@ -122,7 +122,7 @@ export class SysrootFiles implements HostFileSystem {
     this.#host.chown(path, uid, gid, follow);
   }
 
-  setTimes(path: string, atimeNs: bigint, mtimeNs: bigint, follow: boolean): void {
+  setTimes(path: string, atimeNs: bigint | undefined, mtimeNs: bigint | undefined, follow: boolean): void {
     this.#host.setTimes(path, atimeNs, mtimeNs, follow);
   }
 

@@ -122,9 +122,9 @@ class MemoryHostFile implements HostFile {
     this.#node.gid = gid;
   }
 
-  setTimes(atimeNs: bigint, mtimeNs: bigint): void {
-    this.#node.atimeNs = atimeNs;
-    this.#node.mtimeNs = mtimeNs;
+  setTimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
+    this.#node.atimeNs = atimeNs ?? this.#node.atimeNs;
+    this.#node.mtimeNs = mtimeNs ?? this.#node.mtimeNs;
   }
 
   setAppend(): void {}
@@ -305,10 +305,10 @@ export class MemoryFileSystem implements HostFileSystem {
     node.gid = gid;
   }
 
-  setTimes(path: string, atimeNs: bigint, mtimeNs: bigint, follow: boolean): void {
+  setTimes(path: string, atimeNs: bigint | undefined, mtimeNs: bigint | undefined, follow: boolean): void {
     const node = this.#get(path, follow);
-    node.atimeNs = atimeNs;
-    node.mtimeNs = mtimeNs;
+    node.atimeNs = atimeNs ?? node.atimeNs;
+    node.mtimeNs = mtimeNs ?? node.mtimeNs;
   }
 
   /** As for root: everything is allowed but running a file that nobody may run. */

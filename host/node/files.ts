@@ -14,6 +14,7 @@ import type { HostDirectoryEntry, HostFile, HostFileSystem } from "../host.ts";
 import type { HostTerminal } from "../terminal.ts";
 import { asSyscallError, attempt } from "./errors.ts";
 import { makeFifo, NodeFifo } from "./fifo.ts";
+import { toFileTime } from "./file-times.ts";
 import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
 import { terminals } from "./terminals.ts";
@@ -49,7 +50,6 @@ function nativeFlags(flags: number): number {
 const toNode = (path: string): string | Buffer => (IS_ASCII.test(path) ? path : Buffer.from(path, "latin1"));
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are ASCII too
 const IS_ASCII = /^[\x00-\x7f]*$/;
-const seconds = (ns: bigint): number => Number(ns) / 1e9;
 
 /** @internal */
 export function fromNodeStat(stat: fs.BigIntStats): FileStat {
@@ -208,8 +208,8 @@ export class NodeFile implements HostFile {
     attempt(() => fs.fchownSync(this.#fd, uid, gid));
   }
 
-  setTimes(atimeNs: bigint, mtimeNs: bigint): void {
-    attempt(() => fs.futimesSync(this.#fd, seconds(atimeNs), seconds(mtimeNs)));
+  setTimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
+    attempt(() => fs.futimesSync(this.#fd, toFileTime(atimeNs), toFileTime(mtimeNs)));
   }
 
   /** Node has no fcntl: the file is opened again with the other flags, which only Linux can do by descriptor. */
@@ -333,8 +333,8 @@ export class NodeFileSystem implements HostFileSystem {
     attempt(() => (follow ? fs.chownSync : fs.lchownSync)(toNode(path), uid, gid));
   }
 
-  setTimes(path: string, atimeNs: bigint, mtimeNs: bigint, follow: boolean): void {
-    attempt(() => (follow ? fs.utimesSync : fs.lutimesSync)(toNode(path), seconds(atimeNs), seconds(mtimeNs)));
+  setTimes(path: string, atimeNs: bigint | undefined, mtimeNs: bigint | undefined, follow: boolean): void {
+    attempt(() => (follow ? fs.utimesSync : fs.lutimesSync)(toNode(path), toFileTime(atimeNs), toFileTime(mtimeNs)));
   }
 
   access(path: string, mode: number): void {

@@ -2,7 +2,6 @@ import type { HostFile } from "../../host/host.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
 import { IN_ATTRIB } from "../abi/inotify.ts";
-import type { FileStat } from "../abi/stat.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
 import type { FileDescription } from "./description.ts";
@@ -117,15 +116,8 @@ interface Times {
 
 function setTimes(process: Process, target: Target, times: Times): number {
   if (times.atime === undefined && times.mtime === undefined) return 0;
-  const { files } = process.host;
-  let old: FileStat | undefined;
-  if (times.atime === undefined || times.mtime === undefined) {
-    old = "file" in target ? target.file.stat() : files.stat(target.path, target.follow);
-  }
-  const atime = times.atime ?? (old as FileStat).atimeNs;
-  const mtime = times.mtime ?? (old as FileStat).mtimeNs;
-  if ("file" in target) target.file.setTimes(atime, mtime);
-  else files.setTimes(target.path, atime, mtime, target.follow);
+  if ("file" in target) target.file.setTimes(times.atime, times.mtime);
+  else process.host.files.setTimes(target.path, times.atime, times.mtime, target.follow);
   return changed(process, target);
 }
 
@@ -210,7 +202,7 @@ const xattr =
   };
 
 const XATTR_NOTE = "files have no extended attributes and take none";
-const TIME_NOTE = "the host keeps some 200 ns of a time";
+const TIME_NOTE = "a time between 2004 and 2038 is kept at most 239 ns early";
 
 export const METADATA_SYSCALLS: readonly SyscallRow[] = [
   row(90, "chmod", ["path", "octal"], chmod),
