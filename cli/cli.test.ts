@@ -106,7 +106,7 @@ describe("--cpu", () => {
 
 describe("--memory", () => {
   it("bounds what the guest can map; Go says so itself", () => {
-    const run = goemu(["--memory", "40M", fixturePath("bin/runtime"), "gc-stress"]);
+    const run = goemu(["--memory", "24M", WORK]);
     expect(run.status).toBe(2);
     expect(run.stderr).toMatch(/^(fatal error|runtime): .*out of memory/m);
     expect(sortedLines(goemu(["--memory", "1G", WORK]).stdout)).toEqual(HELLO);
