@@ -158,6 +158,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.network = new Network(this);
     this.scheduler = new Scheduler(options.interpreter, options.loop, this);
     this.timers = new IntervalTimers(this);
+    this.startNs = this.host.monotonicNs();
   }
 
   // What system calls ask about the process.
@@ -177,6 +178,9 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   get cpuDescription(): { vendor: string; brand: string; flags: readonly string[] } {
     return { vendor: VENDOR, brand: BRAND, flags: [...this.features] };
   }
+
+  /** When the process began: CLOCK_MONOTONIC in ns. */
+  readonly startNs: number;
 
   /** CPU time of all threads in ns. */
   get cpuTime(): number {

@@ -26,6 +26,10 @@ export interface Process {
   readonly limits: Limits;
   readonly clock: { monotonicNs(): number; realtimeNs(): bigint };
   readonly threads: Iterable<Thread>;
+  /** CPU time of all threads in ns. */
+  readonly cpuTime: number;
+  /** When the process began: CLOCK_MONOTONIC in ns. */
+  readonly startNs: number;
   sendSignalToThread(thread: Thread, signo: number, info: { code: number }): void;
   wakeUp(): void;
 }

@@ -221,6 +221,23 @@ export class PageMap {
     this.#respan(page - 1, page + 1);
   }
 
+  /** How many of the pages [start, end) hold something, in memory or in swap. */
+  resident(start: number, end: number): number {
+    let count = 0;
+    for (const part of parts(start, end)) {
+      if (!part.isWindow) {
+        this.forEachOutside(part.start, part.end, () => count++);
+        continue;
+      }
+      const [first, last] = [part.start / PAGE_SIZE, part.end / PAGE_SIZE];
+      for (let page = this.#skipUnused(first, last); page < last; page++) {
+        if ((page & CHUNK_MASK) === 0) page = this.#skipUnused(page, last);
+        if (page < last && this.#u8[PERM_MAP + page] & PERM_DIRTY) count++;
+      }
+    }
+    return count;
+  }
+
   /** Makes window pages [first, last), which are zero, absent. */
   markAbsent(first: number, last: number): void {
     this.#use(first, last);

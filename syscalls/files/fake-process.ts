@@ -42,6 +42,8 @@ export class FakeProcess implements Process {
   readonly threads: Thread[] = [this.thread];
   readonly clock: { monotonicNs(): number; realtimeNs(): bigint };
   readonly signals: number[] = [];
+  cpuTime = 0;
+  startNs = 0;
   /** First of 16 mapped pages. */
   readonly scratch: number;
   readonly network: Network;

@@ -2,8 +2,8 @@ import type { Endpoint } from "./address.ts";
 import { ANY4, ANY6, type IpAddress, isIpv4 } from "./ip.ts";
 
 /** Ports that are handed out to sockets that do not ask for one (net/ipv4/ip_local_port_range). */
-const FIRST_EPHEMERAL = 32_768;
-const LAST_EPHEMERAL = 60_999;
+export const FIRST_EPHEMERAL = 32_768;
+export const LAST_EPHEMERAL = 60_999;
 
 /** A socket that has, or asks for, a local address. */
 export interface Bound {

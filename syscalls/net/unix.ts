@@ -89,6 +89,11 @@ export class UnixSocket extends Socket {
     return this.#state === "listening";
   }
 
+  /** Has it a peer, or had it one? */
+  get isConnected(): boolean {
+    return this.#state === "connected";
+  }
+
   override get buffered(): number {
     if (this.#state === "listening") throw new SyscallError("EINVAL");
     return this.type === SOCK_STREAM ? this.#received.bytes : this.#received.firstLength;

@@ -38,6 +38,88 @@ export function mapsText(process: Process): string {
   return text;
 }
 
+/** The lines of a mapping in /proc/pid/smaps, or of all of them in smaps_rollup, in KiB. */
+interface Smap {
+  readonly isRollup: boolean;
+  readonly rss: number;
+  readonly anonymous: number;
+  readonly shared: number;
+  readonly dirty: number;
+}
+
+/**
+ * What fs/proc/task_mmu.c's __show_smap says of a mapping. Pages count that hold something (as mincore(2) and VmRSS
+ * have it); no page is shared with another process.
+ */
+function smapLines({ isRollup, rss, anonymous, shared, dirty }: Smap): string {
+  const file = rss - anonymous - shared;
+  const rows: [string, number][] = [
+    ["Rss", rss],
+    ["Pss", rss],
+    ["Pss_Dirty", dirty],
+  ];
+  if (isRollup) rows.push(["Pss_Anon", anonymous], ["Pss_File", file], ["Pss_Shmem", shared]);
+  rows.push(["Shared_Clean", 0], ["Shared_Dirty", 0], ["Private_Clean", rss - dirty], ["Private_Dirty", dirty]);
+  rows.push(["Referenced", rss], ["Anonymous", anonymous]);
+  const never =
+    "KSM LazyFree AnonHugePages ShmemPmdMapped FilePmdMapped Shared_Hugetlb Private_Hugetlb Swap SwapPss Locked";
+  for (const name of never.split(" ")) rows.push([name, 0]);
+  return rows.map(([name, value]) => `${`${name}:`.padEnd(16)}${String(value).padStart(8)} kB\n`).join("");
+}
+
+function smap(process: Process, vma: Vma): Smap {
+  const rss = process.memory.space.pages.resident(vma.start, vma.end) * 4;
+  const isAnonymous = vma.backing === undefined;
+  const anonymous = isAnonymous && !vma.shared ? rss : 0;
+  const shared = isAnonymous && vma.shared ? rss : 0;
+  // Pages of files that can't be written to are as they are in the file.
+  return { isRollup: false, rss, anonymous, shared, dirty: isAnonymous || vma.prot & PROT_WRITE ? rss : 0 };
+}
+
+/** VmFlags: what the mapping allows, and what mprotect(2) may still allow. */
+function vmFlags(vma: Vma): string {
+  const flags: string[] = [];
+  for (const [bit, name] of [
+    [PROT_READ, "rd"],
+    [PROT_WRITE, "wr"],
+    [PROT_EXEC, "ex"],
+  ] as const) {
+    if (vma.prot & bit) flags.push(name);
+  }
+  if (vma.shared) flags.push("sh");
+  flags.push("mr", "mw", "me");
+  if (vma.name === "[stack]") flags.push("gd");
+  return `VmFlags: ${flags.join(" ")} \n`;
+}
+
+/** /proc/pid/smaps (proc(5)). */
+export function smapsText(process: Process): string {
+  const parts: string[] = [];
+  for (const vma of visible(process)) {
+    const kilobytes = (name: string, value: number): string => `${name.padEnd(16)}${String(value).padStart(8)} kB\n`;
+    const sizes = kilobytes("Size:", (vma.end - vma.start) / 1024);
+    const pages = kilobytes("KernelPageSize:", 4) + kilobytes("MMUPageSize:", 4);
+    parts.push(line(vma), sizes, pages, smapLines(smap(process, vma)), "THPeligible:           0\n", vmFlags(vma));
+  }
+  return parts.join("");
+}
+
+/** /proc/pid/smaps_rollup: the sums of smaps. */
+export function smapsRollupText(process: Process): string {
+  const all = [...visible(process)];
+  if (all.length === 0) return "";
+  const sum = { isRollup: true, rss: 0, anonymous: 0, shared: 0, dirty: 0 };
+  for (const vma of all) {
+    const { rss, anonymous, shared, dirty } = smap(process, vma);
+    sum.rss += rss;
+    sum.anonymous += anonymous;
+    sum.shared += shared;
+    sum.dirty += dirty;
+  }
+  const range = `${hex(all[0].start, 8)}-${hex(all[all.length - 1].end, 8)} ---p 00000000 00:00 0 `;
+  return `${range.padEnd(73)}[rollup]\n${smapLines(sum)}`;
+}
+
 /** Use of memory in pages of 4 KiB. */
 export interface MemoryUse {
   /** Everything mapped. */

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { PROT_EXEC, PROT_READ } from "../../emu/layout.ts";
+import { PROT_EXEC, PROT_READ, PROT_WRITE } from "../../emu/layout.ts";
 import { MemoryHost } from "../../host/memory/memory-host.ts";
 import { errno } from "../abi/errno.ts";
 import * as abi from "../abi/fcntl.ts";
@@ -122,7 +122,7 @@ describe("the rest of /proc, /sys and /dev", () => {
     expect(cat("/proc/cpuinfo").match(/model name\t: Test CPU\n/g)).toHaveLength(2);
     expect(cat("/proc/cpuinfo")).toContain("flags\t\t: fpu sse2\n");
     expect(cat("/proc/meminfo")).toMatch(/^MemTotal: {8}4194304 kB\n/);
-    expect(cat("/proc/uptime")).toMatch(/^\d+\.\d\d 0\.00\n$/);
+    expect(cat("/proc/uptime")).toMatch(/^\d+\.\d\d \d+\.\d\d\n$/);
     expect(cat("/proc/sys/kernel/hostname")).toBe("box\n");
     expect(cat("/proc/sys/kernel/random/uuid")).toMatch(
       /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-.{12}\n$/,
@@ -175,5 +175,116 @@ describe("the rest of /proc, /sys and /dev", () => {
     expect([p.memory.readU32(stat + 24), p.memory.readU64(stat + 40)]).toEqual([0o020666, 0x103n]);
     expect(open("/dev/nothing")).toBe(-errno.ENOENT);
     expect(p.call("ioctl", zero, 0x5401, buffer)).toBe(-errno.ENOTTY);
+  });
+});
+
+/** The fields of each line behind the first, cut at spaces. */
+function rows(path: string): string[][] {
+  const lines = cat(path).trimEnd().split("\n").slice(1);
+  return lines.map((line) => line.trim().split(/\s+/));
+}
+
+describe("what monitoring programs read", () => {
+  const address4 = (port: number, ip = [127, 0, 0, 1]): number =>
+    p.put(new Uint8Array([2, 0, port >> 8, port & 0xff, ...ip, 0, 0, 0, 0, 0, 0, 0, 0]));
+
+  it("is each socket, with its addresses, state and inode", () => {
+    const listener = p.call("socket", 2, 1, 0);
+    expect(p.call("bind", listener, address4(8080), 16)).toBe(0);
+    expect(p.call("listen", listener, 5)).toBe(0);
+    const client = p.call("socket", 2, 1, 0);
+    expect(p.call("connect", client, address4(8080), 16)).toBe(0);
+    const server = p.call("accept4", listener, 0, 0, 0);
+    expect(p.call("sendto", client, "abc", 3, 0, 0, 0)).toBe(3);
+    const inode = (fd: number): string => /\[(\d+)\]/.exec(String(readLink(`/proc/self/fd/${fd}`)))?.[1] ?? "";
+    const tcp = rows("/proc/net/tcp");
+    const [port] = tcp[1].slice(1, 2).map((text) => text.slice(9));
+    const shown = tcp.map((row) => [row[1], row[2], row[3], row[4], row[7], row[9]]);
+    expect(shown).toEqual([
+      ["0100007F:1F90", "00000000:0000", "0A", "00000000:00000000", "1000", inode(listener)],
+      [`0100007F:${port}`, "0100007F:1F90", "01", "00000000:00000000", "1000", inode(client)],
+      ["0100007F:1F90", `0100007F:${port}`, "01", "00000000:00000003", "1000", inode(server)],
+    ]);
+    // The kernel fills up each line for IPv4 to 149 characters.
+    for (const line of cat("/proc/net/tcp").trimEnd().split("\n")) expect(line.padEnd(149)).toHaveLength(149);
+    expect(cat("/proc/net/sockstat")).toContain("sockets: used 3\nTCP: inuse 3 orphan 0 tw 0 alloc 3 mem 0\n");
+    expect(cat("/proc/net/snmp")).toMatch(/\nTcp: 1 200 120000 -1 0 0 0 0 2 0 /);
+
+    const six = p.call("socket", 10, 1, 0);
+    const loopback6 = new Uint8Array(28);
+    loopback6.set([10, 0, 0x1f, 0x91]);
+    loopback6[23] = 1;
+    expect(p.call("bind", six, p.put(loopback6), 28)).toBe(0);
+    expect(p.call("listen", six, 5)).toBe(0);
+    expect(rows("/proc/net/tcp6").map((row) => row.slice(0, 4))).toEqual([
+      ["0:", "00000000000000000000000001000000:1F91", `${"0".repeat(32)}:0000`, "0A"],
+    ]);
+
+    const udp = p.call("socket", 2, 2, 0);
+    expect(p.call("bind", udp, address4(5353, [0, 0, 0, 0]), 16)).toBe(0);
+    expect(rows("/proc/net/udp").map((row) => [...row.slice(0, 4), row[9]])).toEqual([
+      ["5353:", "00000000:14E9", "00000000:0000", "07", inode(udp)],
+    ]);
+    expect(rows("/proc/net/udp6")).toEqual([]);
+
+    const name = p.put(new Uint8Array([1, 0, 0, 0x68, 0x69]));
+    const unix = p.call("socket", 1, 1, 0);
+    expect(p.call("bind", unix, name, 5)).toBe(0);
+    expect(p.call("listen", unix, 1)).toBe(0);
+    expect(rows("/proc/net/unix")).toEqual([
+      [`${"0".repeat(16)}:`, "00000002", "00000000", "00010000", "0001", "01", inode(unix), "@hi"],
+    ]);
+  });
+
+  it("is each interface", () => {
+    expect(rows("/proc/net/dev").slice(1)).toEqual([["lo:", ...new Array(16).fill("0")]]);
+    expect(cat("/proc/net/route")).toMatch(/^Iface\tDestination\tGateway \tFlags\t/);
+  });
+
+  it("is how much of each mapping is in memory", () => {
+    const { space } = p.memory;
+    const start = space.map({ address: 0x40_0000, length: 0x8000, prot: PROT_READ | PROT_WRITE, fixed: true });
+    p.memory.writeU8(start, 1);
+    const pages = space.pages.resident(start, start + 0x8000);
+    // A first write brings its neighbourhood along.
+    expect(pages).toBeGreaterThanOrEqual(1);
+    const text = cat("/proc/self/smaps");
+    const at = text.indexOf("00400000-00408000 rw-p");
+    expect(text.slice(at)).toMatch(
+      new RegExp(`^.*\nSize: +32 kB\nKernelPageSize: +4 kB\nMMUPageSize: +4 kB\nRss: +${pages * 4} kB\n`),
+    );
+    expect(text.slice(at)).toContain("VmFlags: rd wr mr mw me \n");
+    const sum = [...text.matchAll(/^Rss: +(\d+) kB$/gm)].reduce((total, [, value]) => total + Number(value), 0);
+    expect(sum * 1024).toBe(space.residentBytes);
+    const rollup = cat("/proc/self/smaps_rollup");
+    expect(rollup).toMatch(/^[0-9a-f]{8,}-[0-9a-f]+ ---p 00000000 00:00 0 +\[rollup\]\n/);
+    expect(rollup).toMatch(new RegExp(`\nRss: +${sum} kB\nPss: +${sum} kB\n`));
+    space.unmap(start, 0x8000);
+  });
+
+  it("is CPU time and when the process began, in ticks of 10 ms", () => {
+    p.cpuTime = 1_230_000_000;
+    p.startNs = 4_560_000_000;
+    const fields = cat("/proc/self/stat").trim().split(" ");
+    expect([fields[13], fields[21]]).toEqual(["123", "456"]);
+    expect(cat("/proc/stat")).toMatch(/^cpu {2}123 0 0 \d+ 0 0 0 0 0 0\ncpu0 61 0 0 /);
+    expect(cat("/proc/self/schedstat")).toBe("1230000000 0 0\n");
+  });
+
+  it("has the kernel's formats where there is nothing", () => {
+    expect(cat("/proc/diskstats")).toBe("");
+    expect(rows("/proc/swaps")).toEqual([]);
+    expect(rows("/proc/softirqs")).toHaveLength(10);
+    expect(cat("/proc/vmstat")).toContain(`\nnr_anon_pages ${p.memory.space.residentBytes / 4096}\n`);
+    expect(cat("/proc/self/io")).toMatch(/^rchar: \d+\nwchar: \d+\nsyscr: /);
+    expect(cat("/proc/mounts")).toBe(cat("/proc/self/mounts"));
+    expect(readLink("/proc/self/ns/net")).toBe("net:[4026531840]");
+    const namespace = open("/proc/self/ns/net");
+    expect(namespace).toBeGreaterThan(2);
+    expect(p.call("read", namespace, p.room(8), 8)).toBe(-errno.EINVAL);
+    const boot = cat("/proc/sys/kernel/random/boot_id");
+    expect(boot).toMatch(/^[0-9a-f-]{36}\n$/);
+    expect(cat("/proc/sys/kernel/random/boot_id")).toBe(boot);
+    expect(cat("/proc/sys/net/ipv4/ip_local_port_range")).toBe("32768\t60999\n");
   });
 });

@@ -15,8 +15,10 @@ import { RLIM_INFINITY, RLIMIT } from "../process/limits.ts";
 import type { Process } from "../process.ts";
 import type { Thread } from "../thread.ts";
 import { jobOf } from "../tty/job.ts";
-import { mapsText, memoryUse } from "./maps.ts";
+import { mapsText, memoryUse, smapsRollupText, smapsText } from "./maps.ts";
 import { netFiles } from "./net-files.ts";
+import { ticks } from "./system-files.ts";
+import { rarerTaskFiles } from "./task-files.ts";
 
 /** Name of the executable without directories, cut to 15 bytes (TASK_COMM_LEN). */
 function commandName(process: Process): string {
@@ -47,8 +49,10 @@ function statText(process: Process, tid: number, name: string): string {
   set(6, job.session);
   set(7, job.terminal); // tty_nr
   set(8, job.terminal === 0n ? -1 : job.foreground); // tpgid
+  set(14, ticks(process.cpuTime)); // utime: all of it, as times(2) says
   set(18, 20); // priority
   set(20, [...process.threads].length);
+  set(22, ticks(process.startNs)); // starttime, since the machine's start
   set(23, size * 4096);
   set(24, resident);
   set(25, 0xffff_ffff_ffff_ffffn); // rsslim
@@ -58,7 +62,7 @@ function statText(process: Process, tid: number, name: string): string {
 
 /** /proc/pid/status (proc(5)). */
 function statusText(process: Process, tid: number, name: string): string {
-  const { size, resident, stack } = memoryUse(process);
+  const { size, resident, text, data, stack } = memoryUse(process);
   const kilobytes = (pages: number): string => `${String(pages * 4).padStart(8)} kB`;
   const ids = (id: number): string => `${id}\t${id}\t${id}\t${id}`;
   const mask = "0".repeat(16);
@@ -80,7 +84,10 @@ function statusText(process: Process, tid: number, name: string): string {
     `VmSize:\t${kilobytes(size)}`,
     `VmHWM:\t${kilobytes(resident)}`,
     `VmRSS:\t${kilobytes(resident)}`,
+    `VmData:\t${kilobytes(data)}`,
     `VmStk:\t${kilobytes(stack)}`,
+    `VmExe:\t${kilobytes(text)}`,
+    `VmSwap:\t${kilobytes(0)}`,
     `Threads:\t${[...process.threads].length}`,
     `SigPnd:\t${mask}`,
     `ShdPnd:\t${mask}`,
@@ -90,30 +97,48 @@ function statusText(process: Process, tid: number, name: string): string {
     `CapBnd:\t${mask}`,
     "NoNewPrivs:\t0",
     "Seccomp:\t0",
+    "Seccomp_filters:\t0",
     `Cpus_allowed:\t${cpuMask.padStart(8, "0")}`,
     `Cpus_allowed_list:\t${process.cpus === 1 ? "0" : `0-${process.cpus - 1}`}`,
+    "Mems_allowed:\t00000001",
+    "Mems_allowed_list:\t0",
+    "voluntary_ctxt_switches:\t0",
+    "nonvoluntary_ctxt_switches:\t0",
     "",
   ].join("\n");
 }
 
+/** Resources by number, with the names and units of /proc/pid/limits. */
+const LIMITS: readonly (readonly [name: string, resource: number, unit: string])[] = [
+  ["Max cpu time", 0, "seconds"],
+  ["Max file size", 1, "bytes"],
+  ["Max data size", 2, "bytes"],
+  ["Max stack size", 3, "bytes"],
+  ["Max core file size", 4, "bytes"],
+  ["Max resident set", 5, "bytes"],
+  ["Max processes", 6, "processes"],
+  ["Max open files", RLIMIT.NOFILE, "files"],
+  ["Max locked memory", 8, "bytes"],
+  ["Max address space", 9, "bytes"],
+  ["Max file locks", 10, "locks"],
+  ["Max pending signals", 11, "signals"],
+  ["Max msgqueue size", 12, "bytes"],
+  ["Max nice priority", 13, ""],
+  ["Max realtime priority", 14, ""],
+  ["Max realtime timeout", 15, "us"],
+];
+
 /** /proc/pid/limits (fs/proc/base.c, proc_pid_limits). */
 function limitsText(process: Process): string {
-  const limit = (name: string, resource: number): [string, string, string, string] => {
-    const { soft, hard } = process.limits.get(resource);
+  const { table } = process.files;
+  const rows = LIMITS.map(([name, resource, unit]) => {
+    const { soft, hard } =
+      resource === RLIMIT.NOFILE
+        ? { soft: BigInt(table.limit), hard: BigInt(table.hardLimit) }
+        : process.limits.get(resource);
     const text = (value: bigint): string => (value === RLIM_INFINITY ? "unlimited" : String(value));
-    return [name, text(soft), text(hard), "bytes"];
-  };
-  const rows: [string, string, string, string][] = [
-    ["Max cpu time", "unlimited", "unlimited", "seconds"],
-    ["Max file size", "unlimited", "unlimited", "bytes"],
-    limit("Max data size", RLIMIT.DATA),
-    limit("Max stack size", RLIMIT.STACK),
-    ["Max core file size", "0", "unlimited", "bytes"],
-    ["Max resident set", "unlimited", "unlimited", "bytes"],
-    ["Max processes", "unlimited", "unlimited", "processes"],
-    ["Max open files", String(process.files.table.limit), String(process.files.table.hardLimit), "files"],
-    limit("Max address space", RLIMIT.AS),
-  ];
+    return [name, text(soft), text(hard), unit];
+  });
   const line = (cells: readonly string[]): string =>
     `${cells[0].padEnd(25)} ${cells[1].padEnd(20)} ${cells[2].padEnd(20)} ${cells[3].padEnd(10)}\n`;
   return line(["Limit", "Soft Limit", "Hard Limit", "Units"]) + rows.map(line).join("");
@@ -186,6 +211,7 @@ function descriptorInfo(process: Process): VirtualDirectory {
 function taskFiles(process: Process, tid: number, name: string): Record<string, () => VirtualNode> {
   const { files } = process;
   return {
+    ...rarerTaskFiles(process, () => process.cpuTime),
     auxv: () => binaryFile(() => process.auxv),
     cgroup: () => file(() => "0::/\n"),
     cmdline: () => binaryFile(() => joined(process.argv), 0o444),
@@ -202,6 +228,8 @@ function taskFiles(process: Process, tid: number, name: string): Record<string, 
     net: () => netFiles(process),
     oom_score_adj: () => file(() => "0\n", 0o644),
     root: () => link(() => "/"),
+    smaps: () => file(() => smapsText(process)),
+    smaps_rollup: () => file(() => smapsRollupText(process)),
     stat: () => file(() => statText(process, tid, name)),
     statm: () => file(() => statmText(process)),
     status: () => file(() => statusText(process, tid, name)),

@@ -1,9 +1,13 @@
+import { SyscallError } from "../abi/errno.ts";
+import { O_RDONLY } from "../abi/fcntl.ts";
 import { MAX_QUEUED_EVENTS, MAX_USER_WATCHES } from "../abi/inotify.ts";
 import { NR_OPEN } from "../files/fd-table.ts";
-import { textToPath } from "../files/path.ts";
+import { bytesToPath, textToPath } from "../files/path.ts";
 import { PIPE_MAX } from "../files/pipe.ts";
 import { directory, file, type VirtualDirectory, type VirtualNode } from "../files/virtual.ts";
+import { FIRST_EPHEMERAL, LAST_EPHEMERAL } from "../net/port-table.ts";
 import type { Process } from "../process.ts";
+import { kernelFiles } from "./kernel-files.ts";
 
 /** The Linux that the guest sees (uname(2) says the same). */
 export const OS_RELEASE = "6.1.0-goemu";
@@ -61,18 +65,27 @@ function meminfoText(process: Process): string {
   ].join("");
 }
 
+/** Clock ticks of /proc in so many ns. */
+export const ticks = (ns: number): number => Math.floor(ns / (1e9 / USER_HZ));
+
+/** /proc/stat (fs/proc/stat.c, show_stat). The process's CPU time is the machine's; the CPUs have equal parts of it. */
 function statText(process: Process): string {
-  const zeros = "0 0 0 0 0 0 0 0 0 0";
-  const cpus = Array.from({ length: process.cpus }, (_, i) => `cpu${i} ${zeros}\n`).join("");
+  const line = (name: string, cpus: number): string => {
+    const user = ticks((process.cpuTime / process.cpus) * cpus);
+    const idle = Math.max(0, ticks(process.clock.monotonicNs() * cpus) - user);
+    return `${name} ${user} 0 0 ${idle} 0 0 0 0 0 0\n`;
+  };
+  const cpus = Array.from({ length: process.cpus }, (_, i) => line(`cpu${i}`, 1)).join("");
   const uptime = process.clock.monotonicNs() / 1e9;
   const boot = Math.floor(Number(process.clock.realtimeNs()) / 1e9 - uptime);
   const threads = [...process.threads].length;
-  return `cpu  ${zeros}\n${cpus}intr 0\nctxt 0\nbtime ${boot}\nprocesses 1\nprocs_running ${threads}\nprocs_blocked 0\n`;
+  return `${line("cpu ", process.cpus)}${cpus}intr 0\nctxt 0\nbtime ${boot}\nprocesses 1\nprocs_running ${threads}\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n`;
 }
 
 function uptimeText(process: Process): string {
-  const ticks = Math.floor((process.clock.monotonicNs() / 1e9) * USER_HZ);
-  return `${(ticks / USER_HZ).toFixed(2)} 0.00\n`;
+  const up = ticks(process.clock.monotonicNs());
+  const idle = Math.max(0, up * process.cpus - ticks(process.cpuTime));
+  return `${(up / USER_HZ).toFixed(2)} ${(idle / USER_HZ).toFixed(2)}\n`;
 }
 
 /** A random UUID of version 4 (drivers/char/random.c, proc_do_uuid). */
@@ -81,6 +94,37 @@ function uuidText(process: Process): string {
   process.host.randomBytes(bytes);
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  return uuidOf(bytes);
+}
+
+/**
+ * What /proc/sys/kernel/random/boot_id says. The processes of a machine, each a goemu, agree on the host's; without one
+ * each has its own.
+ */
+const bootIds = new WeakMap<Process, string>();
+function bootIdText(process: Process): string {
+  const text = bootIds.get(process) ?? hostBootId(process) ?? uuidText(process);
+  bootIds.set(process, text);
+  return text;
+}
+
+function hostBootId(process: Process): string | undefined {
+  try {
+    const opened = process.host.files.open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
+    try {
+      const bytes = new Uint8Array(64);
+      const text = bytesToPath(bytes.subarray(0, opened.read(bytes, 0)));
+      return /^[0-9a-f-]{36}\n$/.test(text) ? text : undefined;
+    } finally {
+      opened.close();
+    }
+  } catch (error) {
+    if (error instanceof SyscallError) return undefined;
+    throw error;
+  }
+}
+
+function uuidOf(bytes: Uint8Array): string {
   const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   return `${digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5")}\n`;
 }
@@ -88,6 +132,7 @@ function uuidText(process: Process): string {
 /** What /proc holds beside processes. */
 export function procFiles(process: Process): Record<string, () => VirtualNode> {
   return {
+    ...kernelFiles(process),
     cpuinfo: () => file(() => cpuinfoText(process)),
     filesystems: constant("nodev\tsysfs\nnodev\tproc\nnodev\ttmpfs\n\text4\n"),
     loadavg: () => file(() => `0.00 0.00 0.00 1/${[...process.threads].length} ${process.pid}\n`),
@@ -100,6 +145,7 @@ export function procFiles(process: Process): Record<string, () => VirtualNode> {
         fs: () =>
           directory({
             "file-max": constant("9223372036854775807\n"),
+            "file-nr": () => file(() => `${[...process.files.table.entries()].length}\t0\t9223372036854775807\n`),
             inotify: () =>
               directory({
                 max_queued_events: constant(`${MAX_QUEUED_EVENTS}\n`),
@@ -115,11 +161,21 @@ export function procFiles(process: Process): Record<string, () => VirtualNode> {
             osrelease: constant(`${OS_RELEASE}\n`),
             ostype: constant("Linux\n"),
             pid_max: constant("4194304\n"),
-            random: () => directory({ uuid: () => file(() => uuidText(process)) }),
+            random: () =>
+              directory({
+                boot_id: () => file(() => bootIdText(process)),
+                entropy_avail: constant("256\n"),
+                poolsize: constant("256\n"),
+                uuid: () => file(() => uuidText(process)),
+              }),
             "threads-max": constant("8192\n"),
             version: constant(`${OS_VERSION}\n`),
           }),
-        net: () => directory({ core: () => directory({ somaxconn: constant("4096\n") }) }),
+        net: () =>
+          directory({
+            core: () => directory({ somaxconn: constant("4096\n") }),
+            ipv4: () => directory({ ip_local_port_range: constant(`${FIRST_EPHEMERAL}\t${LAST_EPHEMERAL}\n`) }),
+          }),
         vm: () => directory({ max_map_count: constant("65530\n"), overcommit_memory: constant("0\n") }),
       }),
   };
