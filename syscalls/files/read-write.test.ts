@@ -191,7 +191,7 @@ describe("links that lead into the host's own /proc", () => {
       expect(p.call("read", fd, buffer, 64)).toBe(6);
       expect(p.text(buffer, 6)).toBe("guest\n");
     }
-    expect(open("me/oom_score", abi.O_RDONLY)).toBe(-errno.ENOENT);
+    expect(open("me/clear_refs", abi.O_RDONLY)).toBe(-errno.ENOENT);
     const at = p.room(144);
     expect(p.call("stat", `${directory}/me`, at)).toBe(0);
     expect(p.memory.readU32(at + 24)).toBe(0o040555);
