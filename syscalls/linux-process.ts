@@ -66,6 +66,8 @@ export interface ProcessOptions {
   readonly stopHost: ((signal: number) => void) | undefined;
   /** Sends a stop signal to the process group that the host has put the emulator in; undefined where that can't be. */
   readonly stopJob: ((signal: number) => void) | undefined;
+  /** SchedulerOptions.seed */
+  readonly schedulerSeed: number | undefined;
 }
 
 /** A guest process: Linux's side of the machine. */
@@ -156,7 +158,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.files.wakeUp = () => this.wakeUp();
     this.#files = this.files;
     this.network = new Network(this);
-    this.scheduler = new Scheduler(options.interpreter, options.loop, this);
+    this.scheduler = new Scheduler(options.interpreter, options.loop, this, { seed: options.schedulerSeed });
     this.timers = new IntervalTimers(this);
     this.startNs = this.host.monotonicNs();
   }

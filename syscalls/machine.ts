@@ -60,6 +60,11 @@ export interface MachineOptions {
   readonly frameBytes?: number;
   readonly addressSpace?: AddressSpaceLayout;
   readonly tier?: Tier;
+  /**
+   * Seed of how long threads run and in which order, an integer; by default a fixed one. What the host brings in (time,
+   * input) has its part in that, too: with the same of it, a run with the same seed is the same.
+   */
+  readonly schedulerSeed?: number;
   /** Handlers made ahead of time, for a faster start. */
   readonly handlerPack?: HandlerPack;
   /** What earlier runs of the same program, build and options translated. It changes how fast, never what happens. */
@@ -196,6 +201,7 @@ export class Machine {
       report: options.report ?? (() => {}),
       stopHost: options.stopHost,
       stopJob: options.stopJob,
+      schedulerSeed: options.schedulerSeed,
     });
     mapImage(this.memory, { executable: this.executable, plan, path: this.process.exePath });
     const interpreter = this.#mapInterpreter(host);

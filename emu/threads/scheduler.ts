@@ -1,5 +1,7 @@
 import type { CpuState } from "../cpu/state.ts";
-import type { Interpreter, Stop } from "../interpreter/interpreter.ts";
+import type { Stop } from "../interpreter/interpreter.ts";
+import { SeededRandom } from "./random.ts";
+import { RunQueue } from "./run-queue.ts";
 import { TimerQueue } from "./timer-queue.ts";
 
 /** A guest thread as the scheduler sees it. */
@@ -46,21 +48,46 @@ export interface EventLoop {
   wake(): void;
 }
 
+/** What runs guest code: the interpreter, with or without a second tier. */
+export interface Processor {
+  readonly code: { readonly stops: ReadonlySet<number> };
+  /** Runs a thread until something needs the kernel, or `cpu.fuel` instructions have run and the block is at its end. */
+  run(cpu: CpuState, stops?: ReadonlySet<number>): Stop;
+}
+
+export interface SchedulerOptions {
+  /** Seed of what is left to chance: the lengths of turns and their order. The same seed, the same choices. */
+  readonly seed?: number | undefined;
+}
+
 const AT_STOP: Stop = { kind: "stop" };
 /** Longest time between two visits to the host's event loop. */
 const SLICE_NS = 8e6;
-/** Instructions that a thread runs before the next one's turn: about a millisecond in the interpreter. */
+/** Instructions of an average turn: about a millisecond in the interpreter, a tenth of that in compiled code. */
 export const QUANTUM = 100_000;
+/** Instructions that a system call, or whatever else the kernel does for a thread, takes from its turn. */
+const KERNEL_COST = 500;
+/** One turn in so many is of any length from 200 instructions to a quantum. */
+const ODD_TURNS = 16;
+const SHORTEST = 200;
+const ODD_DOUBLINGS = 9;
+/** One wake-up in so many interrupts the thread that made it, 1 to 16,384 instructions later. */
+const PREEMPTIONS = 4;
+const PREEMPTION_DOUBLINGS = 14;
 
 /**
- * Runs guest threads in turn on one host thread: a queue in order of wake-up, a quantum counted in instructions. The
- * order depends on nothing but instruction counts and on when the kernel wakes threads (docs/architecture.md).
+ * Runs guest threads in turn on one host thread. A turn is so many instructions, the order that of `RunQueue`. Were both
+ * fixed, threads that meet in a loop would meet in the same way each time: one that stops all others again and again, as
+ * Go's garbage collector may, would do so before any of them has run an instruction of its own. Several processors, or
+ * Linux's preemption by threads that are woken (kernel/sched/fair.c, check_preempt_wakeup_fair), make that a matter of
+ * chance, so it is here: lengths and order are drawn from a seeded generator. All depends on nothing but the seed, on
+ * instruction counts and on when the kernel wakes threads (docs/architecture.md).
  */
 export class Scheduler<T extends GuestThread> {
   readonly timers = new TimerQueue();
-  readonly #queue: T[] = [];
-  #head = 0;
-  readonly #interpreter: Interpreter;
+  readonly #random: SeededRandom;
+  readonly #queue: RunQueue<T>;
+  readonly #processor: Processor;
   readonly #loop: EventLoop;
   readonly #kernel: Kernel<T>;
   /** The thread whose code or system call runs now. */
@@ -69,6 +96,10 @@ export class Scheduler<T extends GuestThread> {
   turnStart = 0;
   /** The current thread goes to the end of the queue after its system call. */
   #yielded = false;
+  /** What is left of the current thread's turn, in instructions. */
+  #budget = 0;
+  /** The current thread's turn was cut short by a thread that it has woken. */
+  #preempted = false;
   /** Switches from one thread to another. */
   switches = 0;
   #last: T | undefined;
@@ -76,20 +107,28 @@ export class Scheduler<T extends GuestThread> {
   readonly #parked = new Set<T>();
   #paused = false;
 
-  constructor(interpreter: Interpreter, loop: EventLoop, kernel: Kernel<T>) {
-    this.#interpreter = interpreter;
+  constructor(processor: Processor, loop: EventLoop, kernel: Kernel<T>, { seed = 1 }: SchedulerOptions = {}) {
+    this.#random = new SeededRandom(seed);
+    this.#queue = new RunQueue(this.#random, 2 * QUANTUM);
+    this.#processor = processor;
     this.#loop = loop;
     this.#kernel = kernel;
   }
 
   get runnable(): number {
-    return this.#queue.length - this.#head;
+    return this.#queue.size;
   }
 
-  /** Puts a thread at the end of the queue. */
+  /** A thread is new, or has been woken: it has a turn soon. */
   enqueue(thread: T): void {
     thread.state = "runnable";
-    if (thread !== this.current) this.#queue.push(thread);
+    if (thread === this.current) return;
+    this.#queue.pushFresh(thread);
+    if (this.current === undefined || !this.#random.oneIn(PREEMPTIONS)) return;
+    const left = this.#random.logarithmic(1, PREEMPTION_DOUBLINGS);
+    if (left >= this.#budget) return;
+    this.#budget = left;
+    this.#preempted = true;
   }
 
   /** The current thread gives up the rest of its quantum (sched_yield(2), PAUSE). */
@@ -121,31 +160,29 @@ export class Scheduler<T extends GuestThread> {
     for (const thread of this.#parked) {
       if (thread.held) continue;
       this.#parked.delete(thread);
-      this.#queue.push(thread);
+      this.#queue.pushFresh(thread);
     }
     this.#loop.wake();
   }
 
   /** Moves a thread that waits for its turn to the front of the queue. */
   prefer(thread: T): void {
-    const at = this.#queue.indexOf(thread, this.#head);
-    if (at < 0) return;
-    this.#queue.splice(at, 1);
-    this.#queue.splice(this.#head, 0, thread);
+    this.#queue.prefer(thread);
   }
 
   #dequeue(): T | undefined {
-    while (this.#head < this.#queue.length) {
-      const thread = this.#queue[this.#head++];
-      if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
-        this.#queue.splice(0, this.#head);
-        this.#head = 0;
-      }
+    for (let thread = this.#queue.take(); thread !== undefined; thread = this.#queue.take()) {
       if (thread.state !== "runnable") continue;
       if (!thread.held) return thread;
       this.#parked.add(thread);
     }
     return undefined;
+  }
+
+  /** Instructions of a turn: mostly about a quantum. */
+  #drawTurn(): number {
+    if (this.#random.oneIn(ODD_TURNS)) return this.#random.logarithmic(SHORTEST, ODD_DOUBLINGS);
+    return QUANTUM / 2 + this.#random.below(QUANTUM);
   }
 
   /** Runs the guest until its end. */
@@ -180,7 +217,7 @@ export class Scheduler<T extends GuestThread> {
     return true;
   }
 
-  /** One quantum of a thread; returns the time after it. */
+  /** A thread's turn; returns the time after it. */
   #turn(thread: T, start: number): number {
     if (thread !== this.#last) {
       this.switches++;
@@ -189,30 +226,44 @@ export class Scheduler<T extends GuestThread> {
     this.current = thread;
     this.turnStart = start;
     this.#yielded = false;
+    this.#preempted = false;
     this.#kernel.onSwitch?.(thread);
     const { cpu } = thread;
-    const { stops } = this.#interpreter.code;
-    let budget = QUANTUM;
-    while (budget > 0 && thread.state === "runnable" && !this.#yielded && !this.#paused && !this.#kernel.finished) {
+    const { stops } = this.#processor.code;
+    let used = 0;
+    this.#budget = this.#drawTurn();
+    while (
+      this.#budget > 0 &&
+      thread.state === "runnable" &&
+      !this.#yielded &&
+      !this.#paused &&
+      !this.#kernel.finished
+    ) {
       this.#kernel.prepare(thread);
       if (thread.state !== "runnable" || this.#paused || this.#kernel.finished) break;
       if (stops.size > 0 && this.#atStop(thread, stops)) continue;
+      const budget = this.#budget;
       cpu.fuel = budget;
-      const stop = this.#kernel.execute?.(thread) ?? this.#interpreter.run(cpu, stops.size > 0 ? stops : undefined);
+      const stop = this.#kernel.execute?.(thread) ?? this.#processor.run(cpu, stops.size > 0 ? stops : undefined);
       const ran = budget - cpu.fuel;
       thread.instructions += ran;
-      budget -= Math.max(ran, 1);
+      const cost = stop.kind === "fuel" || stop.kind === "stop" ? Math.max(ran, 1) : ran + KERNEL_COST;
+      this.#budget -= cost;
+      used += cost;
       // Out of fuel at a stop: a string instruction there that is half done (at its start, `run` would say "stop").
       if (thread.passedStop !== undefined) thread.passedStop = stop.kind === "fuel" ? cpu.rip : undefined;
-      if (stop.kind === "yield") break;
-      if (stop.kind !== "fuel" && stop.kind !== "stop") this.#kernel.stopped(thread, stop);
+      if (stop.kind === "yield") this.#yielded = true;
+      else if (stop.kind !== "fuel" && stop.kind !== "stop") this.#kernel.stopped(thread, stop);
     }
     this.current = undefined;
     this.#kernel.onSwitch?.(undefined);
     const now = this.#loop.now();
     thread.cpuTime += now - start;
     this.#kernel.charge(thread, now - start);
-    if (thread.state === "runnable") this.#queue.push(thread);
+    this.#queue.ran(used);
+    if (thread.state !== "runnable") return now;
+    if (this.#yielded || (this.#budget <= 0 && !this.#preempted)) this.#queue.pushSpent(thread);
+    else this.#queue.pushFresh(thread);
     return now;
   }
 }
