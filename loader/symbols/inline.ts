@@ -1,4 +1,3 @@
-import { symbolFailure } from "./image.ts";
 import type { PcLineTable } from "./pclntab.ts";
 
 /** One frame of the source at an address: the function and the place in it, as a traceback shows it. */
@@ -26,9 +25,6 @@ interface InlineLayout {
   readonly parentPc: number | undefined;
 }
 
-/** More levels of inlining than a compiler makes: the tree is damaged and goes round. */
-const DEPTH_LIMIT = 1000;
-
 const LAYOUT_1_9: InlineLayout = {
   pcdata: 1,
   funcdata: 2,
@@ -42,6 +38,9 @@ const LAYOUT_1_12: InlineLayout = { ...LAYOUT_1_9, countIsWord: false, callSize:
 const LAYOUT_1_13: InlineLayout = { ...LAYOUT_1_12, pcdata: 2, funcdata: 4 };
 const LAYOUT_1_16: InlineLayout = { ...LAYOUT_1_13, funcdata: 3, countWord: 8 };
 const LAYOUT_1_20: InlineLayout = { ...LAYOUT_1_16, countWord: 9, callSize: 16, nameOffset: 4, parentPc: 8 };
+
+/** More levels of inlining than a compiler makes: the tree is damaged. */
+const DEPTH_LIMIT = 1000;
 
 /** `goMinor` is N of Go 1.N; only the oldest table format needs it. */
 function layoutOf(table: PcLineTable, goMinor: number | undefined): InlineLayout | undefined {
@@ -76,13 +75,20 @@ export function inlineStack(table: PcLineTable, address: number, goMinor: number
     return [outermost(address)];
   }
   const frames: SourceFrame[] = [];
+  const seen = new Set<number>();
+  // Go's compiler may not know where a call was that nothing is left of but its body, as in the `init` of variables that
+  // are laid out when the program is built. It then says that it was at the function's first byte, which itself may
+  // belong to the body: the tree goes round there. Of the function around it no more than the name is known.
+  const isRound = (position: number): boolean => seen.size === seen.add(position).size || seen.size > DEPTH_LIMIT;
+  const unknown: SourceFrame = { name: table.name(index), file: undefined, line: undefined };
   const call = (position: number) => table.image.place(tree.address + position * layout.callSize);
   if (layout.parentPc === undefined) {
     let place = at(address);
     let position = table.pcValue(tree.indexTable, index, address);
     while (position >= 0) {
+      if (isRound(position)) return [...frames, unknown];
       const { reader, offset } = call(position);
-      push(frames, { name: table.nameAt(reader.i32(offset + layout.nameOffset)), ...place });
+      frames.push({ name: table.nameAt(reader.i32(offset + layout.nameOffset)), ...place });
       place = { file: table.fileName(index, reader.i32(offset + 4)), line: reader.i32(offset + 8) };
       position = reader.i32(offset);
     }
@@ -94,17 +100,11 @@ export function inlineStack(table: PcLineTable, address: number, goMinor: number
     if (position < 0) {
       return [...frames, outermost(pc)];
     }
+    if (isRound(position)) return [...frames, unknown];
     const { reader, offset } = call(position);
-    push(frames, { name: table.nameAt(reader.i32(offset + layout.nameOffset)), ...at(pc) });
+    frames.push({ name: table.nameAt(reader.i32(offset + layout.nameOffset)), ...at(pc) });
     pc = table.entry(index) + reader.i32(offset + layout.parentPc);
   }
-}
-
-function push(frames: SourceFrame[], frame: SourceFrame): void {
-  if (frames.length >= DEPTH_LIMIT) {
-    throw symbolFailure(`inlining tree of ${frames[0].name} goes round`);
-  }
-  frames.push(frame);
 }
 
 interface InlineTree {

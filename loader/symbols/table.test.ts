@@ -3,6 +3,8 @@ import { readExecutable, type Section } from "../elf.ts";
 import { PF_R, PF_W } from "../elf-constants.ts";
 import { SymbolError } from "../errors.ts";
 import { fixture, TEST_BASE, testElf } from "../test-elf.ts";
+import { ProgramImage } from "./image.ts";
+import { locatePcLineTable } from "./pclntab.ts";
 import { type Func, type SourceFrame, SymbolTable } from "./table.ts";
 
 function symbolsOf(name: string): SymbolTable {
@@ -195,5 +197,33 @@ describe("SymbolTable", () => {
     expect(() => symbols.lookup(executable.entry)).toThrow(SymbolError);
     expect(() => symbols.functions).toThrow(SymbolError);
     expect(() => symbols.byName("main.main")).toThrow(SymbolError);
+  });
+});
+
+describe("an inlining tree that goes round", () => {
+  it("ends at the function around it, as where Go's compiler does not know the place of a call", () => {
+    const bytes = Uint8Array.from(fixture("work-opt"));
+    const executable = readExecutable(bytes, "work-opt");
+    const main = new SymbolTable(executable).byName("main.main")!;
+    const inlined = Array.from({ length: main.size }, (_, offset) => main.address + offset).find(
+      (address) => new SymbolTable(executable).inlineStack(address).length === 2,
+    )!;
+    const [print] = new SymbolTable(executable).inlineStack(inlined);
+    // The calls of that function in all trees: its name, and behind it where the call is (runtime/symtabinl.go).
+    const table = locatePcLineTable(new ProgramImage(executable))!;
+    const placeOf = (text: string): number => Buffer.from(bytes.buffer).indexOf(`\0${text}\0`);
+    const mainName = table.reader.i32(table.fieldOffset(table.indexOf(main.address)!, 0));
+    const name = mainName + placeOf(print.name) - placeOf("main.main");
+    const view = new DataView(bytes.buffer);
+    let calls = 0;
+    for (let at = 4; at + 8 <= bytes.length; at += 4) {
+      if (view.getUint32(at, true) !== name || view.getUint32(at - 4, true) > 0xff) continue;
+      if (view.getUint32(at + 4, true) >= main.size) continue;
+      view.setUint32(at + 4, inlined - main.address, true);
+      calls++;
+    }
+    expect(calls).toBeGreaterThan(0);
+    const symbols = new SymbolTable(readExecutable(bytes, "work-opt"));
+    expect(symbols.inlineStack(inlined)).toEqual([print, { name: "main.main", file: undefined, line: undefined }]);
   });
 });
