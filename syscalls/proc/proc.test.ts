@@ -238,6 +238,11 @@ describe("what monitoring programs read", () => {
 
   it("is each interface", () => {
     expect(rows("/proc/net/dev").slice(1)).toEqual([["lo:", ...new Array(16).fill("0")]]);
+    expect(list("/sys/class/net")).toEqual(["4 .", "4 ..", "4 lo"]);
+    const lo = ["address", "flags", "ifindex", "mtu", "operstate", "type", "statistics/rx_bytes"];
+    expect(lo.map((name) => cat(`/sys/class/net/lo/${name}`).trimEnd())).toEqual(
+      "00:00:00:00:00:00 0x9 1 65536 unknown 772 0".split(" "),
+    );
     expect(cat("/proc/net/route")).toMatch(/^Iface\tDestination\tGateway \tFlags\t/);
   });
 

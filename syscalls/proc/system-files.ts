@@ -7,6 +7,7 @@ import { PIPE_MAX } from "../files/pipe.ts";
 import { directory, file, type VirtualDirectory, type VirtualNode } from "../files/virtual.ts";
 import { FIRST_EPHEMERAL, LAST_EPHEMERAL } from "../net/port-table.ts";
 import type { Process } from "../process.ts";
+import { interfaceFiles } from "./interface-files.ts";
 import { kernelFiles } from "./kernel-files.ts";
 
 /** The Linux that the guest sees (uname(2) says the same). */
@@ -203,6 +204,7 @@ function cgroupFiles(process: Process): VirtualDirectory {
 export function sysFiles(process: Process): VirtualDirectory {
   const cpus = process.cpus === 1 ? "0\n" : `0-${process.cpus - 1}\n`;
   return directory({
+    class: () => directory({ net: () => interfaceFiles(process) }),
     devices: () =>
       directory({
         system: () =>
