@@ -32,8 +32,14 @@ export const restartUnless = (deadline: number): "restart" | "eintr" =>
  * Runs a read until it has something: at once, by waiting, or with EAGAIN if the description does not wait.
  * @param attempt returns WOULD_BLOCK as long as there is nothing, or not enough
  * @param to where a read puts its bytes that may have got some, and waits for more (VMIN of terminals)
+ * @param over told at the end of a wait how many bytes there were
  */
-export function readOrWait(description: FileDescription, attempt: () => number, to = NOWHERE): SyscallResult {
+export function readOrWait(
+  description: FileDescription,
+  attempt: () => number,
+  to = NOWHERE,
+  over?: (bytes: number) => void,
+): SyscallResult {
   const result = attempt();
   if (result !== WOULD_BLOCK || description.nonblocking) return result;
   const deadline = description.readDeadline();
@@ -50,6 +56,7 @@ export function readOrWait(description: FileDescription, attempt: () => number, 
       onSignal: restartUnless(deadline),
       cleanup: () => {
         description.endRead(to);
+        over?.(to.done);
         description.release();
       },
     },
@@ -73,13 +80,17 @@ export function withBrokenPipe<T>(process: Process | undefined, thread: Thread, 
   }
 }
 
-/** Runs a write until all is written, or as much as can be without waiting. EPIPE comes as in withBrokenPipe. */
+/**
+ * Runs a write until all is written, or as much as can be without waiting. EPIPE comes as in withBrokenPipe.
+ * @param over told at the end of a wait how many bytes went out
+ */
 export function writeOrWait(
   process: Process | undefined,
   thread: Thread,
   description: FileDescription,
   from: IoVector,
   attempt: () => number,
+  over?: (bytes: number) => void,
 ): SyscallResult {
   let moved = 0;
   let last = -1;
@@ -119,7 +130,10 @@ export function writeOrWait(
       deadline,
       timeout: () => (moved > 0 ? moved : WOULD_BLOCK),
       onSignal: restartUnless(deadline),
-      cleanup: () => description.release(),
+      cleanup: () => {
+        over?.(moved);
+        description.release();
+      },
     },
     from,
   );

@@ -41,6 +41,8 @@ export class FileState {
   readonly watches: Watches;
   /** Woken when a FIFO was opened. */
   readonly fifoOpened: WaitQueue;
+  /** What read(2), write(2) and their kin have moved so far (/proc/pid/io; Linux: struct task_io_accounting). */
+  readonly io = { rchar: 0, wchar: 0, syscr: 0, syscw: 0 };
   /** Device numbers of the host's own /proc and /sys, which are never shown to the guest. */
   readonly hiddenDevices: ReadonlySet<bigint>;
   /** Terminals that descriptors lead to. */

@@ -23,11 +23,15 @@ function writable(process: Process, fd: number): FileDescription {
   return description;
 }
 
-/** Tells those who watch the file of bytes that were read or written at once, as those of files are. */
+/** Counts bytes that came or went, and tells those who watch the file of those that moved at once, as files' do. */
 function noted(process: Process, description: FileDescription, mask: number, result: SyscallResult): SyscallResult {
-  if (process.files.watches.isActive && typeof result === "number" && result > 0) {
-    process.files.watches.atDescription(description, mask);
-  }
+  const { io, watches } = process.files;
+  if (mask === IN_ACCESS) io.syscr++;
+  else io.syscw++;
+  if (typeof result !== "number" || result <= 0) return result;
+  if (mask === IN_ACCESS) io.rchar += result;
+  else io.wchar += result;
+  if (watches.isActive) watches.atDescription(description, mask);
   return result;
 }
 
@@ -45,7 +49,12 @@ const read: Handler = (process, _thread, args) => {
     process,
     description,
     IN_ACCESS,
-    readOrWait(description, () => description.read(to), to),
+    readOrWait(
+      description,
+      () => description.read(to),
+      to,
+      (bytes) => (process.files.io.rchar += bytes),
+    ),
   );
 };
 
@@ -57,7 +66,12 @@ const readv: Handler = (process, _thread, args) => {
     process,
     description,
     IN_ACCESS,
-    readOrWait(description, () => description.read(to), to),
+    readOrWait(
+      description,
+      () => description.read(to),
+      to,
+      (bytes) => (process.files.io.rchar += bytes),
+    ),
   );
 };
 
@@ -68,7 +82,14 @@ const write: Handler = (process, thread, args) => {
     process,
     description,
     IN_MODIFY,
-    writeOrWait(process, thread, description, from, () => description.write(from)),
+    writeOrWait(
+      process,
+      thread,
+      description,
+      from,
+      () => description.write(from),
+      (bytes) => (process.files.io.wchar += bytes),
+    ),
   );
 };
 
@@ -80,7 +101,14 @@ const writev: Handler = (process, thread, args) => {
     process,
     description,
     IN_MODIFY,
-    writeOrWait(process, thread, description, from, () => description.write(from)),
+    writeOrWait(
+      process,
+      thread,
+      description,
+      from,
+      () => description.write(from),
+      (bytes) => (process.files.io.wchar += bytes),
+    ),
   );
 };
 

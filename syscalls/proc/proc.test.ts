@@ -276,6 +276,24 @@ describe("what monitoring programs read", () => {
     expect(cat("/proc/self/schedstat")).toBe("1230000000 0 0\n");
   });
 
+  it("is what was read and written, by calls that waited too", () => {
+    const counted = (): number[] => Object.values(p.files.io);
+    const before = counted();
+    const at = p.room(16);
+    p.call("pipe2", at, 0);
+    const [reader, writer] = [p.memory.readI32(at), p.memory.readI32(at + 4)];
+    const waiting = p.wait("read", reader, at, 16);
+    expect(p.call("write", writer, "abcde", 5)).toBe(5);
+    expect(waiting.result).toBe(5);
+    expect(p.call("write", writer, "xy", 2)).toBe(2);
+    expect(p.call("read", reader, at, 1)).toBe(1);
+    expect(counted().map((value, i) => value - before[i])).toEqual([6, 7, 2, 2]);
+    const text = cat("/proc/self/io");
+    expect(text).toMatch(
+      new RegExp(`^rchar: ${before[0] + 6}\nwchar: ${before[1] + 7}\nsyscr: \\d+\nsyscw: ${before[3] + 2}\n`),
+    );
+  });
+
   it("has the kernel's formats where there is nothing", () => {
     expect(cat("/proc/diskstats")).toBe("");
     expect(rows("/proc/swaps")).toEqual([]);

@@ -62,10 +62,12 @@ function namespaces(process: Process): VirtualDirectory {
   return directory(Object.fromEntries(entries));
 }
 
-/** /proc/pid/io (fs/proc/base.c, do_io_accounting). goemu does not count bytes. */
-const IO = ["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"]
-  .map((name) => `${name}: 0\n`)
-  .join("");
+/** /proc/pid/io (fs/proc/base.c, do_io_accounting). The host does not tell what reaches its disks. */
+function ioText(process: Process): string {
+  const { rchar, wchar, syscr, syscw } = process.files.io;
+  const rows = Object.entries({ rchar, wchar, syscr, syscw, read_bytes: 0, write_bytes: 0, cancelled_write_bytes: 0 });
+  return rows.map(([name, value]) => `${name}: ${value}\n`).join("");
+}
 
 /** All ids are mapped to themselves (user_namespaces(7)). */
 const ALL_IDS = `${"0".padStart(10)} ${"0".padStart(10)} ${"4294967295".padStart(10)}\n`;
@@ -75,7 +77,7 @@ export function rarerTaskFiles(process: Process, cpuTime: () => number): Record<
   return {
     coredump_filter: constant("00000033\n"),
     gid_map: constant(ALL_IDS),
-    io: constant(IO, 0o400),
+    io: () => file(() => ioText(process), 0o400),
     loginuid: constant("4294967295"),
     mountstats: constant(
       [
