@@ -1,6 +1,7 @@
 import process from "node:process";
 import { type Command, Option } from "commander";
 import { NodeHost } from "../host/node/host.ts";
+import { printable } from "../loader/identify.ts";
 import { GoRuntimeError } from "../observe/go/layout.ts";
 import { SchedulerEvents } from "../observe/go/scheduler-events.ts";
 import { HtmlPage } from "../observe/html/page.ts";
@@ -20,6 +21,7 @@ import { Ending } from "./end.ts";
 import { CliError } from "./failure.ts";
 import { createMachine, forwardSignals, type GuestOptions, shellStatus } from "./guest.ts";
 import { addGuestOptions, sysrootOf } from "./guest-options.ts";
+import { warn } from "./write.ts";
 
 interface MachineOptions extends GuestOptions {
   readonly output?: string;
@@ -237,6 +239,7 @@ async function profile(file: string, args: string[], options: ProfileOptions): P
   const status = await runMachine(file, machine, host);
   writeResult(file, path, output, () => {
     const stacks = profiler.finish();
+    if (profiler.problem !== undefined) warn(`goemu: ${printable(file)}: profile: ${printable(profiler.problem)}`);
     const title = `goemu profile ${[file, ...args].join(" ")}`;
     if (format === "pprof") output.writeBytes(pprofProfile(stacks));
     else if (format === "folded") for (const line of foldedStacks(stacks)) output.write(`${line}\n`);

@@ -59,6 +59,9 @@ export const TEMPLATES_END = 0xfe00_0000;
 /** Direct-mapped cache from guest PC to record and region (CodeCache.enterLookup), 16 bytes an entry. */
 export const LOOKUP_TABLE = 0xfe00_0000;
 export const LOOKUP_BITS = 18;
+/** Which blocks ran, while somebody wants to know (interpreter/block-log.ts). */
+export const BLOCK_LOG = 0xfe80_0000;
+export const BLOCK_LOG_END = 0xfe90_0000;
 /** Constant tables of instruction helpers. */
 export const HELPER_TABLES = 0xff00_0000;
 /** Where an access that straddles pages that are not neighbours in wasm memory is put together. */

@@ -32,6 +32,7 @@ import {
 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
 import { afterBlock } from "./block-end.ts";
+import { buildLog, buildPeek, isLogFull, LOGGED_HEAT, nextLogEntry } from "./block-log.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
 import { ENTER_HANDLER, REGION_SLOTS } from "./slots.ts";
@@ -64,11 +65,12 @@ export function buildCoreModule(): Uint8Array {
   const access = module.import("access", ACCESS_SIGNATURE);
   const reach = module.import("reach", ACCESS_SIGNATURE);
   const { resolve, resolveIndirect } = addTranslator(module);
-  module.add(buildFollow(resolve), [I32], "follow");
-  module.add(buildFollowIndirect(resolveIndirect), [I32], "followIndirect");
+  const slow = module.add(buildSlow(access), [I32], "slow");
+  const log = module.add(buildLog(module.add(buildPeek(slow), [I64])), []);
+  module.add(buildFollow(resolve, log), [I32], "follow");
+  module.add(buildFollowIndirect(resolveIndirect, log), [I32], "followIndirect");
   const goOn = module.add(buildGoOn(resolveIndirect), [I32], "goOn");
   module.add(buildEnter(goOn), [I32], "enter");
-  module.add(buildSlow(access), [I32], "slow");
   module.add(buildSlow(reach), [I32], "slowRegion");
   module.place(ENTER_HANDLER, [module.add(buildEnterRegion(), [I32])]);
   // Slot 0 of the table is the handler of records that were dropped: it leaves at once.
@@ -93,23 +95,33 @@ function buildEnter(goOn: number): FunctionBuilder {
  * has no fuel left, or the place is hot: pays for the block, makes the link and goes there, or returns EXIT.branch.
  * @param resolve see translate-module.ts
  */
-function buildFollow(resolve: number): FunctionBuilder {
+function buildFollow(resolve: number, log: number): FunctionBuilder {
   const f = new FunctionBuilder(FOLLOW_SIGNATURE.params);
   const linkField = f.param(3, I32);
-  endBlock(f, linkField, (target, record) => call(I32, resolve, [target, i32.add(record, linkField)]));
+  endBlock(f, log, linkField, (target, record) => {
+    const place = f.let(i32.add(record, linkField));
+    const next = f.local(I32);
+    f.set(next, i32.load(place));
+    f.if(i32.eqz(next), () => f.set(next, call(I32, resolve, [target, place])));
+    return next;
+  });
   return f;
 }
 
 /** followIndirect(cpu, record, target): the same for a computed target. */
-function buildFollowIndirect(resolveIndirect: number): FunctionBuilder {
+function buildFollowIndirect(resolveIndirect: number, log: number): FunctionBuilder {
   const f = new FunctionBuilder(FOLLOW_INDIRECT_SIGNATURE.params);
-  endBlock(f, i32.const(0), (target) => call(I32, resolveIndirect, [target]));
+  endBlock(f, log, i32.const(0), (target) => call(I32, resolveIndirect, [target]));
   return f;
 }
 
-/** @param linkField what EXIT.branch tells the dispatcher: the field of the record that is to have the link, or 0 */
+/**
+ * Where a log is kept each block comes here, and goes on like any other until the log is full (block-log.ts).
+ * @param linkField what EXIT.branch tells the dispatcher: the field of the record that is to have the link, or 0
+ */
 function endBlock(
   f: FunctionBuilder,
+  log: number,
   linkField: I32Expr,
   resolve: (target: I64Expr, record: I32Expr) => I32Expr,
 ): void {
@@ -118,7 +130,15 @@ function endBlock(
   const target = f.param(2, I64);
   const { isOut, pay } = afterBlock(f, cpu, record);
   pay();
-  f.if(i32.eqz(isOut), () => {
+  const leaves = f.local(I32);
+  f.set(leaves, isOut);
+  const entry = f.let(nextLogEntry());
+  f.if(entry, () => {
+    f.callVoid(log, [cpu, entry, target]);
+    f.storeI32(cpu, i32.const(LOGGED_HEAT), STATE.heat);
+    f.set(leaves, i32.or(i64.ltS(i64.load(cpu, STATE.fuel), i64.const(0)), isLogFull()));
+  });
+  f.if(i32.eqz(leaves), () => {
     const next = f.let(resolve(target, record));
     f.if(next, () => f.returnCallIndirect(HANDLER_TYPE, [cpu, next], i32.load(next, RECORD.handler)));
   });

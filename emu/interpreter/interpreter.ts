@@ -9,6 +9,7 @@ import { Jit } from "../jit/tier.ts";
 import { BOUNCE, HELPER_TABLES, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { OutOfFrames } from "../memory/pages.ts";
+import { type BlockLog, LOGGED_HEAT } from "./block-log.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
 import { type Form, type HandlerPack, Handlers, STALE_HANDLER } from "./handlers.ts";
@@ -119,6 +120,8 @@ export class Interpreter {
   /** Instructions that tier 0 has run beside tier 1. */
   interpreted = 0;
   #heat = 0;
+  /** Who wants to know each block that runs; only without tier 1. */
+  log: BlockLog | undefined;
   /** Tier 1, if there is to be one. */
   jit: Jit | undefined;
   readonly #regions: WebAssembly.Table;
@@ -269,7 +272,8 @@ export class Interpreter {
     if (cpu.isTraced) return this.#trace(cpu, stops);
     if (jit === undefined) this.#heat = FOREVER;
     else jit.poll();
-    cpu.view.setInt32(STATE.heat, this.#heat, true);
+    cpu.view.setInt32(STATE.heat, this.log === undefined ? this.#heat : LOGGED_HEAT, true);
+    const { fuel } = cpu;
     this.memory.space.makeRoom();
     let stop: Stop;
     try {
@@ -278,7 +282,11 @@ export class Interpreter {
       stop = withoutFrame(error);
     }
     if (stop.kind === "memory") stop = this.#again(cpu, () => this.#run(cpu, stops));
-    this.#spend(cpu);
+    if (this.log === undefined) this.#spend(cpu);
+    else {
+      this.interpreted += fuel - cpu.fuel;
+      this.log.drain();
+    }
     return stop;
   }
 
@@ -341,6 +349,7 @@ export class Interpreter {
           linkField = 0;
         }
         if (cpu.fuel < 0) return stops?.has(cpu.rip) ? STOP : FUEL;
+        if (this.log?.isFull) this.log.drain();
         if (linkField !== 0) linkRecord = at;
         else this.#learn(cpu);
         // Regions do not heat anything: the block that has ended here is the interpreter's.

@@ -100,6 +100,12 @@ export const SHARED = {
   registers: TRANSLATOR + 64,
   /** The key that is looked for; 16 bytes. */
   key: TRANSLATOR + 96,
+  /** Where the block log's next entry goes (0: there is none), and its end (block-log.ts). */
+  logNext: TRANSLATOR + 128,
+  logEnd: TRANSLATOR + 132,
+  /** Whether Go's g is to be read for it, and at which offset from the FS base; 64 bits. */
+  logHasTls: TRANSLATOR + 136,
+  logTlsOffset: TRANSLATOR + 144,
 } as const;
 
 /** Two tables of 256 bytes: of one-byte opcodes, and of those behind 0F. */

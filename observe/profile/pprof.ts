@@ -26,7 +26,13 @@ class Message {
   }
 
   packed(field: number, values: readonly number[]): this {
-    return this.bytes(field, Uint8Array.from(values.flatMap((value) => Message.varint(value))));
+    const bytes: number[] = [];
+    for (const value of values) {
+      let rest = value;
+      for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
+      bytes.push(rest);
+    }
+    return this.bytes(field, Uint8Array.from(bytes));
   }
 
   message(field: number, value: Message): this {
@@ -59,7 +65,17 @@ export function pprofProfile(stacks: readonly StackCount[]): Uint8Array {
     profile.message(5, fields.number(4, stringOf(file ?? "")));
     return id;
   };
+  // Stacks share their frames: most are known without looking at their text.
+  const frameLocations = new Map<SourceFrame, number>();
   const locationOf = (frame: SourceFrame): number => {
+    let location = frameLocations.get(frame);
+    if (location === undefined) {
+      location = findLocation(frame);
+      frameLocations.set(frame, location);
+    }
+    return location;
+  };
+  const findLocation = (frame: SourceFrame): number => {
     const key = `${frame.name}\0${frame.file ?? ""}\0${frame.line ?? 0}`;
     const known = locations.get(key);
     if (known !== undefined) return known;

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import { SymbolError } from "../../loader/errors.ts";
 import { loadFixture } from "../testing.ts";
 import { flameGraph, foldedStacks } from "./flame.ts";
 import { pprofProfile } from "./pprof.ts";
@@ -48,6 +49,45 @@ describe("Profiler", () => {
     // fib(15) makes 1973 calls; each runs the comparison's line once, in a fixed number of instructions.
     const counts = [...lines.values()].map(sum);
     expect(counts.some((count) => count % 1973 === 0)).toBe(true);
+  });
+
+  it("keeps the counts of what the tables do not tell, by function, and says so", async () => {
+    const { machine } = loadFixture("work", [], ["GOMAXPROCS=1"]);
+    const { symbols } = machine;
+    const within = (name: string, address: number): boolean => symbols.lookup(address)?.name === name;
+    const inlineStack = symbols.inlineStack.bind(symbols);
+    symbols.inlineStack = (address) => {
+      if (within("main.work", address)) throw new SymbolError("damaged tree");
+      if (within("runtime.schedinit", address)) throw new RangeError("a mistake of ours");
+      return inlineStack(address);
+    };
+    const profiler = new Profiler(machine);
+    await machine.run();
+    const stacks = profiler.finish();
+    expect(sum(stacks)).toBe(machine.process.instructions);
+    for (const name of ["main.work", "runtime.schedinit"]) {
+      const own = stacks.filter(({ frames }) => frames[0].name === name);
+      expect(sum(own)).toBeGreaterThan(0);
+      expect(own.every(({ frames }) => frames[0].line === undefined)).toBe(true);
+    }
+    expect(profiler.problem).toMatch(
+      /^cannot tell all of 0x[0-9a-f]+ and \d+ other places: (damaged|a mistake)[^\n]*$/,
+    );
+  });
+
+  it("leaves WebAssembly for many blocks at once", async () => {
+    const { machine } = loadFixture("bench-fib", ["18"], ["GOMAXPROCS=1"]);
+    const { interpreter } = machine;
+    const run = interpreter.run.bind(interpreter);
+    let runs = 0;
+    interpreter.run = (cpu, stops) => {
+      runs++;
+      return run(cpu, stops);
+    };
+    const profiler = new Profiler(machine);
+    await machine.run();
+    expect(sum(profiler.finish())).toBe(machine.process.instructions);
+    expect(runs * 50).toBeLessThan(machine.process.instructions);
   });
 
   it("puts the goroutine's first function at the root if asked", async () => {

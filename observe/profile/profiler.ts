@@ -1,12 +1,13 @@
-import { type CpuState, STATE } from "../../emu/cpu/state.ts";
+import { type CpuState, REG } from "../../emu/cpu/state.ts";
+import { BLOCK_LOG_ENTRIES, BLOCK_LOG_ENTRY, BLOCK_LOG_ENTRY_SIZE, BlockLog } from "../../emu/interpreter/block-log.ts";
 import type { Stop } from "../../emu/interpreter/interpreter.ts";
-import { inWindow, PAGE_SIZE, PERM_READ_SPAN, TASK_SIZE } from "../../emu/layout.ts";
+import { BLOCK_LOG, inWindow, PAGE_SIZE, PERM_READ_SPAN, TASK_SIZE } from "../../emu/layout.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import type { SourceFrame } from "../../loader/symbols/table.ts";
 import type { Machine } from "../../syscalls/machine.ts";
 import { GoRuntimeError } from "../go/layout.ts";
 import { GoRuntime } from "../go/runtime.ts";
-import { sourceOfBlock } from "./block-source.ts";
+import { type BlockLine, sourceOfBlock } from "./block-source.ts";
 
 /** A call stack, innermost frame first, and how many instructions ran in its innermost line. */
 export interface StackCount {
@@ -65,6 +66,18 @@ interface LiveFrame {
   last: number;
 }
 
+/** A place at which a block starts. Of what ran there last, counts that are not in its node yet. */
+interface Block {
+  readonly start: number;
+  /** Where its function starts; -1 for none. */
+  readonly entry: number;
+  node: CallNode | undefined;
+  /** Instructions that ran, and blockKey of that. */
+  ran: number;
+  key: number;
+  times: number;
+}
+
 interface CallStack {
   readonly frames: LiveFrame[];
   root: CallNode;
@@ -75,6 +88,11 @@ const MAX_BLOCK = 64;
 /** Distinct chains of calls that are kept apart; beyond it, calls count for their caller. */
 const NODE_LIMIT = 1_000_000;
 const TWO_32 = 2 ** 32;
+
+/** An entry of the log (emu/interpreter/block-log.ts) in words of 32 bits. */
+const ENTRY_WORDS = BLOCK_LOG_ENTRY_SIZE / 4;
+const [ADDRESS, RSP, FUEL] = [BLOCK_LOG_ENTRY.address / 4, BLOCK_LOG_ENTRY.rsp / 4, BLOCK_LOG_ENTRY.fuel / 4];
+const [G, LOW, HIGH] = [BLOCK_LOG_ENTRY.g / 4, BLOCK_LOG_ENTRY.low / 4, BLOCK_LOG_ENTRY.high / 4];
 
 /** A block by its address and how many of its instructions ran, in one exact number. */
 const blockKey = (address: number, count: number): number => address * MAX_BLOCK + Math.min(count, MAX_BLOCK) - 1;
@@ -96,6 +114,15 @@ export class Profiler {
   /** Repetitions of string instructions beyond the block's own count, by node and block. */
   readonly #repeats = new Map<CallNode, Map<number, number>>();
   readonly #original: (cpu: CpuState, stops?: ReadonlySet<number>) => Stop;
+  readonly #blocks = new Map<number, Block>();
+  /** What could not be told of the program's names and lines, by the place concerned: why. */
+  readonly #unknown = new Map<number | string, string>();
+  readonly #log: BlockLog;
+  readonly #words: Uint32Array;
+  /** Where the running thread is: the address of its CPU state, its block's start, RSP, fuel and Go's g and its stack. */
+  readonly #at = { cpu: 0, start: 0, sp: 0, fuel: 0, g: 0, low: 0, high: 0 };
+  /** Whose block was the last, and on which stack. */
+  #last: { readonly cpu: number; readonly key: number; readonly stack: CallStack } | undefined;
   #nodes = 0;
   /** The stack that each thread used last, by the address of its CPU state. */
   readonly #lastStacks = new Map<number, CallStack>();
@@ -106,42 +133,97 @@ export class Profiler {
   constructor(machine: Machine, options: ProfilerOptions = {}) {
     this.#machine = machine;
     this.#byGoroutine = options.byGoroutine ?? false;
-    this.#go = openRuntime(machine);
-    const switches = ["runtime.systemstack", "runtime.morestack"].map((name) => machine.symbols.byName(name)?.address);
-    this.#mcall = machine.symbols.byName("runtime.mcall")?.address;
+    this.#go = this.#try("the Go runtime", undefined, () => openRuntime(machine));
+    const addressOf = (name: string): number | undefined =>
+      this.#try(name, undefined, () => machine.symbols.byName(name)?.address);
+    const switches = ["runtime.systemstack", "runtime.morestack"].map(addressOf);
+    this.#mcall = addressOf("runtime.mcall");
     this.#switches = new Set(switches.filter((address) => address !== undefined));
     const { interpreter } = machine;
     // Blocks are counted one at a time: in the first tier.
     interpreter.jit = undefined;
+    // A goroutine's name is read when the log is: it is to be that of the goroutine that ran.
+    const entries = this.#byGoroutine ? 1 : BLOCK_LOG_ENTRIES;
+    const { memory } = machine;
+    this.#log = new BlockLog(memory.view, this.#go?.tlsOffset, (count) => this.#drain(count), entries);
+    this.#words = new Uint32Array(memory.view.buffer, memory.view.byteOffset + BLOCK_LOG, entries * ENTRY_WORDS);
+    interpreter.log = this.#log;
     this.#original = interpreter.run.bind(interpreter);
     interpreter.run = (cpu, stops) => this.#run(cpu, stops);
   }
 
-  /** Interpreter.run, a block at a time: with no fuel left each block is the last. */
+  /** Interpreter.run: what runs before the first entry of the log and behind the last one is known here. */
   #run(cpu: CpuState, stops: ReadonlySet<number> | undefined): Stop {
-    for (let left = cpu.fuel; ; ) {
-      const start = cpu.rip;
-      const stack = start < TASK_SIZE ? this.#enter(cpu, start) : undefined;
-      cpu.fuel = 0;
-      const stop = this.#original(cpu, stops);
-      const ran = -cpu.fuel;
-      left -= ran;
-      cpu.fuel = left;
-      if (stack !== undefined && ran > 0) this.#count(stack, start, ran);
-      if (stop.kind !== "fuel" || left < 0) return stop;
+    const at = this.#at;
+    at.cpu = cpu.address;
+    at.start = cpu.rip;
+    at.sp = Number(cpu.gpr[REG.RSP]);
+    at.fuel = cpu.fuel >>> 0;
+    const fs = Number(cpu.fsBase);
+    at.g = this.#go === undefined || fs === 0 ? 0 : this.#word(fs + this.#go.tlsOffset);
+    at.low = at.g === 0 ? 0 : this.#word(at.g);
+    at.high = at.g === 0 ? 0 : this.#word(at.g + 8);
+    try {
+      return this.#original(cpu, stops);
+    } finally {
+      this.#ran(cpu.fuel >>> 0);
     }
   }
 
-  #count(stack: CallStack, start: number, ran: number): void {
+  /** Takes over the entries of the log: each tells where the block before it ended. */
+  #drain(entries: number): void {
+    const words = this.#words;
+    const at = this.#at;
+    for (let i = 0; i < entries * ENTRY_WORDS; i += ENTRY_WORDS) {
+      const fuel = words[i + FUEL];
+      this.#ran(fuel);
+      at.fuel = fuel;
+      at.start = words[i + ADDRESS] + words[i + ADDRESS + 1] * TWO_32;
+      at.sp = words[i + RSP] + words[i + RSP + 1] * TWO_32;
+      at.g = words[i + G] + words[i + G + 1] * TWO_32;
+      at.low = words[i + LOW] + words[i + LOW + 1] * TWO_32;
+      at.high = words[i + HIGH] + words[i + HIGH + 1] * TWO_32;
+    }
+  }
+
+  /** Counts the block that a thread was about to run, now that it has this fuel left. */
+  #ran(fuel: number): void {
+    const at = this.#at;
+    const ran = (at.fuel - fuel) >>> 0;
+    if (ran === 0 || at.start >= TASK_SIZE) return;
+    const block = this.#blockAt(at.start);
+    const stack = this.#enter(block);
     const frame = stack.frames.at(-1);
     const node = frame?.node ?? stack.root;
-    const key = blockKey(start, ran);
-    if (frame !== undefined) frame.last = key;
-    node.blocks.set(key, (node.blocks.get(key) ?? 0) + 1);
+    // Most blocks come again and again on the same way.
+    if (block.node !== node || block.ran !== ran) {
+      this.#settle(block);
+      block.node = node;
+      block.ran = ran;
+      block.key = blockKey(at.start, ran);
+    }
+    block.times++;
+    if (frame !== undefined) frame.last = block.key;
     if (ran <= MAX_BLOCK) return;
     const repeats = this.#repeats.get(node) ?? new Map<number, number>();
     this.#repeats.set(node, repeats);
-    repeats.set(key, (repeats.get(key) ?? 0) + ran - MAX_BLOCK);
+    repeats.set(block.key, (repeats.get(block.key) ?? 0) + ran - MAX_BLOCK);
+  }
+
+  /** Hands what a block has counted to the node that it ran for. */
+  #settle(block: Block): void {
+    const { node, key, times } = block;
+    if (node !== undefined && times > 0) node.blocks.set(key, (node.blocks.get(key) ?? 0) + times);
+    block.times = 0;
+  }
+
+  #blockAt(start: number): Block {
+    let block = this.#blocks.get(start);
+    if (block === undefined) {
+      block = { start, entry: this.#entryOf(start), node: undefined, ran: 0, key: 0, times: 0 };
+      this.#blocks.set(start, block);
+    }
+    return block;
   }
 
   /** The word of guest memory at an address of the program's own, without checks: it is only compared. */
@@ -158,32 +240,37 @@ export class Profiler {
     }
   }
 
-  /** The stack that a thread is about to run a block on, with the calls brought up to date. */
-  #enter(cpu: CpuState, start: number): CallStack {
-    const { view } = cpu;
-    const word = (offset: number): number => view.getUint32(offset, true) + view.getUint32(offset + 4, true) * TWO_32;
-    const sp = word(STATE.gpr + 32);
-    const fs = word(STATE.fsBase);
-    const g = this.#go === undefined || fs === 0 ? 0 : this.#word(fs + this.#go.tlsOffset);
-    const high = g === 0 ? 0 : this.#word(g + 8);
+  /** The stack that the thread runs a block on, with the calls brought up to date. */
+  #enter(block: Block): CallStack {
+    const { cpu, sp, g, low, high } = this.#at;
     // A signal handler on its own stack, before it has set g; and the first thread before its stack is known.
-    const isForeign = high !== 0 && (sp > high || sp < this.#word(g));
-    const key = high === 0 ? -cpu.address : isForeign ? -g : g;
+    const isForeign = high !== 0 && (sp > high || sp < low);
+    const key = high === 0 ? -cpu : isForeign ? -g : g;
+    const depth = isForeign ? -sp : high - sp;
+    const last = this.#last;
+    if (last !== undefined && last.cpu === cpu && last.key === key && !this.#byGoroutine) {
+      const { frames } = last.stack;
+      const top = frames.length > 0 ? frames[frames.length - 1] : undefined;
+      // Within the function that the thread was in.
+      const isSame = top?.entry === block.entry && top.depth <= depth;
+      if (isSame && (block.start !== block.entry || top.depth === depth)) return last.stack;
+    }
     const stack = this.#stacks.get(key) ?? this.#newStack(key, cpu, high);
     if (this.#byGoroutine) this.#setRoot(stack, g);
-    this.#follow(stack, start, isForeign ? -sp : high - sp, this.#lastStacks.get(cpu.address));
-    this.#lastStacks.set(cpu.address, stack);
+    this.#follow(stack, block.start, depth, this.#lastStacks.get(cpu));
+    this.#lastStacks.set(cpu, stack);
+    this.#last = { cpu, key, stack };
     return stack;
   }
 
   /** A stack that was not seen before; one whose bounds have only now become known keeps its frames. */
-  #newStack(key: number, cpu: CpuState, high: number): CallStack {
+  #newStack(key: number, cpu: number, high: number): CallStack {
     const stack: CallStack = { frames: [], root: this.#root };
-    const unnamed = this.#stacks.get(-cpu.address);
-    if (key > 0 && unnamed !== undefined && this.#lastStacks.get(cpu.address) === unnamed) {
+    const unnamed = this.#stacks.get(-cpu);
+    if (key > 0 && unnamed !== undefined && this.#lastStacks.get(cpu) === unnamed) {
       for (const frame of unnamed.frames) stack.frames.push({ ...frame, depth: frame.depth + high });
-      this.#stacks.delete(-cpu.address);
-      this.#lastStacks.set(cpu.address, stack);
+      this.#stacks.delete(-cpu);
+      this.#lastStacks.set(cpu, stack);
     }
     this.#stacks.set(key, stack);
     return stack;
@@ -203,13 +290,59 @@ export class Profiler {
 
   #goroutineName(g: number): string {
     if (g === 0 || this.#go === undefined) return "no goroutine";
+    const go = this.#go;
+    return this.#try(g, "no goroutine", () => {
+      try {
+        const user = go.isSystemG(g) ? go.userOf(g) : g;
+        return user === 0 ? "scheduler" : (go.startName(go.startPc(user)) ?? "no goroutine");
+      } catch (error) {
+        if (error instanceof GuestFault) return "no goroutine";
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Asks something about the program that its counts do not depend on: whatever is wrong with its tables, the program
+   * goes on and what was counted is kept.
+   * @param place what is asked about: an address, or a name
+   * @param otherwise the answer where there is none
+   */
+  #try<T>(place: number | string, otherwise: T, ask: () => T): T {
     try {
-      const user = this.#go.isSystemG(g) ? this.#go.userOf(g) : g;
-      return user === 0 ? "scheduler" : (this.#go.startName(this.#go.startPc(user)) ?? "no goroutine");
+      return ask();
     } catch (error) {
-      if (error instanceof GuestFault) return "no goroutine";
-      throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      if (!this.#unknown.has(place)) this.#unknown.set(place, reason);
+      return otherwise;
     }
+  }
+
+  /** One line on what has no name or line in the result, after `finish`; undefined if all is well. */
+  get problem(): string | undefined {
+    const [first] = this.#unknown;
+    if (first === undefined) return undefined;
+    const [place, reason] = first;
+    const others = this.#unknown.size - 1;
+    const more = others === 0 ? "" : ` and ${others} other place${others === 1 ? "" : "s"}`;
+    const name = typeof place === "string" ? place : `0x${place.toString(16)}`;
+    return `cannot tell all of ${name}${more}: ${reason} (counted by function or address)`;
+  }
+
+  /** The source of a block; its function or its address where the line tables do not tell. */
+  #sourceOf(key: number): readonly BlockLine[] {
+    const [address, count] = [blockAddress(key), blockCount(key)];
+    return (
+      this.#try<readonly BlockLine[] | undefined>(address, undefined, () =>
+        sourceOfBlock(this.#machine, address, count),
+      ) ?? [this.#unresolved(address, count)]
+    );
+  }
+
+  #unresolved(address: number, instructions: number): BlockLine {
+    const name = this.#try(address, undefined, () => this.#machine.symbols.lookup(address)?.name);
+    const frame = { name: name ?? `0x${address.toString(16)}`, file: undefined, line: undefined };
+    return { frames: [frame], key: frame.name, instructions };
   }
 
   #follow(stack: CallStack, start: number, depth: number, before: CallStack | undefined): void {
@@ -283,7 +416,7 @@ export class Profiler {
   #entryOf(address: number): number {
     let entry = this.#entries.get(address);
     if (entry === undefined) {
-      entry = this.#machine.symbols.lookup(address)?.address ?? -1;
+      entry = this.#try(address, undefined, () => this.#machine.symbols.lookup(address)?.address) ?? -1;
       this.#entries.set(address, entry);
     }
     return entry;
@@ -291,7 +424,11 @@ export class Profiler {
 
   /** Ends the counting; the stacks with their counts. Code must still be mapped as it was. */
   finish(): StackCount[] {
-    this.#machine.interpreter.run = this.#original;
+    const { interpreter } = this.#machine;
+    interpreter.run = this.#original;
+    interpreter.log = undefined;
+    this.#log.close();
+    for (const block of this.#blocks.values()) this.#settle(block);
     const counts: StackCount[] = [];
     const pending: { node: CallNode; above: readonly SourceFrame[] }[] = [{ node: this.#root, above: [] }];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
@@ -308,14 +445,15 @@ export class Profiler {
       return node.parent.entry === "" ? [] : [{ name: node.parent.entry, file: undefined, line: undefined }];
     }
     if (node.caller === 0) return around;
-    const site = sourceOfBlock(this.#machine, blockAddress(node.caller), blockCount(node.caller)).at(-1)?.frames ?? [];
+    const site = this.#sourceOf(node.caller).at(-1)?.frames ?? [];
     // A wrapper between two calling conventions has its function's name: one of them is enough.
     const isWrapper = site.length === 1 && site[0].file === "<autogenerated>" && site[0].name === this.#nameOf(node);
     return isWrapper ? around : [...site, ...around];
   }
 
   #nameOf({ entry }: CallNode): string | undefined {
-    return typeof entry === "string" ? entry : this.#machine.symbols.lookup(entry)?.name;
+    if (typeof entry === "string") return entry;
+    return this.#try(entry, undefined, () => this.#machine.symbols.lookup(entry)?.name);
   }
 
   #collect(node: CallNode, above: readonly SourceFrame[], counts: StackCount[]): void {
@@ -326,7 +464,7 @@ export class Profiler {
       else known.instructions += instructions;
     };
     for (const [block, times] of node.blocks) {
-      const source = sourceOfBlock(this.#machine, blockAddress(block), blockCount(block));
+      const source = this.#sourceOf(block);
       for (const { frames, key, instructions } of source) add(frames, key, instructions * times);
       const repeats = this.#repeats.get(node)?.get(block) ?? 0;
       if (repeats > 0) add(source[0].frames, source[0].key, repeats);
