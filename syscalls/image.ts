@@ -1,5 +1,6 @@
-import { type AddressSpace, MemoryError } from "../emu/memory/address-space.ts";
+import type { AddressSpace } from "../emu/memory/address-space.ts";
 import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
+import { MemoryError } from "../emu/memory/memory-error.ts";
 import type { Host, HostFile } from "../host/host.ts";
 import type { FileSource } from "../loader/bytes.ts";
 import { type Executable, LoadError, readExecutable } from "../loader/elf.ts";

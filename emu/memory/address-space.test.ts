@@ -13,8 +13,9 @@ import {
   WASM_PAGES,
   WINDOW_END,
 } from "../layout.ts";
-import { AddressSpace, COMPACT, FRAMES_NAME, LINUX, MemoryError } from "./address-space.ts";
+import { AddressSpace, COMPACT, FRAMES_NAME, LINUX } from "./address-space.ts";
 import { GuestFault, GuestMemory } from "./guest-memory.ts";
+import { MemoryError } from "./memory-error.ts";
 
 const RW = PROT_READ | PROT_WRITE;
 const AREA = 0x2000_0000;

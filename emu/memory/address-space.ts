@@ -12,44 +12,20 @@ import {
   WINDOW_START,
 } from "../layout.ts";
 import { FRAME_CHUNK, Frames } from "./frames.ts";
+import { MemoryError } from "./memory-error.ts";
 import { frameOf, PageMap, parts, slotOf } from "./pages.ts";
 import { Paging } from "./paging.ts";
 import { type Backing, effective, freshRights, isPagedIn, promisedBytes, type Vma, VmaList } from "./vma.ts";
-
-/**
- * Why memory was refused that Linux might have given: it would be more in all than is allowed (`limit`), more than the
- * machine has (`machine`), or part of it is the emulator's own (`frames`).
- */
-export interface Refusal {
-  readonly kind: "limit" | "machine" | "frames";
-  /** Bytes asked for, and those that it had already. */
-  readonly bytes: number;
-  readonly before: number;
-}
-
-/** Why a request for memory was refused; the names are those of the errno that Linux returns. */
-export class MemoryError extends Error {
-  readonly code: "ENOMEM" | "EINVAL" | "EEXIST" | "EFAULT";
-  readonly refusal: Refusal | undefined;
-
-  constructor(code: "ENOMEM" | "EINVAL" | "EEXIST" | "EFAULT", refusal?: Refusal) {
-    super(code);
-    this.code = code;
-    this.refusal = refusal;
-  }
-}
 
 /** Where mappings go that may lie anywhere: see docs/architecture.md, "Memory". */
 export interface Placement {
   readonly low: number;
   readonly high: number;
-  /** Are hints above the window honoured? */
-  readonly honourHighHints: boolean;
 }
 
-export const COMPACT: Placement = { low: LOW_AREA_END, high: WINDOW_END - 0x100_0000, honourHighHints: false };
+export const COMPACT: Placement = { low: LOW_AREA_END, high: WINDOW_END - 0x100_0000 };
 /** mmap_base without randomisation, as under gdb: below the 8 MiB stack and its gap (arch/x86/mm/mmap.c). */
-export const LINUX: Placement = { low: LOW_AREA_END, high: 0x7fff_f7ff_f000, honourHighHints: true };
+export const LINUX: Placement = { low: LOW_AREA_END, high: 0x7fff_f7ff_f000 };
 
 /** The name of the emulator's own mappings, which the guest does not see. */
 export const FRAMES_NAME = "[goemu frames]";

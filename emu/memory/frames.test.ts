@@ -1,9 +1,10 @@
 // Pages outside the window: frames, swap, the window running full.
 import { beforeEach, describe, expect, it } from "vitest";
 import { LOW_AREA_END, PAGE_SIZE, PROT_READ, PROT_WRITE, WASM_PAGES, WINDOW_END } from "../layout.ts";
-import { AddressSpace, type AddressSpaceOptions, COMPACT, MemoryError } from "./address-space.ts";
+import { AddressSpace, type AddressSpaceOptions, COMPACT } from "./address-space.ts";
 import { FRAME_CHUNK } from "./frames.ts";
 import { GuestFault, GuestMemory } from "./guest-memory.ts";
+import { MemoryError } from "./memory-error.ts";
 import { OutOfFrames } from "./pages.ts";
 
 const RW = PROT_READ | PROT_WRITE;

@@ -1,5 +1,5 @@
-import { MemoryError } from "../../emu/memory/address-space.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
+import { MemoryError } from "../../emu/memory/memory-error.ts";
 import { SymbolError } from "../../loader/errors.ts";
 import { SIGNAL, SIGRTMAX } from "../../syscalls/abi/signals.ts";
 import type { Debugger } from "../debugger/debugger.ts";

@@ -1,4 +1,5 @@
-import type { AddressSpace, MemoryError } from "../../emu/memory/address-space.ts";
+import type { AddressSpace } from "../../emu/memory/address-space.ts";
+import type { MemoryError } from "../../emu/memory/memory-error.ts";
 
 /** Bytes as people say them: "512 MiB", "2.6 GiB". */
 export function sizeText(bytes: number): string {

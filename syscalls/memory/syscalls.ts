@@ -1,5 +1,6 @@
 import { inWindow, PAGE_SIZE, PERM_DIRTY, TASK_SIZE } from "../../emu/layout.ts";
-import { isInReach, type MapRequest, MemoryError } from "../../emu/memory/address-space.ts";
+import { isInReach, type MapRequest } from "../../emu/memory/address-space.ts";
+import { MemoryError } from "../../emu/memory/memory-error.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
