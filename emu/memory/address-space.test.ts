@@ -276,5 +276,11 @@ it("has hints outside the window for a program that puts mappings there itself",
   space.map({ ...request, address: reserved, fixed: true });
   expect(space.map(request)).toBeLessThan(WINDOW_END);
   space.map({ ...request, address: 0x2000_0000_0000, fixed: true });
+  let isNoted = false;
+  space.onSlow = () => {
+    isNoted = true;
+  };
   expect(space.map(request)).toBe(hint);
+  // It is not for want of room.
+  expect(isNoted).toBe(false);
 });

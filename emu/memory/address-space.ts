@@ -180,7 +180,7 @@ export class AddressSpace {
     const promised = promisedBytes(vma) - this.#promisedIn(start, end) - credit;
     if (!this.mayGrow(length - this.#mappedIn(start, end), promised)) throw new MemoryError("ENOMEM");
     this.#checkPromise(promised);
-    if (start >= WINDOW_END && !request.fixed) this.#noteOutside(vma);
+    if (start >= WINDOW_END && !request.fixed && !this.#choosesPlaces) this.#noteOutside(vma);
     this.#release(start, end);
     this.#account(vma, 1);
     this.vmas.insert(vma);
