@@ -17,6 +17,7 @@ import { GoTrace } from "../observe/trace/go-trace.ts";
 import { Timeline } from "../observe/trace/timeline.ts";
 import type { Machine } from "../syscalls/machine.ts";
 import { parseChoice, parseCount } from "./arguments.ts";
+import { childProcesses } from "./child-process.ts";
 import { Ending } from "./end.ts";
 import { CliError } from "./failure.ts";
 import { createMachine, forwardSignals, type GuestOptions, shellStatus } from "./guest.ts";
@@ -114,7 +115,7 @@ function observedMachine(
   args: readonly string[],
   options: MachineOptions,
 ): { machine: Machine; host: NodeHost } {
-  const host = new NodeHost({ sysroot: sysrootOf(options.sysroot) });
+  const host = new NodeHost({ processes: childProcesses(options), sysroot: sysrootOf(options.sysroot) });
   if (options.output === undefined) Object.defineProperty(host, "stdout", { value: host.stderr });
   return { machine: createMachine(file, args, options, host), host };
 }
