@@ -55,9 +55,11 @@ export {
   type SyscallEntry,
   type ThreadCallbacks,
 } from "./observe/probes.ts";
-export { flameGraph, foldedStacks } from "./observe/profile/flame.ts";
+export { flameGraph } from "./observe/profile/flame.ts";
+export { foldedStacks } from "./observe/profile/folded.ts";
 export { pprofProfile } from "./observe/profile/pprof.ts";
-export { Profiler, type ProfilerOptions, type StackCount } from "./observe/profile/profiler.ts";
+export type { Profile, Site, StackCount } from "./observe/profile/profile.ts";
+export { Profiler, type ProfilerOptions } from "./observe/profile/profiler.ts";
 export { printRoad, type RoadFilter, roadJson } from "./observe/road/print.ts";
 export { Road, type RoadNode } from "./observe/road/road.ts";
 export { ChromeTrace } from "./observe/trace/chrome.ts";

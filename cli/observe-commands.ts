@@ -7,7 +7,8 @@ import { SchedulerEvents } from "../observe/go/scheduler-events.ts";
 import { HtmlPage } from "../observe/html/page.ts";
 import { OutputFile } from "../observe/output.ts";
 import { ProbeError } from "../observe/probes.ts";
-import { flameGraph, foldedStacks } from "../observe/profile/flame.ts";
+import { flameGraph } from "../observe/profile/flame.ts";
+import { foldedStacks } from "../observe/profile/folded.ts";
 import { pprofProfile } from "../observe/profile/pprof.ts";
 import { Profiler } from "../observe/profile/profiler.ts";
 import { printRoad, type RoadFilter, roadJson } from "../observe/road/print.ts";
@@ -239,12 +240,12 @@ async function profile(file: string, args: string[], options: ProfileOptions): P
   const output = openOutput(path);
   const status = await runMachine(file, machine, host);
   writeResult(file, path, output, () => {
-    const stacks = profiler.finish();
+    const counted = profiler.finish();
     if (profiler.problem !== undefined) warn(`goemu: ${printable(file)}: profile: ${printable(profiler.problem)}`);
     const title = `goemu profile ${[file, ...args].join(" ")}`;
-    if (format === "pprof") output.writeBytes(pprofProfile(stacks));
-    else if (format === "folded") for (const line of foldedStacks(stacks)) output.write(`${line}\n`);
-    else output.write(flameGraph(stacks, title, format));
+    if (format === "pprof") output.writeBytes(pprofProfile(counted));
+    else if (format === "folded") for (const piece of foldedStacks(counted)) output.writeBytes(piece);
+    else output.write(flameGraph(counted, title, format));
   });
   return status;
 }

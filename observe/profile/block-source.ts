@@ -2,38 +2,30 @@ import { Decoder, DecoderOptions, FlowControl } from "iced-x86";
 import { PROT_EXEC } from "../../emu/layout.ts";
 import type { SourceFrame } from "../../loader/symbols/table.ts";
 import type { Machine } from "../../syscalls/machine.ts";
+import type { Site, Sites } from "./profile.ts";
+
+/** Most instructions of a block (emu/interpreter/code-cache.ts); more are repetitions of string instructions. */
+export const MAX_BLOCK = 64;
+
+/** A block by its address and how many of its instructions ran, in one exact number. */
+export const blockKey = (address: number, count: number): number =>
+  address * MAX_BLOCK + Math.min(count, MAX_BLOCK) - 1;
+export const blockAddress = (key: number): number => Math.floor(key / MAX_BLOCK);
+export const blockCount = (key: number): number => (key % MAX_BLOCK) + 1;
 
 /** Instructions of a block that come from one line, in the order of the code. */
 export interface BlockLine {
-  readonly frames: readonly SourceFrame[];
-  /** Tells lines apart, the calls inlined around them included. */
-  readonly key: string;
+  readonly site: Site;
   readonly instructions: number;
 }
 
 const MAX_INSTRUCTION = 15;
-const caches = new WeakMap<Machine, Map<string, readonly BlockLine[]>>();
 
 /**
  * What source the first `count` instructions of a block come from. Where the block ends earlier, the rest are
  * repetitions of its string instruction.
  */
-export function sourceOfBlock(machine: Machine, address: number, count: number): readonly BlockLine[] {
-  let cache = caches.get(machine);
-  if (cache === undefined) {
-    cache = new Map();
-    caches.set(machine, cache);
-  }
-  const key = `${address}:${count}`;
-  let lines = cache.get(key);
-  if (lines === undefined) {
-    lines = readBlock(machine, address, count);
-    cache.set(key, lines);
-  }
-  return lines;
-}
-
-function readBlock(machine: Machine, address: number, count: number): readonly BlockLine[] {
+export function sourceOfBlock(machine: Machine, sites: Sites, address: number, count: number): readonly BlockLine[] {
   const { memory } = machine;
   const length = memory.accessible(address, count * MAX_INSTRUCTION, PROT_EXEC);
   const weights: { at: number; weight: number }[] = [];
@@ -53,17 +45,20 @@ function readBlock(machine: Machine, address: number, count: number): readonly B
   }
   if (weights.length === 0) weights.push({ at: address, weight: 0 });
   (repeated ?? weights[weights.length - 1]).weight += count - weights.length;
-  return group(machine, weights);
+  return group(machine, sites, weights);
 }
 
-function group(machine: Machine, weights: readonly { at: number; weight: number }[]): readonly BlockLine[] {
-  const lines: { frames: readonly SourceFrame[]; key: string; instructions: number }[] = [];
+function group(
+  machine: Machine,
+  sites: Sites,
+  weights: readonly { at: number; weight: number }[],
+): readonly BlockLine[] {
+  const lines: { site: Site; instructions: number }[] = [];
   for (const { at, weight } of weights) {
-    const frames = framesAt(machine, at);
-    const key = frames.map(({ name, file, line }) => `${name}\0${file}\0${line}`).join("\0\0");
+    const site = sites.at(at, () => framesAt(machine, at));
     const last = lines.at(-1);
-    if (last?.key === key) last.instructions += weight;
-    else lines.push({ frames, key, instructions: weight });
+    if (last?.site === site) last.instructions += weight;
+    else lines.push({ site, instructions: weight });
   }
   return lines;
 }

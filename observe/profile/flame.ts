@@ -1,27 +1,6 @@
 import { escapeHtml } from "../html/page.ts";
-import type { StackCount } from "./profiler.ts";
-
-/** Stacks as Brendan Gregg's tools take them: functions from the root on, separated by semicolons, and the count. */
-export function foldedStacks(stacks: readonly StackCount[]): string[] {
-  const folded = new Map<string, number>();
-  for (const { frames, instructions } of stacks) {
-    const key = frames
-      .map(({ name }) => name.replaceAll(";", ":"))
-      .toReversed()
-      .join(";");
-    folded.set(key, (folded.get(key) ?? 0) + instructions);
-  }
-  return [...folded]
-    .filter(([, count]) => count > 0)
-    .map(([key, count]) => `${key} ${count}`)
-    .sort();
-}
-
-interface FlameNode {
-  readonly name: string;
-  total: number;
-  readonly children: Map<string, FlameNode>;
-}
+import { FunctionTree } from "./function-tree.ts";
+import { type Profile, ROOT } from "./profile.ts";
 
 /** Boxes narrower than this, in shares of the whole, are left out: they could not be seen. */
 const SMALLEST = 0.0002;
@@ -29,24 +8,6 @@ const WIDTH = 1200;
 const ROW = 17;
 const TOP = 46;
 const CHARACTER = 6.6;
-
-function flameTree(stacks: readonly StackCount[]): FlameNode {
-  const root: FlameNode = { name: "all", total: 0, children: new Map() };
-  for (const { frames, instructions } of stacks) {
-    let node = root;
-    node.total += instructions;
-    for (const { name } of frames.toReversed()) {
-      let child = node.children.get(name);
-      if (child === undefined) {
-        child = { name, total: 0, children: new Map() };
-        node.children.set(name, child);
-      }
-      child.total += instructions;
-      node = child;
-    }
-  }
-  return root;
-}
 
 /** A warm colour that depends on the name alone; the runtime's functions are cooler. */
 function colourOf(name: string): string {
@@ -57,33 +18,36 @@ function colourOf(name: string): string {
 }
 
 /** A flame graph that stands by itself: an SVG with its own script for zoom and search, alone or in an HTML page. */
-export function flameGraph(stacks: readonly StackCount[], title: string, format: "svg" | "html"): string {
-  const root = flameTree(stacks);
+export function flameGraph(profile: Profile, title: string, format: "svg" | "html"): string {
+  const tree = new FunctionTree(profile);
+  const all = tree.totalOf(ROOT);
   const boxes: string[] = [];
   let depth = 0;
-  const pending = [{ node: root, start: 0, level: 0 }];
+  const pending = [{ node: ROOT, start: 0, level: 0 }];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const { node, start, level } = next;
-    const share = root.total === 0 ? 1 : node.total / root.total;
+    const total = tree.totalOf(node);
+    const name = node === ROOT ? "all" : tree.nameOf(node);
+    const share = all === 0 ? 1 : total / all;
     if (share < SMALLEST) continue;
     depth = Math.max(depth, level);
-    const [x, width] = [(start / Math.max(root.total, 1)) * WIDTH, share * WIDTH];
-    const text = `${node.name}: ${node.total.toLocaleString("en")} instructions, ${(share * 100).toFixed(2)} %`;
-    const shown = node.name.slice(0, Math.max(0, Math.floor((width - 4) / CHARACTER)));
+    const [x, width] = [(start / Math.max(all, 1)) * WIDTH, share * WIDTH];
+    const text = `${name}: ${total.toLocaleString("en")} instructions, ${(share * 100).toFixed(2)} %`;
+    const shown = name.slice(0, Math.max(0, Math.floor((width - 4) / CHARACTER)));
     const y = TOP + level * ROW;
     boxes.push(
-      `<g class="f" data-x="${x.toFixed(3)}" data-w="${width.toFixed(3)}" data-n="${escapeHtml(node.name)}"><title>` +
+      `<g class="f" data-x="${x.toFixed(3)}" data-w="${width.toFixed(3)}" data-n="${escapeHtml(name)}"><title>` +
         `${escapeHtml(text)}</title><rect x="${x.toFixed(2)}" y="${y}" width="${width.toFixed(2)}" ` +
-        `height="${ROW - 1}" fill="${colourOf(node.name)}"/><text x="${(x + 3).toFixed(2)}" y="${y + 12}">${escapeHtml(shown)}</text></g>`,
+        `height="${ROW - 1}" fill="${colourOf(name)}"/><text x="${(x + 3).toFixed(2)}" y="${y + 12}">${escapeHtml(shown)}</text></g>`,
     );
     let at = start;
-    for (const child of [...node.children.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
-      pending.push({ node: child, start: at, level: level + 1 });
-      at += child.total;
+    for (const callee of tree.calleesOf(node)) {
+      pending.push({ node: callee, start: at, level: level + 1 });
+      at += tree.totalOf(callee);
     }
   }
   const height = TOP + (depth + 2) * ROW;
-  const head = `${escapeHtml(title)}: ${root.total.toLocaleString("en")} instructions`;
+  const head = `${escapeHtml(title)}: ${all.toLocaleString("en")} instructions`;
   const svg =
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" ` +
     `font-family="ui-monospace, monospace" font-size="11"><style>.f rect{stroke:#fff;stroke-width:.5}` +

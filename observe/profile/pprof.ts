@@ -1,103 +1,145 @@
 import { gzipSync } from "node:zlib";
 import type { SourceFrame } from "../../loader/symbols/table.ts";
-import type { StackCount } from "./profiler.ts";
+import { ByteSink } from "./byte-sink.ts";
+import { Branches, type Profile } from "./profile.ts";
 
-/** Writes protocol buffers: fields by number, varints and length-delimited bytes (protobuf.dev, Encoding). */
-class Message {
-  readonly #pieces: Uint8Array[] = [];
+/** Fields of a message are numbered; a number is of wire type 0, bytes and messages are of type 2. */
+const numberTag = (field: number): number => field << 3;
+const bytesTag = (field: number): number => (field << 3) | 2;
+/** Fields of Profile and Sample (proto/profile.proto). */
+const [SAMPLE_TYPE, SAMPLE, LOCATION, FUNCTION, STRING, PERIOD_TYPE, PERIOD] = [1, 2, 4, 5, 6, 11, 12];
+const [LOCATION_IDS, VALUES] = [1, 2];
 
-  static varint(value: number): number[] {
-    const bytes: number[] = [];
-    let rest = value;
-    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
-    bytes.push(rest);
-    return bytes;
-  }
+/** What is compressed at a time. */
+const PIECE = 1 << 23;
+/** Most of it is repetition, which zlib finds at once. */
+const LEVEL = 2;
 
+/** Writes fields of a message. */
+class Message extends ByteSink {
   /** An unsigned number; 0 is left out, as it is the default. */
   number(field: number, value: number): this {
-    if (value !== 0) this.#pieces.push(Uint8Array.from([...Message.varint(field << 3), ...Message.varint(value)]));
+    if (value === 0) return this;
+    this.varint(numberTag(field));
+    this.varint(value);
     return this;
   }
 
-  bytes(field: number, value: Uint8Array): this {
-    this.#pieces.push(Uint8Array.from([...Message.varint((field << 3) | 2), ...Message.varint(value.length)]), value);
+  field(field: number, bytes: Uint8Array): this {
+    this.varint(bytesTag(field));
+    this.varint(bytes.length);
+    this.write(bytes);
     return this;
-  }
-
-  packed(field: number, values: readonly number[]): this {
-    const bytes: number[] = [];
-    for (const value of values) {
-      let rest = value;
-      for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
-      bytes.push(rest);
-    }
-    return this.bytes(field, Uint8Array.from(bytes));
-  }
-
-  message(field: number, value: Message): this {
-    return this.bytes(field, value.finish());
-  }
-
-  finish(): Uint8Array {
-    return new Uint8Array(Buffer.concat(this.#pieces));
   }
 }
 
 /**
- * Stacks with their instruction counts in pprof's format, gzipped (github.com/google/pprof, proto/profile.proto): the
- * sample type is instructions/count.
+ * A profile in pprof's format (github.com/google/pprof, proto/profile.proto): the sample type is instructions/count. A
+ * location is a line with the calls inlined around it.
+ * @returns a gzip file of one or more members (RFC 1952, 2.2)
  */
-export function pprofProfile(stacks: readonly StackCount[]): Uint8Array {
-  const strings = new Map<string, number>([["", 0]]);
-  const stringOf = (text: string): number => indexIn(strings, text, 0);
-  const functions = new Map<string, number>();
-  const locations = new Map<string, number>();
-  const profile = new Message();
-  const valueType = new Message().number(1, stringOf("instructions")).number(2, stringOf("count"));
-  profile.message(1, valueType);
-  const functionOf = ({ name, file }: SourceFrame): number => {
-    const key = `${name}\0${file ?? ""}`;
-    const known = functions.get(key);
-    if (known !== undefined) return known;
-    const id = indexIn(functions, key, 1);
-    const fields = new Message().number(1, id).number(2, stringOf(name)).number(3, stringOf(name));
-    profile.message(5, fields.number(4, stringOf(file ?? "")));
-    return id;
-  };
-  // Stacks share their frames: most are known without looking at their text.
-  const frameLocations = new Map<SourceFrame, number>();
-  const locationOf = (frame: SourceFrame): number => {
-    let location = frameLocations.get(frame);
-    if (location === undefined) {
-      location = findLocation(frame);
-      frameLocations.set(frame, location);
-    }
-    return location;
-  };
-  const findLocation = (frame: SourceFrame): number => {
-    const key = `${frame.name}\0${frame.file ?? ""}\0${frame.line ?? 0}`;
-    const known = locations.get(key);
-    if (known !== undefined) return known;
-    const id = indexIn(locations, key, 1);
-    const line = new Message().number(1, functionOf(frame)).number(2, frame.line ?? 0);
-    profile.message(4, new Message().number(1, id).message(4, line));
-    return id;
-  };
-  for (const { frames, instructions } of stacks) {
-    if (instructions > 0) profile.message(2, new Message().packed(1, frames.map(locationOf)).packed(2, [instructions]));
+export function pprofProfile(profile: Profile): Uint8Array {
+  const { strings, functionOf, functions } = functionTable();
+  const out = new Message();
+  const valueType = new Message().number(1, strings.of("instructions")).number(2, strings.of("count")).bytes;
+  out.field(SAMPLE_TYPE, valueType);
+  for (const { index, frames } of profile.sites) {
+    const location = new Message().number(1, index + 1);
+    for (const frame of frames)
+      location.field(4, new Message().number(1, functionOf(frame)).number(2, frame.line ?? 0).bytes);
+    out.field(LOCATION, location.bytes);
   }
-  profile.message(11, valueType).number(12, 1);
-  for (const text of strings.keys()) profile.bytes(6, new TextEncoder().encode(text));
-  return new Uint8Array(gzipSync(profile.finish()));
+  out.write(functions.bytes);
+  const members: Uint8Array[] = [];
+  const compress = (): void => {
+    members.push(gzipSync(out.bytes, { level: LEVEL }));
+    out.length = 0;
+  };
+  writeSamples(profile, out, compress);
+  out.field(PERIOD_TYPE, valueType).number(PERIOD, 1);
+  for (const text of strings.all) out.field(STRING, new TextEncoder().encode(text));
+  compress();
+  return new Uint8Array(Buffer.concat(members));
 }
 
-/** The number of `key`, counted from `first`; a new one if it has none. */
-function indexIn(map: Map<string, number>, key: string, first: number): number {
-  let index = map.get(key);
-  if (index === undefined) {
-    index = map.size + first;
-    map.set(key, index);
+/** Gives functions and strings their numbers, and encodes the functions. */
+function functionTable() {
+  const strings = new NumberedStrings();
+  const functions = new Message();
+  const known = new Map<string, number>();
+  const functionOf = ({ name, file }: SourceFrame): number => {
+    const key = `${name}\0${file ?? ""}`;
+    let id = known.get(key);
+    if (id === undefined) {
+      id = known.size + 1;
+      known.set(key, id);
+      const [text, path] = [strings.of(name), strings.of(file ?? "")];
+      functions.field(FUNCTION, new Message().number(1, id).number(2, text).number(3, text).number(4, path).bytes);
+    }
+    return id;
+  };
+  return { strings, functions, functionOf };
+}
+
+class NumberedStrings {
+  readonly #numbers = new Map<string, number>([["", 0]]);
+
+  get all(): Iterable<string> {
+    return this.#numbers.keys();
   }
-  return index;
+
+  of(text: string): number {
+    let number = this.#numbers.get(text);
+    if (number === undefined) {
+      number = this.#numbers.size;
+      this.#numbers.set(text, number);
+    }
+    return number;
+  }
+}
+
+/**
+ * Writes a sample for each stack with instructions of its own. The numbers of its locations stand innermost first, so
+ * that what a stack hangs on is the end of its list: the tree is gone through with the list in a buffer that grows
+ * downwards.
+ * @param full is called where `out` has enough
+ */
+function writeSamples(profile: Profile, out: Message, full: () => void): void {
+  let buffer = new Uint8Array(1 << 12);
+  let start = buffer.length;
+  const lengths: number[] = [];
+  const branches = new Branches(profile.size, (stack) => profile.parentOf(stack));
+  const id = new ByteSink();
+  const count = new ByteSink();
+  const enter = (stack: number): void => {
+    id.length = 0;
+    id.varint(profile.siteOf(stack).index + 1);
+    if (start < id.length) {
+      const grown = new Uint8Array(2 * buffer.length);
+      grown.set(buffer, buffer.length);
+      start += buffer.length;
+      buffer = grown;
+    }
+    start -= id.length;
+    buffer.set(id.bytes, start);
+    lengths.push(id.length);
+    const instructions = profile.instructionsIn(stack);
+    if (instructions === 0) return;
+    count.length = 0;
+    count.varint(instructions);
+    const locations = buffer.subarray(start);
+    out.varint(bytesTag(SAMPLE));
+    out.varint(1 + sizeOfVarint(locations.length) + locations.length + 2 + count.length);
+    out.field(LOCATION_IDS, locations).field(VALUES, count.bytes);
+    if (out.length >= PIECE) full();
+  };
+  branches.walk(enter, () => {
+    start += lengths.pop() as number;
+  });
+}
+
+function sizeOfVarint(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes++;
+  return bytes;
 }

@@ -6,19 +6,22 @@ import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { SymbolError } from "../../loader/errors.ts";
 import { loadFixture } from "../testing.ts";
-import { flameGraph, foldedStacks } from "./flame.ts";
+import { flameGraph } from "./flame.ts";
+import { foldedStacks } from "./folded.ts";
 import { pprofProfile } from "./pprof.ts";
-import { Profiler, type StackCount } from "./profiler.ts";
+import type { Profile, StackCount } from "./profile.ts";
+import { Profiler } from "./profiler.ts";
 
 async function profile(
   fixture: string,
   options = {},
   args: string[] = [],
-): Promise<{ stacks: StackCount[]; instructions: number; stdout: string }> {
+): Promise<{ counted: Profile; stacks: StackCount[]; instructions: number; stdout: string }> {
   const { machine, stdout } = loadFixture(fixture, args, ["GOMAXPROCS=1"]);
   const profiler = new Profiler(machine, options);
   await machine.run();
-  return { stacks: profiler.finish(), instructions: machine.process.instructions, stdout: stdout() };
+  const counted = profiler.finish();
+  return { counted, stacks: [...counted.stacks()], instructions: machine.process.instructions, stdout: stdout() };
 }
 
 const sum = (stacks: readonly StackCount[]): number =>
@@ -63,7 +66,7 @@ describe("Profiler", () => {
     };
     const profiler = new Profiler(machine);
     await machine.run();
-    const stacks = profiler.finish();
+    const stacks = [...profiler.finish().stacks()];
     expect(sum(stacks)).toBe(machine.process.instructions);
     for (const name of ["main.work", "runtime.schedinit"]) {
       const own = stacks.filter(({ frames }) => frames[0].name === name);
@@ -86,7 +89,7 @@ describe("Profiler", () => {
     };
     const profiler = new Profiler(machine);
     await machine.run();
-    expect(sum(profiler.finish())).toBe(machine.process.instructions);
+    expect(profiler.finish().instructions).toBe(machine.process.instructions);
     expect(runs * 50).toBeLessThan(machine.process.instructions);
   });
 
@@ -98,19 +101,20 @@ describe("Profiler", () => {
   });
 
   it("writes folded stacks and flame graphs", async () => {
-    const { stacks, instructions } = await profile("work");
-    const folded = foldedStacks(stacks);
+    const { counted, instructions } = await profile("work");
+    const pieces = [...foldedStacks(counted)].map((piece) => Buffer.from(piece).toString());
+    const folded = pieces.join("").trimEnd().split("\n");
     expect(folded.reduce((total, line) => total + Number(line.slice(line.lastIndexOf(" ") + 1)), 0)).toBe(instructions);
     expect(folded.some((line) => line.startsWith("runtime.rt0_go;runtime.schedinit;"))).toBe(true);
-    const svg = flameGraph(stacks, "a <title>", "svg");
+    const svg = flameGraph(counted, "a <title>", "svg");
     expect(svg).toContain("a &lt;title&gt;");
     expect(svg.match(/<g class="f"/g)?.length).toBeGreaterThan(100);
-    expect(flameGraph(stacks, "t", "html")).toMatch(/^<!doctype html>[\s\S]*<svg/);
+    expect(flameGraph(counted, "t", "html")).toMatch(/^<!doctype html>[\s\S]*<svg/);
   });
 
   it("writes a profile that pprof reads", async () => {
-    const { stacks, instructions } = await profile("work");
-    const bytes = pprofProfile(stacks);
+    const { counted, instructions } = await profile("work");
+    const bytes = pprofProfile(counted);
     const plain = gunzipSync(bytes);
     expect(plain.includes("instructions")).toBe(true);
     expect(plain.includes("main.work")).toBe(true);

@@ -3,55 +3,17 @@ import { BLOCK_LOG_ENTRIES, BLOCK_LOG_ENTRY, BLOCK_LOG_ENTRY_SIZE, BlockLog } fr
 import type { Stop } from "../../emu/interpreter/interpreter.ts";
 import { BLOCK_LOG, inWindow, PAGE_SIZE, PERM_READ_SPAN, TASK_SIZE } from "../../emu/layout.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
-import type { SourceFrame } from "../../loader/symbols/table.ts";
 import type { Machine } from "../../syscalls/machine.ts";
 import { GoRuntimeError } from "../go/layout.ts";
 import { GoRuntime } from "../go/runtime.ts";
-import { type BlockLine, sourceOfBlock } from "./block-source.ts";
-
-/** A call stack, innermost frame first, and how many instructions ran in its innermost line. */
-export interface StackCount {
-  readonly frames: readonly SourceFrame[];
-  readonly instructions: number;
-}
+import { type BlockLine, blockAddress, blockCount, blockKey, MAX_BLOCK, sourceOfBlock } from "./block-source.ts";
+import { type CallNode, CallTree } from "./call-tree.ts";
+import { PairCounts } from "./pair-counts.ts";
+import { Profile, type Site, Sites } from "./profile.ts";
 
 export interface ProfilerOptions {
   /** Puts the first function of the goroutine for which the code ran at the root of each stack. */
   readonly byGoroutine?: boolean;
-}
-
-/** A function called by a chain of functions. */
-class CallNode {
-  readonly parent: CallNode | undefined;
-  /** Where the function starts; a name instead for roots that are no functions. */
-  readonly entry: number | string;
-  /** Start and instruction count of the caller's block that ended with the call; see blockKey. */
-  readonly caller: number;
-  /** How often each block ran. */
-  readonly blocks = new Map<number, number>();
-  readonly #children = new Map<number | string, CallNode[]>();
-
-  constructor(parent: CallNode | undefined, entry: number | string, caller: number) {
-    this.parent = parent;
-    this.entry = entry;
-    this.caller = caller;
-  }
-
-  find(entry: number | string, caller: number): CallNode | undefined {
-    return this.#children.get(entry)?.find((child) => child.caller === caller);
-  }
-
-  add(entry: number | string, caller: number): CallNode {
-    const child = new CallNode(this, entry, caller);
-    const known = this.#children.get(entry);
-    if (known === undefined) this.#children.set(entry, [child]);
-    else known.push(child);
-    return child;
-  }
-
-  *children(): Generator<CallNode> {
-    for (const list of this.#children.values()) yield* list;
-  }
 }
 
 interface LiveFrame {
@@ -83,21 +45,12 @@ interface CallStack {
   root: CallNode;
 }
 
-/** Most instructions of a block (emu/interpreter/code-cache.ts); more are repetitions of string instructions. */
-const MAX_BLOCK = 64;
-/** Distinct chains of calls that are kept apart; beyond it, calls count for their caller. */
-const NODE_LIMIT = 1_000_000;
 const TWO_32 = 2 ** 32;
 
 /** An entry of the log (emu/interpreter/block-log.ts) in words of 32 bits. */
 const ENTRY_WORDS = BLOCK_LOG_ENTRY_SIZE / 4;
 const [ADDRESS, RSP, FUEL] = [BLOCK_LOG_ENTRY.address / 4, BLOCK_LOG_ENTRY.rsp / 4, BLOCK_LOG_ENTRY.fuel / 4];
 const [G, LOW, HIGH] = [BLOCK_LOG_ENTRY.g / 4, BLOCK_LOG_ENTRY.low / 4, BLOCK_LOG_ENTRY.high / 4];
-
-/** A block by its address and how many of its instructions ran, in one exact number. */
-const blockKey = (address: number, count: number): number => address * MAX_BLOCK + Math.min(count, MAX_BLOCK) - 1;
-export const blockAddress = (key: number): number => Math.floor(key / MAX_BLOCK);
-export const blockCount = (key: number): number => (key % MAX_BLOCK) + 1;
 
 /**
  * Counts every instruction that a program runs, by block and by call stack. Nothing is sampled: the sum is the number
@@ -107,12 +60,14 @@ export class Profiler {
   readonly #machine: Machine;
   readonly #go: GoRuntime | undefined;
   readonly #byGoroutine: boolean;
-  readonly #root = new CallNode(undefined, "", 0);
+  readonly #tree = new CallTree();
   readonly #stacks = new Map<number, CallStack>();
   /** Entry of the function that holds an address; -1 for none. */
   readonly #entries = new Map<number, number>();
-  /** Repetitions of string instructions beyond the block's own count, by node and block. */
-  readonly #repeats = new Map<CallNode, Map<number, number>>();
+  /** How often each block ran, by node and block (blockKey). */
+  readonly #counts = new PairCounts();
+  /** Repetitions of string instructions beyond the block's own count, likewise. */
+  readonly #repeats = new PairCounts();
   readonly #original: (cpu: CpuState, stops?: ReadonlySet<number>) => Stop;
   readonly #blocks = new Map<number, Block>();
   /** What could not be told of the program's names and lines, by the place concerned: why. */
@@ -123,7 +78,6 @@ export class Profiler {
   readonly #at = { cpu: 0, start: 0, sp: 0, fuel: 0, g: 0, low: 0, high: 0 };
   /** Whose block was the last, and on which stack. */
   #last: { readonly cpu: number; readonly key: number; readonly stack: CallStack } | undefined;
-  #nodes = 0;
   /** The stack that each thread used last, by the address of its CPU state. */
   readonly #lastStacks = new Map<number, CallStack>();
   /** Entries of the functions that go over to g0's stack and come back (Go runtime/asm_amd64.s). */
@@ -205,15 +159,13 @@ export class Profiler {
     block.times++;
     if (frame !== undefined) frame.last = block.key;
     if (ran <= MAX_BLOCK) return;
-    const repeats = this.#repeats.get(node) ?? new Map<number, number>();
-    this.#repeats.set(node, repeats);
-    repeats.set(block.key, (repeats.get(block.key) ?? 0) + ran - MAX_BLOCK);
+    this.#repeats.add(this.#repeats.indexOf(node.index, block.key), ran - MAX_BLOCK);
   }
 
   /** Hands what a block has counted to the node that it ran for. */
   #settle(block: Block): void {
     const { node, key, times } = block;
-    if (node !== undefined && times > 0) node.blocks.set(key, (node.blocks.get(key) ?? 0) + times);
+    if (node !== undefined && times > 0) this.#counts.add(this.#counts.indexOf(node.index, key), times);
     block.times = 0;
   }
 
@@ -265,7 +217,7 @@ export class Profiler {
 
   /** A stack that was not seen before; one whose bounds have only now become known keeps its frames. */
   #newStack(key: number, cpu: number, high: number): CallStack {
-    const stack: CallStack = { frames: [], root: this.#root };
+    const stack: CallStack = { frames: [], root: this.#tree.root };
     const unnamed = this.#stacks.get(-cpu);
     if (key > 0 && unnamed !== undefined && this.#lastStacks.get(cpu) === unnamed) {
       for (const frame of unnamed.frames) stack.frames.push({ ...frame, depth: frame.depth + high });
@@ -279,11 +231,11 @@ export class Profiler {
   #setRoot(stack: CallStack, g: number): void {
     const name = this.#goroutineName(g);
     if (stack.root.entry === name) return;
-    stack.root = this.#child(this.#root, name, 0);
+    stack.root = this.#tree.child(this.#tree.root, name, 0);
     let node = stack.root;
     for (const frame of stack.frames) {
       if (frame.linked) break;
-      node = this.#child(node, frame.entry, frame.caller);
+      node = this.#tree.child(node, frame.entry, frame.caller);
       frame.node = node;
     }
   }
@@ -330,19 +282,19 @@ export class Profiler {
   }
 
   /** The source of a block; its function or its address where the line tables do not tell. */
-  #sourceOf(key: number): readonly BlockLine[] {
+  #sourceOf(key: number, sites: Sites): readonly BlockLine[] {
     const [address, count] = [blockAddress(key), blockCount(key)];
     return (
       this.#try<readonly BlockLine[] | undefined>(address, undefined, () =>
-        sourceOfBlock(this.#machine, address, count),
-      ) ?? [this.#unresolved(address, count)]
+        sourceOfBlock(this.#machine, sites, address, count),
+      ) ?? [this.#unresolved(address, count, sites)]
     );
   }
 
-  #unresolved(address: number, instructions: number): BlockLine {
+  #unresolved(address: number, instructions: number, sites: Sites): BlockLine {
     const name = this.#try(address, undefined, () => this.#machine.symbols.lookup(address)?.name);
-    const frame = { name: name ?? `0x${address.toString(16)}`, file: undefined, line: undefined };
-    return { frames: [frame], key: frame.name, instructions };
+    const site = sites.of([{ name: name ?? `0x${address.toString(16)}`, file: undefined, line: undefined }]);
+    return { site, instructions };
   }
 
   #follow(stack: CallStack, start: number, depth: number, before: CallStack | undefined): void {
@@ -370,13 +322,13 @@ export class Profiler {
       // A jump instead of a call: it takes the place of what was called.
       frames.pop();
       const { caller, linked } = top;
-      const node = this.#child(top.node.parent ?? stack.root, entry, caller);
+      const node = this.#tree.child(top.node.parent ?? stack.root, entry, caller);
       frames.push({ depth, entry, caller, node, linked, last: 0 });
       return;
     }
     const parent = frames.at(-1);
     const caller = parent?.last ?? 0;
-    const node = this.#child(parent?.node ?? stack.root, entry, caller);
+    const node = this.#tree.child(parent?.node ?? stack.root, entry, caller);
     frames.push({ depth, entry, caller, node, linked: false, last: 0 });
   }
 
@@ -400,17 +352,9 @@ export class Profiler {
       stack.frames.push({ ...from, depth, linked: true });
       return true;
     }
-    const node = this.#child(from.node, entry, from.last);
+    const node = this.#tree.child(from.node, entry, from.last);
     stack.frames.push({ depth, entry, caller: from.last, node, linked: true, last: 0 });
     return true;
-  }
-
-  #child(parent: CallNode, entry: number | string, caller: number): CallNode {
-    const known = parent.find(entry, caller);
-    if (known !== undefined) return known;
-    if (this.#nodes >= NODE_LIMIT) return parent;
-    this.#nodes++;
-    return parent.add(entry, caller);
   }
 
   #entryOf(address: number): number {
@@ -422,55 +366,62 @@ export class Profiler {
     return entry;
   }
 
-  /** Ends the counting; the stacks with their counts. Code must still be mapped as it was. */
-  finish(): StackCount[] {
+  /** Ends the counting; the instructions by stack. Code must still be mapped as it was. */
+  finish(): Profile {
     const { interpreter } = this.#machine;
     interpreter.run = this.#original;
     interpreter.log = undefined;
     this.#log.close();
     for (const block of this.#blocks.values()) this.#settle(block);
-    const counts: StackCount[] = [];
-    const pending: { node: CallNode; above: readonly SourceFrame[] }[] = [{ node: this.#root, above: [] }];
-    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-      const { node, above } = next;
-      this.#collect(node, above, counts);
-      for (const child of node.children()) pending.push({ node: child, above: this.#framesAbove(child, above) });
+    const sites = new Sites();
+    const profile = new Profile(sites);
+    const sources = new Map<number, readonly BlockLine[]>();
+    const sourceOf = (key: number): readonly BlockLine[] => {
+      let source = sources.get(key);
+      if (source === undefined) {
+        source = this.#sourceOf(key, sites);
+        sources.set(key, source);
+      }
+      return source;
+    };
+    const stacks = new Int32Array(this.#tree.nodes.length);
+    for (const node of this.#tree.nodes) {
+      const { parent } = node;
+      if (parent === undefined) continue;
+      const site = this.#siteAbove(node, sites, sourceOf);
+      stacks[node.index] = site === undefined ? stacks[parent.index] : profile.within(stacks[parent.index], site);
     }
-    return counts;
+    for (let i = 0; i < this.#counts.size; i++) {
+      const stack = stacks[this.#counts.firstOf(i)];
+      const times = this.#counts.countOf(i);
+      for (const { site, instructions } of sourceOf(this.#counts.secondOf(i)))
+        if (instructions > 0) profile.add(profile.within(stack, site), instructions * times);
+    }
+    for (let i = 0; i < this.#repeats.size; i++) {
+      const [{ site }] = sourceOf(this.#repeats.secondOf(i));
+      profile.add(profile.within(stacks[this.#repeats.firstOf(i)], site), this.#repeats.countOf(i));
+    }
+    return profile;
   }
 
-  /** The frames around a node's own: the call site in its caller, and what is around that. */
-  #framesAbove(node: CallNode, around: readonly SourceFrame[]): readonly SourceFrame[] {
-    if (node.parent !== undefined && typeof node.parent.entry === "string") {
-      return node.parent.entry === "" ? [] : [{ name: node.parent.entry, file: undefined, line: undefined }];
+  /** The call site of a node in its caller; undefined for none, or one that its caller's frame tells already. */
+  #siteAbove(node: CallNode, sites: Sites, sourceOf: (key: number) => readonly BlockLine[]): Site | undefined {
+    const { parent, caller } = node;
+    if (typeof parent?.entry === "string") {
+      return parent.entry === "" ? undefined : sites.of([{ name: parent.entry, file: undefined, line: undefined }]);
     }
-    if (node.caller === 0) return around;
-    const site = this.#sourceOf(node.caller).at(-1)?.frames ?? [];
+    if (caller === 0) return undefined;
+    const site = sourceOf(caller).at(-1)?.site;
+    const [frame] = site?.frames ?? [];
     // A wrapper between two calling conventions has its function's name: one of them is enough.
-    const isWrapper = site.length === 1 && site[0].file === "<autogenerated>" && site[0].name === this.#nameOf(node);
-    return isWrapper ? around : [...site, ...around];
+    const isWrapper =
+      site?.frames.length === 1 && frame.file === "<autogenerated>" && frame.name === this.#nameOf(node);
+    return isWrapper ? undefined : site;
   }
 
   #nameOf({ entry }: CallNode): string | undefined {
     if (typeof entry === "string") return entry;
     return this.#try(entry, undefined, () => this.#machine.symbols.lookup(entry)?.name);
-  }
-
-  #collect(node: CallNode, above: readonly SourceFrame[], counts: StackCount[]): void {
-    const byLine = new Map<string, { frames: readonly SourceFrame[]; instructions: number }>();
-    const add = (frames: readonly SourceFrame[], key: string, instructions: number): void => {
-      const known = byLine.get(key);
-      if (known === undefined) byLine.set(key, { frames, instructions });
-      else known.instructions += instructions;
-    };
-    for (const [block, times] of node.blocks) {
-      const source = this.#sourceOf(block);
-      for (const { frames, key, instructions } of source) add(frames, key, instructions * times);
-      const repeats = this.#repeats.get(node)?.get(block) ?? 0;
-      if (repeats > 0) add(source[0].frames, source[0].key, repeats);
-    }
-    for (const { frames, instructions } of byLine.values())
-      counts.push({ frames: [...frames, ...above], instructions });
   }
 }
 
