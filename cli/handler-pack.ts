@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { cachedDataVersionTag } from "node:v8";
 import type { HandlerPack, PackModule } from "../emu/interpreter/handlers.ts";
-import { instantiate } from "../emu/interpreter/instantiate.ts";
+import { compileOnce } from "../emu/interpreter/instantiate.ts";
 import { nodeMachineCode } from "../host/node/machine-code.ts";
 
 /** The file with the machine code that this version of V8 makes of a pack's module, with the flags that it has now. */
@@ -19,6 +19,8 @@ export function readHandlerPack(folder: string | URL): (HandlerPack & { readonly
   const { build, keys, sequences, helpers, sections } = JSON.parse(text.toString("utf8"));
   const bytes = readFileSync(new URL("pack.bin", folder));
   const section = (name: string): Uint8Array => bytes.subarray(sections[name][0], sections[name][1]);
+  // Compiled once: each core of a machine makes instances of its own.
+  const compiled = new Map<PackModule, WebAssembly.Module>();
   return {
     ...{ build, keys, sequences, helpers },
     core: section("core"),
@@ -28,9 +30,13 @@ export function readHandlerPack(folder: string | URL): (HandlerPack & { readonly
     fusion: section("fusion"),
     templates: section("templates"),
     instantiate(name, module, imports) {
-      const code = readIfThere(new URL(machineCodeFile(name), folder));
-      const compiled = code && machineCodeOf(code, module);
-      return compiled === undefined ? instantiate(module, imports) : new WebAssembly.Instance(compiled, imports);
+      let known = compiled.get(name);
+      if (known === undefined) {
+        const code = readIfThere(new URL(machineCodeFile(name), folder));
+        known = (code && machineCodeOf(code, module)) ?? compileOnce(module);
+        compiled.set(name, known);
+      }
+      return new WebAssembly.Instance(known, imports);
     },
   };
 }

@@ -1,11 +1,11 @@
 import { VECTOR } from "../emu/cpu/exits.ts";
 import { BRAND, VENDOR } from "../emu/cpu/features.ts";
 import { type CpuEnvironment, runHelper } from "../emu/cpu/helpers.ts";
-import { CpuState, REG, STATE } from "../emu/cpu/state.ts";
+import { REG, STATE } from "../emu/cpu/state.ts";
 import { decodeOne } from "../emu/decode/decoder.ts";
 import { plainInstruction } from "../emu/decode/plain.ts";
 import type { Interpreter, Stop } from "../emu/interpreter/interpreter.ts";
-import { MAX_THREADS } from "../emu/layout.ts";
+import type { Core } from "../emu/machine.ts";
 import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
 import { MemoryError } from "../emu/memory/memory-error.ts";
 import { OutOfFrames } from "../emu/memory/pages.ts";
@@ -41,8 +41,7 @@ import { Waits } from "./waits.ts";
 export type { ExitStatus } from "../host/processes.ts";
 
 export interface ProcessOptions {
-  readonly memory: GuestMemory;
-  readonly interpreter: Interpreter;
+  readonly core: Core;
   readonly loop: EventLoop;
   readonly host: Host;
   readonly cpus: number;
@@ -117,13 +116,11 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   exitStatus: ExitStatus | undefined;
   readonly #options: ProcessOptions;
   readonly #threads = new Map<number, LinuxThread>();
-  readonly #freeSlots: number[] = [];
   /** The process's own, whatever is done on a child's behalf. */
   readonly #files: FileState;
   readonly #signals = this.signals;
   readonly #limits = this.limits;
   #replacement: { readonly host: HostChild; readonly bridges: readonly Bridge[] } | undefined;
-  #nextSlot = 0;
   #nextTid: number;
   #finishedCpuTime = 0;
   /** Instructions run by threads that are gone. */
@@ -133,8 +130,8 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   constructor(options: ProcessOptions) {
     this.#options = options;
-    this.memory = options.memory;
-    this.interpreter = options.interpreter;
+    this.memory = options.core.memory;
+    this.interpreter = options.core.interpreter;
     this.host = options.host;
     this.cpus = options.cpus;
     this.features = options.features;
@@ -148,17 +145,17 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.argv = options.argv;
     this.envp = options.envp;
     this.strace = options.strace;
-    this.timekeeping = new Timekeeping(options.host, options.memory);
-    options.interpreter.tsc = () => this.timekeeping.tsc();
+    this.timekeeping = new Timekeeping(options.host, this.memory);
+    this.interpreter.tsc = () => this.timekeeping.tsc();
     this.heap = { start: options.brk, end: options.brk };
-    this.memoryNotes = new MemoryNotes(options.memory.space, options.report);
-    options.memory.space.mayGrow = (mapped, promised) => this.#mayGrow(mapped, promised);
+    this.memoryNotes = new MemoryNotes(this.memory.space, options.report);
+    this.memory.space.mayGrow = (mapped, promised) => this.#mayGrow(mapped, promised);
     this.#nextTid = options.pid;
     this.files = new FileState(options.host, Number(this.limits.get(7).soft));
     this.files.wakeUp = () => this.wakeUp();
     this.#files = this.files;
     this.network = new Network(this);
-    this.scheduler = new Scheduler(options.interpreter, options.loop, this, { seed: options.schedulerSeed });
+    this.scheduler = new Scheduler(options.loop, this, { seed: options.schedulerSeed });
     this.timers = new IntervalTimers(this);
     this.startNs = this.host.monotonicNs();
   }
@@ -232,12 +229,11 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
    * @throws SyscallError EAGAIN when there are too many
    */
   createThread(name: string): LinuxThread {
-    const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
-    if (slot >= MAX_THREADS) throw new SyscallError("EAGAIN");
-    const cpu = new CpuState(this.memory.space.memory.buffer as ArrayBuffer, slot);
-    cpu.reset();
+    const { core } = this.#options;
+    const cpu = core.takeCpu();
+    if (cpu === undefined) throw new SyscallError("EAGAIN");
     while (this.children.find(this.#nextTid) !== undefined) this.#nextTid++;
-    const thread = new LinuxThread(this.#nextTid++, cpu, slot, name);
+    const thread = new LinuxThread(this.#nextTid++, cpu, core, name);
     this.#threads.set(thread.tid, thread);
     this.threadsStarted++;
     this.peakThreads = Math.max(this.peakThreads, this.#threads.size);
@@ -256,7 +252,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.supervisor?.threadExit(thread);
     this.#finishedCpuTime += thread.cpuTime;
     this.#finishedInstructions += thread.instructions;
-    this.#freeSlots.push(thread.slot);
+    this.#options.core.giveCpu(thread.cpu);
     this.waits.abandon(thread);
   }
 

@@ -1,5 +1,5 @@
 import type { CpuState } from "../emu/cpu/state.ts";
-import type { GuestThread } from "../emu/threads/scheduler.ts";
+import type { GuestThread, Processor } from "../emu/threads/scheduler.ts";
 import type { Timer } from "../emu/threads/timer-queue.ts";
 import { SS_DISABLE } from "./abi/signals.ts";
 import { Args } from "./args.ts";
@@ -26,8 +26,7 @@ export interface AlternateStack {
 export class LinuxThread implements Thread, GuestThread {
   readonly tid: number;
   readonly cpu: CpuState;
-  /** Number of its CPU state. */
-  readonly slot: number;
+  readonly processor: Processor;
   state: GuestThread["state"] = "runnable";
   cpuTime = 0;
   instructions = 0;
@@ -56,10 +55,10 @@ export class LinuxThread implements Thread, GuestThread {
   /** Set while the thread must not run, by a debugger. */
   held = false;
 
-  constructor(tid: number, cpu: CpuState, slot: number, name: string) {
+  constructor(tid: number, cpu: CpuState, processor: Processor, name: string) {
     this.tid = tid;
     this.cpu = cpu;
-    this.slot = slot;
+    this.processor = processor;
     this.name = name;
   }
 }

@@ -1,15 +1,14 @@
 import type { TranslationCache } from "../emu/cache/translation-cache.ts";
 import { DEFAULT_LEVEL, LEVELS, parseCpuModel } from "../emu/cpu/features.ts";
 import { cpuid } from "../emu/cpu/helpers.ts";
-import { instructionsWith } from "../emu/cpu/instruction-features.ts";
 import { REG } from "../emu/cpu/state.ts";
 import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import { Interpreter } from "../emu/interpreter/interpreter.ts";
 import type { CompilerThread } from "../emu/jit/compile-protocol.ts";
-import type { FunctionBounds } from "../emu/jit/region-compiler.ts";
-import { PAGE_SIZE, PERM_ABSENT, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../emu/layout.ts";
-import { AddressSpace, COMPACT, LINUX } from "../emu/memory/address-space.ts";
-import { GuestMemory } from "../emu/memory/guest-memory.ts";
+import { PAGE_SIZE, PERM_ABSENT, PROT_EXEC, PROT_READ, PROT_WRITE } from "../emu/layout.ts";
+import { Core, type CoreOptions, type Tier } from "../emu/machine.ts";
+import { COMPACT, LINUX } from "../emu/memory/address-space.ts";
+import type { GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { EventLoop } from "../emu/threads/scheduler.ts";
 import { JsEventLoop } from "../host/event-loop.ts";
 import type { Host } from "../host/host.ts";
@@ -31,11 +30,7 @@ import type { SyscallTracer } from "./tracer.ts";
 
 export type AddressSpaceLayout = "compact" | "linux";
 
-/**
- * How code is run: by the `interpreter` alone; with hot code compiled to regions, which is best on the whole (`auto`);
- * with all code compiled when it is first executed (`jit`), so that tests of a few instructions run in the second tier.
- */
-export type Tier = "auto" | "interpreter" | "jit";
+export type { Tier } from "../emu/machine.ts";
 
 export interface MachineOptions {
   /** The ELF file's bytes, or where to read them: then only what the program uses is read, when it is used. */
@@ -126,9 +121,6 @@ const DYN_BASE = { compact: 0x1000_0000, linux: 0x5555_5555_4000 } as const;
 const utf8 = new TextEncoder();
 const bytesOf = (text: string | Uint8Array): Uint8Array => (typeof text === "string" ? utf8.encode(text) : text);
 
-/** Addresses whose function is remembered. */
-const MOST_BOUNDS = 10_000;
-
 /** What earlier runs left can't be used, and the machine neither: another one without a cache does. */
 export class CacheError extends Error {
   override readonly name = "CacheError";
@@ -141,6 +133,7 @@ const reasonOf = (error: unknown): string =>
 export class Machine {
   readonly executable: Executable;
   readonly process: LinuxProcess;
+  readonly core: Core;
   readonly memory: GuestMemory;
   readonly interpreter: Interpreter;
   /** Functions of the program, and of the libraries that it maps, at the addresses where they lie. */
@@ -165,29 +158,38 @@ export class Machine {
     const report = options.report ?? (() => {});
     const onDamage = (error: unknown): void =>
       report(`its symbols can't be read everywhere (${reasonOf(error)}): names and lines are missing there`);
-    const wasm = options.wasmMemory ?? new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
-    const space = new AddressSpace(wasm, layout === "linux" ? LINUX : COMPACT, {
-      limit: options.memoryLimit,
-      size: options.memoryLimit ?? options.host.memoryBytes?.(),
-      frameBytes: options.frameBytes,
-    });
-    this.memory = new GuestMemory(space);
-    this.symbols = new MachineSymbols(this.executable, plan, space, options.host.files, onDamage);
-    this.#checkLevel(options.cpu);
-    this.interpreter = new Interpreter(this.memory, options.handlerPack);
-    this.interpreter.code.allows = instructionsWith(this.features);
-    if (options.handlerPack !== undefined)
-      this.interpreter.code.loadPack(options.handlerPack, options.cpu !== undefined);
     const { host } = options;
-    if (options.tier !== "interpreter") this.#enableJit(options, layout);
+    const coreOptions: CoreOptions = {
+      placement: layout === "linux" ? LINUX : COMPACT,
+      limit: options.memoryLimit,
+      size: options.memoryLimit ?? host.memoryBytes?.(),
+      frameBytes: options.frameBytes,
+      features: this.features,
+      tier: options.tier,
+      handlerPack: options.handlerPack,
+      isPackFiltered: options.cpu !== undefined,
+      compilerThread: options.compilerThread,
+      report,
+      now: () => host.monotonicNs() / 1e6,
+    };
+    this.core = new Core(coreOptions, options.wasmMemory);
+    this.memory = this.core.memory;
+    this.interpreter = this.core.interpreter;
+    this.symbols = new MachineSymbols(this.executable, plan, this.memory.space, host.files, onDamage);
+    this.#checkLevel(options.cpu);
+    this.core.functionRange = (address) => {
+      const symbol = this.symbols.lookup(address);
+      if (symbol === undefined) return undefined;
+      const goAbi = this.symbols.isCompiledGo(symbol.address);
+      return { start: symbol.address, end: symbol.address + symbol.size, name: symbol.name, goAbi };
+    };
     const ids = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };
     const argv = (options.args ?? [options.path]).map(bytesOf);
     const envp = (options.env ?? []).map(bytesOf);
     const loop = options.eventLoop ?? new JsEventLoop(() => host.monotonicNs());
     this.process = new LinuxProcess({
       ...ids,
-      memory: this.memory,
-      interpreter: this.interpreter,
+      core: this.core,
       loop,
       host,
       cpus: options.cpus ?? 1,
@@ -223,31 +225,6 @@ export class Machine {
       Interpreter.forget(cache);
       throw new CacheError(reasonOf(error));
     }
-  }
-
-  #enableJit({ tier, host, compilerThread, report }: MachineOptions, layout: AddressSpaceLayout): void {
-    const jit = this.interpreter.enableJit();
-    jit.eager = tier === "jit";
-    jit.startThread = compilerThread;
-    jit.features = [...this.features];
-    jit.report = report ?? (() => {});
-    jit.now = () => host.monotonicNs() / 1e6;
-    jit.patientFromStart = layout === "linux";
-    // Asked for at each sample, of the same addresses again and again; before Go 1.20 it means reading the name of a file.
-    const known = new Map<number, FunctionBounds | undefined>();
-    jit.functionRange = (address) => {
-      if (known.has(address)) return known.get(address);
-      if (known.size === MOST_BOUNDS) known.clear();
-      const symbol = this.symbols.lookup(address);
-      const bounds = symbol && {
-        start: symbol.address,
-        end: symbol.address + symbol.size,
-        name: symbol.name,
-        goAbi: this.symbols.isCompiledGo(symbol.address),
-      };
-      known.set(address, bounds);
-      return bounds;
-    };
   }
 
   /** The level that the program was built for; 1 if it does not say, or says it in a damaged table. */
@@ -361,7 +338,7 @@ export class Machine {
       await this.process.scheduler.run();
     } finally {
       this.#seconds += (this.process.host.monotonicNs() - start) / 1e9;
-      this.interpreter.jit?.close();
+      this.core.close();
     }
     if (this.process.exitStatus === undefined) throw new Error("the machine stopped before its process did");
     return this.process.exitStatus;

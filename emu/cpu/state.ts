@@ -95,7 +95,8 @@ const TWO_32 = 2 ** 32;
 
 /** A thread's CPU state, seen from TypeScript. */
 export class CpuState {
-  /** Address of the state in wasm memory. */
+  /** Number of the state among those of its core, and its address in wasm memory. */
+  readonly slot: number;
   readonly address: number;
   readonly u8: Uint8Array;
   readonly view: DataView;
@@ -105,6 +106,7 @@ export class CpuState {
   readonly gpr: BigUint64Array;
 
   constructor(buffer: ArrayBuffer, slot: number) {
+    this.slot = slot;
     this.address = CPU_STATES + slot * CPU_STATE_SIZE;
     this.u8 = new Uint8Array(buffer, this.address, CPU_STATE_SIZE);
     this.view = new DataView(buffer, this.address, CPU_STATE_SIZE);

@@ -4,7 +4,7 @@ import type { ModuleBuilder } from "../wasm/module.ts";
 import { buildFormModule } from "./form-module.ts";
 import { fusionTable } from "./fusion.ts";
 import { HelperLibrary } from "./helper-library.ts";
-import { instantiate } from "./instantiate.ts";
+import { instantiate, instantiateShared } from "./instantiate.ts";
 import { ENTER_HANDLER } from "./slots.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
@@ -94,7 +94,7 @@ export class Handlers {
     if (!usable) return false;
     for (const key of pack.keys) this.#indices.set(key, this.#next++);
     this.#next += pack.sequences;
-    const make: PackInstantiate = pack.instantiate ?? ((_, ...args) => instantiate(...args));
+    const make: PackInstantiate = pack.instantiate ?? ((_, ...args) => instantiateShared(...args));
     this.#helpers.load(pack.helpers, pack.helperModule, (...args) => make("helperModule", ...args));
     make("module", pack.module, { env: this.#imports });
     this.#packed = this.#next;

@@ -15,7 +15,7 @@ import { buildCoreModule } from "./core-module.ts";
 import { type Form, type HandlerPack, Handlers, STALE_HANDLER } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { helperTables } from "./helper-module.ts";
-import { instantiate } from "./instantiate.ts";
+import { instantiate, instantiateShared } from "./instantiate.ts";
 import { RECORD } from "./record.ts";
 import type { TranslatorExports } from "./translate-module.ts";
 
@@ -146,7 +146,9 @@ export class Interpreter {
         this.#reach((high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
     };
     const core =
-      pack?.instantiate?.("core", pack.core, { env }) ?? instantiate(pack?.core ?? buildCoreModule(), { env });
+      pack === undefined
+        ? instantiate(buildCoreModule(), { env })
+        : (pack.instantiate?.("core", pack.core, { env }) ?? instantiateShared(pack.core, { env }));
     const exports = core.exports as unknown as CoreExports & WebAssembly.Exports;
     this.#enter = exports.enter;
     this.#regions = exports.regions;

@@ -13,6 +13,7 @@ interface Step {
 class FakeThread implements GuestThread {
   readonly tid: number;
   readonly cpu: CpuState;
+  readonly processor: Processor;
   state: GuestThread["state"] = "runnable";
   cpuTime = 0;
   instructions = 0;
@@ -20,9 +21,10 @@ class FakeThread implements GuestThread {
   step: Step;
   left: number;
 
-  constructor(tid: number, cpu: CpuState, program: Iterator<Step>) {
+  constructor(tid: number, cpu: CpuState, processor: Processor, program: Iterator<Step>) {
     this.tid = tid;
     this.cpu = cpu;
+    this.processor = processor;
     this.program = program;
     this.step = program.next().value;
     this.left = this.step.instructions;
@@ -43,17 +45,25 @@ class FakeMachine implements Processor, EventLoop, Kernel<FakeThread> {
   /** @param end when the machine stops, in ns */
   constructor(end: number, seed?: number) {
     this.#end = end;
-    this.scheduler = new Scheduler(this, this, this, seed === undefined ? {} : { seed });
+    this.scheduler = new Scheduler(this, this, seed === undefined ? {} : { seed });
   }
 
-  start(program: Iterator<Step>): FakeThread {
+  /** @param processor runs it; by default the machine itself */
+  start(program: Iterator<Step>, processor: Processor = this): FakeThread {
     const tid = this.#threads.size + 1;
     // Of the CPU state the scheduler sees these alone.
     const cpu = { address: tid, fuel: 0, rip: 0 } as unknown as CpuState;
-    const thread = new FakeThread(tid, cpu, program);
+    const thread = new FakeThread(tid, cpu, processor, program);
     this.#threads.set(thread.cpu.address, thread);
     this.scheduler.enqueue(thread);
     return thread;
+  }
+
+  /** Another CPU state of a thread. */
+  addState(thread: FakeThread): CpuState {
+    const cpu = { ...thread.cpu, address: this.#threads.size + 1 } as unknown as CpuState;
+    this.#threads.set(cpu.address, thread);
+    return cpu;
   }
 
   sleep(thread: FakeThread, ns: number, woken?: () => void): void {
@@ -281,5 +291,52 @@ describe("the scheduler", () => {
     expect(await order(7)).toBe(first);
     expect(await order(8)).not.toBe(first);
     expect(await order(undefined)).toBe(await order(undefined));
+  });
+
+  it.each(SEEDS)("is as fair to the threads of several cores, whose stops are their own (seed %i)", async (seed) => {
+    const machine = new FakeMachine(300 * QUANTUM, seed);
+    const ranOn = new Map<string, Set<number>>();
+    const core = (name: string, stops: readonly number[] = []): Processor => ({
+      code: { stops: new Set(stops) },
+      run: (cpu, given) => {
+        expect([...(given ?? [])]).toEqual(stops);
+        ranOn.set(name, (ranOn.get(name) ?? new Set()).add(cpu.address));
+        return machine.run(cpu);
+      },
+    });
+    const [first, second] = [core("first"), core("second", [0x1234])];
+    const hogs = Array.from({ length: 10 }, (_, i) => machine.start(always(HOG), i < 5 ? first : second));
+    const delays: number[] = [];
+    let due = 0;
+    const sleep = (thread: FakeThread): void => {
+      if (due !== 0) delays.push(machine.time - due);
+      due = machine.time + 20_000;
+      machine.sleep(thread, 20_000);
+    };
+    const sleeper = machine.start(always({ instructions: 100, after: sleep }), second);
+    await machine.scheduler.run();
+    for (const { tid } of hogs) expect(machine.longestGap(tid)).toBeLessThanOrEqual(15 * TURN);
+    expect(delays.length).toBeGreaterThan(200);
+    expect(Math.max(...delays)).toBeLessThanOrEqual(2 * TURN + 100);
+    expect(ranOn.get("first")).toEqual(new Set(hogs.slice(0, 5).map(({ tid }) => tid)));
+    expect(ranOn.get("second")).toEqual(new Set([...hogs.slice(5), sleeper].map(({ tid }) => tid)));
+  });
+
+  it("runs a thread on with the core and the state that execve has given it, within its turn", async () => {
+    const machine = new FakeMachine(10 * QUANTUM, 1);
+    const used: string[] = [];
+    const core = (name: string): Processor => ({
+      code: machine.code,
+      run: (cpu) => {
+        used.push(`${name} ${cpu.address}`);
+        return machine.run(cpu);
+      },
+    });
+    const thread = machine.start(always({ instructions: 100, after: () => Object.assign(thread, next) }), core("old"));
+    const next = { processor: core("new"), cpu: machine.addState(thread) };
+    await machine.scheduler.run();
+    expect(used[0]).toBe("old 1");
+    expect(new Set(used.slice(1))).toEqual(new Set(["new 2"]));
+    expect(machine.turns.length).toBeLessThan(used.length / 10);
   });
 });

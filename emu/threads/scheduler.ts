@@ -16,9 +16,11 @@ export interface GuestThread {
   passedStop?: number;
   /** Held back by a debugger while the others may run. */
   readonly held?: boolean;
+  /** What runs its code: the core of its address space. Like `cpu` it is another one after execve(2). */
+  readonly processor: Processor;
 }
 
-/** The kernel personality: what happens when guest code stops. */
+/** The kernel personality: what happens when guest code stops. Threads may be those of several processes. */
 export interface Kernel<T extends GuestThread> {
   /** Threads are about to run after a while in which the host could do something else. */
   beginSlice(): void;
@@ -26,13 +28,13 @@ export interface Kernel<T extends GuestThread> {
   prepare(thread: T): void;
   /** Guest code stopped for anything but the end of its time slice. */
   stopped(thread: T, stop: Stop): void;
-  /** Runs a thread in the interpreter's place, within `cpu.fuel`; undefined leaves it to the interpreter. */
+  /** Runs a thread in its processor's place, within `cpu.fuel`; undefined leaves it to the processor. */
   execute?: ((thread: T) => Stop | undefined) | undefined;
   /** A thread gets the CPU, or gives it up (undefined): for those who watch. */
   onSwitch?: ((thread: T | undefined) => void) | undefined;
   /** A thread's time slice is over; `ns` of CPU time went by. */
   charge(thread: T, ns: number): void;
-  /** Is the process over? */
+  /** Is all over? */
   readonly finished: boolean;
 }
 
@@ -48,7 +50,7 @@ export interface EventLoop {
   wake(): void;
 }
 
-/** What runs guest code: the interpreter, with or without a second tier. */
+/** What runs the code of an address space: a core (emu/machine.ts). */
 export interface Processor {
   readonly code: { readonly stops: ReadonlySet<number> };
   /** Runs a thread until something needs the kernel, or `cpu.fuel` instructions have run and the block is at its end. */
@@ -76,7 +78,7 @@ const PREEMPTIONS = 4;
 const PREEMPTION_DOUBLINGS = 14;
 
 /**
- * Runs guest threads in turn on one host thread. A turn is so many instructions, the order that of `RunQueue`. Were both
+ * Runs guest threads, of all address spaces there are, in turn on one host thread. A turn is so many instructions, the order that of `RunQueue`. Were both
  * fixed, threads that meet in a loop would meet in the same way each time: one that stops all others again and again, as
  * Go's garbage collector may, would do so before any of them has run an instruction of its own. Several processors, or
  * Linux's preemption by threads that are woken (kernel/sched/fair.c, check_preempt_wakeup_fair), make that a matter of
@@ -87,7 +89,6 @@ export class Scheduler<T extends GuestThread> {
   readonly timers = new TimerQueue();
   readonly #random: SeededRandom;
   readonly #queue: RunQueue<T>;
-  readonly #processor: Processor;
   readonly #loop: EventLoop;
   readonly #kernel: Kernel<T>;
   /** The thread whose code or system call runs now. */
@@ -107,10 +108,9 @@ export class Scheduler<T extends GuestThread> {
   readonly #parked = new Set<T>();
   #paused = false;
 
-  constructor(processor: Processor, loop: EventLoop, kernel: Kernel<T>, { seed = 1 }: SchedulerOptions = {}) {
+  constructor(loop: EventLoop, kernel: Kernel<T>, { seed = 1 }: SchedulerOptions = {}) {
     this.#random = new SeededRandom(seed);
     this.#queue = new RunQueue(this.#random, 2 * QUANTUM);
-    this.#processor = processor;
     this.#loop = loop;
     this.#kernel = kernel;
   }
@@ -228,8 +228,6 @@ export class Scheduler<T extends GuestThread> {
     this.#yielded = false;
     this.#preempted = false;
     this.#kernel.onSwitch?.(thread);
-    const { cpu } = thread;
-    const { stops } = this.#processor.code;
     let used = 0;
     this.#budget = this.#drawTurn();
     while (
@@ -241,10 +239,13 @@ export class Scheduler<T extends GuestThread> {
     ) {
       this.#kernel.prepare(thread);
       if (thread.state !== "runnable" || this.#paused || this.#kernel.finished) break;
+      // What the kernel does may have given it another program to run (execve(2)).
+      const { cpu, processor } = thread;
+      const { stops } = processor.code;
       if (stops.size > 0 && this.#atStop(thread, stops)) continue;
       const budget = this.#budget;
       cpu.fuel = budget;
-      const stop = this.#kernel.execute?.(thread) ?? this.#processor.run(cpu, stops.size > 0 ? stops : undefined);
+      const stop = this.#kernel.execute?.(thread) ?? processor.run(cpu, stops.size > 0 ? stops : undefined);
       const ran = budget - cpu.fuel;
       thread.instructions += ran;
       const cost = stop.kind === "fuel" || stop.kind === "stop" ? Math.max(ran, 1) : ran + KERNEL_COST;

@@ -1,0 +1,164 @@
+import type { TranslationCache } from "./cache/translation-cache.ts";
+import { instructionsWith } from "./cpu/instruction-features.ts";
+import { CpuState } from "./cpu/state.ts";
+import type { CodeCache } from "./interpreter/code-cache.ts";
+import type { HandlerPack } from "./interpreter/handlers.ts";
+import { Interpreter, type Stop } from "./interpreter/interpreter.ts";
+import type { CompilerThread } from "./jit/compile-protocol.ts";
+import type { FunctionBounds } from "./jit/region-compiler.ts";
+import { MAX_THREADS, WASM_PAGES, WINDOW_END } from "./layout.ts";
+import { AddressSpace, type AddressSpaceOptions, COMPACT, type Placement } from "./memory/address-space.ts";
+import { GuestMemory } from "./memory/guest-memory.ts";
+import { MemoryError } from "./memory/memory-error.ts";
+import type { Processor } from "./threads/scheduler.ts";
+
+/**
+ * How code is run: by the `interpreter` alone; with hot code compiled to regions, which is best on the whole (`auto`);
+ * with all code compiled when it is first executed (`jit`), so that tests of a few instructions run in the second tier.
+ */
+export type Tier = "auto" | "interpreter" | "jit";
+
+/** What all cores of a machine have in common. */
+export interface CoreOptions extends AddressSpaceOptions {
+  /** Where mappings go that may lie anywhere. */
+  readonly placement?: Placement;
+  /** What the processor has, as in /proc/cpuinfo (cpu/features.ts). */
+  readonly features: ReadonlySet<string>;
+  /** By default `auto`. */
+  readonly tier?: Tier;
+  /** Handlers made ahead of time, for a faster start; and are there any among them that the processor has not? */
+  readonly handlerPack?: HandlerPack | undefined;
+  readonly isPackFiltered?: boolean;
+  /** Starts a thread that compiles hot code (Jit.startThread). */
+  readonly compilerThread?: (() => CompilerThread) | undefined;
+  /** Receives a line about what goemu can't do for the guest. */
+  readonly report?: (message: string) => void;
+  /** A clock in ms, for statistics. */
+  readonly now?: () => number;
+  /** The time stamp counter, a whole number that never falls; without a clock it stands still. */
+  readonly tsc?: () => number;
+}
+
+/** Addresses whose function is remembered. */
+const MOST_BOUNDS = 10_000;
+
+/**
+ * An address space with what runs code in it, both tiers, and the CPU states of its threads: what a process has of the
+ * machine. There may be several, in one thread of the host; nothing but what never changes is shared between them.
+ *
+ * Who runs it is a kernel. What goes back and forth between the two is data (docs/architecture.md, "The seam"): CPU states
+ * and budgets in, a Stop out.
+ */
+export class Core implements Processor {
+  readonly options: CoreOptions;
+  readonly space: AddressSpace;
+  readonly memory: GuestMemory;
+  readonly interpreter: Interpreter;
+  readonly #allows: ReturnType<typeof instructionsWith>;
+  readonly #freeSlots: number[] = [];
+  #nextSlot = 0;
+
+  /**
+   * An empty address space.
+   * @param wasm 4 GiB of untouched memory for it
+   * @throws MemoryError ENOMEM where the host has none
+   */
+  constructor(options: CoreOptions, wasm = newWasmMemory(), allows?: ReturnType<typeof instructionsWith>) {
+    const { handlerPack } = options;
+    this.options = options;
+    this.space = new AddressSpace(wasm, options.placement ?? COMPACT, options);
+    this.memory = new GuestMemory(this.space);
+    this.interpreter = new Interpreter(this.memory, handlerPack);
+    this.#allows = allows ?? instructionsWith(options.features);
+    this.interpreter.code.allows = this.#allows;
+    if (handlerPack !== undefined) this.code.loadPack(handlerPack, options.isPackFiltered ?? false);
+    this.interpreter.tsc = options.tsc ?? (() => 0);
+    if (options.tier !== "interpreter") this.#enableJit();
+  }
+
+  #enableJit(): void {
+    const { options } = this;
+    const jit = this.interpreter.enableJit();
+    jit.eager = options.tier === "jit";
+    jit.startThread = options.compilerThread;
+    jit.features = [...options.features];
+    jit.report = options.report ?? (() => {});
+    jit.now = options.now ?? (() => 0);
+    jit.patientFromStart = (options.placement ?? COMPACT).high > WINDOW_END;
+  }
+
+  /** Another empty address space of the same machine, as execve(2) wants one. @throws MemoryError ENOMEM */
+  fresh(): Core {
+    return new Core(this.options, newWasmMemory(), this.#allows);
+  }
+
+  get code(): CodeCache {
+    return this.interpreter.code;
+  }
+
+  /** Tells the second tier where functions begin and end. Of an address it is asked once, as long as code does not move. */
+  set functionRange(range: (address: number) => FunctionBounds | undefined) {
+    const { jit } = this.interpreter;
+    if (jit === undefined) return;
+    // Asked for at each sample, of the same addresses again and again; before Go 1.20 it means reading the name of a file.
+    const known = new Map<number, FunctionBounds | undefined>();
+    jit.functionRange = (address) => {
+      if (known.has(address)) return known.get(address);
+      if (known.size === MOST_BOUNDS) known.clear();
+      const bounds = range(address);
+      known.set(address, bounds);
+      return bounds;
+    };
+  }
+
+  /**
+   * A CPU state for one more thread, as execve(2) leaves it.
+   * @returns undefined where there are too many
+   */
+  takeCpu(): CpuState | undefined {
+    const slot = this.#freeSlots.pop() ?? (this.#nextSlot < MAX_THREADS ? this.#nextSlot++ : undefined);
+    if (slot === undefined) return undefined;
+    const cpu = new CpuState(this.space.memory.buffer as ArrayBuffer, slot);
+    cpu.reset();
+    return cpu;
+  }
+
+  /** A thread is gone: its CPU state is free for another one. */
+  giveCpu(cpu: CpuState): void {
+    this.#freeSlots.push(cpu.slot);
+  }
+
+  /**
+   * Runs a thread from its RIP until something needs the kernel, or `cpu.fuel` instructions have run and the block is at
+   * its end.
+   * @param stops addresses to stop at, before their instruction; the first instruction runs in any case
+   */
+  run(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
+    return this.interpreter.run(cpu, stops);
+  }
+
+  /** Runs one instruction (Interpreter.step). */
+  step(cpu: CpuState, stops?: ReadonlySet<number>): Stop {
+    return this.interpreter.step(cpu, stops);
+  }
+
+  /** Takes over what an earlier run of the program left; it is mapped, nothing has run. */
+  restore(cache: TranslationCache): void {
+    this.interpreter.restore(cache);
+  }
+
+  /** Nothing runs here any more: what compiles for it is given up. */
+  close(): void {
+    this.interpreter.jit?.close();
+  }
+}
+
+/** Memory for an address space. @throws MemoryError ENOMEM where the host gives no more */
+function newWasmMemory(): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
+  } catch (error) {
+    if (error instanceof RangeError) throw new MemoryError("ENOMEM");
+    throw error;
+  }
+}
