@@ -16,10 +16,10 @@ import {
 } from "../layout.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { InstructionRow } from "../semantics/index.ts";
-import { type HandlerPack, type Handlers, STALE_HANDLER } from "./handlers.ts";
+import type { HandlerPack, Handlers } from "./handlers.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import { RecordWriter } from "./record-writer.ts";
-import { ENTER_HANDLER } from "./slots.ts";
+import { ENTER_HANDLER, FORWARD_HANDLER, STALE_HANDLER } from "./slots.ts";
 import { readSnapshot, takeSnapshot } from "./snapshot.ts";
 import {
   DECODED,
@@ -263,13 +263,23 @@ export class CodeCache {
       this.#view.setUint8(record + RECORD.blockRecords, 0);
     }
     const slot = LOOKUP_TABLE + (address % (1 << LOOKUP_BITS)) * 16;
-    if (this.#view.getBigUint64(slot, true) === BigInt(address)) this.#view.setUint32(slot + 12, 0, true);
+    if (this.#view.getBigUint64(slot, true) !== BigInt(address)) return;
+    this.#view.setUint32(slot + 8, 0, true);
+    this.#view.setUint32(slot + 12, 0, true);
+  }
+
+  /** Has what a record was made from changed? */
+  isDropped(record: number): boolean {
+    const handler = this.#view.getUint32(record + RECORD.handler, true);
+    return handler === STALE_HANDLER || handler === FORWARD_HANDLER;
   }
 
   /** Lets a record that was dropped lead to the one that took its place: others may be linked to it. */
   forward(stale: number, address: number, record: number): void {
-    if (this.#view.getUint32(stale + RECORD.handler, true) !== STALE_HANDLER) return;
-    this.#writeNext(stale, address, 0);
+    if (!this.isDropped(stale)) return;
+    // It counts as the instruction that it was: who leaves it pays for those before it, and there are none.
+    this.#writeNext(stale, address, 1);
+    this.#view.setUint32(stale + RECORD.handler, FORWARD_HANDLER, true);
     this.#view.setUint32(stale + RECORD.linkNext, record, true);
   }
 

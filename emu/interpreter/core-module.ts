@@ -35,7 +35,8 @@ import { afterBlock } from "./block-end.ts";
 import { buildLog, buildPeek, isLogFull, LOGGED_HEAT, nextLogEntry } from "./block-log.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
-import { ENTER_HANDLER, REGION_SLOTS } from "./slots.ts";
+import { ENTER_HANDLER, FORWARD_HANDLER, REGION_SLOTS, STALE_HANDLER } from "./slots.ts";
+import { SHARED } from "./template.ts";
 import { addTranslator } from "./translate-module.ts";
 import { ownerModule } from "./translated-module.ts";
 
@@ -64,7 +65,7 @@ export function buildCoreModule(): Uint8Array {
   const module = ownerModule();
   const access = module.import("access", ACCESS_SIGNATURE);
   const reach = module.import("reach", ACCESS_SIGNATURE);
-  const { resolve, resolveIndirect } = addTranslator(module);
+  const { find, resolve, resolveIndirect } = addTranslator(module);
   const slow = module.add(buildSlow(access), [I32], "slow");
   const log = module.add(buildLog(module.add(buildPeek(slow), [I64])), []);
   module.add(buildFollow(resolve, log), [I32], "follow");
@@ -73,8 +74,9 @@ export function buildCoreModule(): Uint8Array {
   module.add(buildEnter(goOn), [I32], "enter");
   module.add(buildSlow(reach), [I32], "slowRegion");
   module.place(ENTER_HANDLER, [module.add(buildEnterRegion(), [I32])]);
-  // Slot 0 of the table is the handler of records that were dropped: it leaves at once.
-  module.place(0, [module.add(buildStale(), [I32])]);
+  // Records that were dropped leave at once, until it is known which one has taken their place.
+  module.place(STALE_HANDLER, [module.add(buildStale(), [I32])]);
+  module.place(FORWARD_HANDLER, [module.add(buildForward(find), [I32])]);
   return module.finish();
 }
 
@@ -239,8 +241,36 @@ function buildEnterRegion(): FunctionBuilder {
 
 function buildStale(): FunctionBuilder {
   const f = new FunctionBuilder(HANDLER_PARAMS);
+  leaveStale(f);
+  return f;
+}
+
+function leaveStale(f: FunctionBuilder): void {
   f.storeI32(f.param(0, I32), f.param(1, I32), STATE.exitRecord);
   f.return(i32.const(EXIT.stale));
+}
+
+/**
+ * The handler of a dropped record that others may be linked to: it goes to the one that has taken its place. Where that
+ * one was dropped as well, it looks for the newest itself: code that is written to again and again would make a chain of
+ * such records, longer each time.
+ */
+function buildForward(find: number): FunctionBuilder {
+  const f = new FunctionBuilder(HANDLER_PARAMS);
+  const record = f.param(1, I32);
+  const next = f.local(I32);
+  const handler = f.local(I32);
+  f.set(next, i32.load(record, RECORD.linkNext));
+  f.set(handler, i32.load(next, RECORD.handler));
+  f.if(i32.or(i32.eq(handler, i32.const(STALE_HANDLER)), i32.eq(handler, i32.const(FORWARD_HANDLER))), () => {
+    // Where there are addresses to stop at TypeScript has to look, as in all searches.
+    f.if(i32.eqz(i32.load(i32.const(0), SHARED.resolves)), () => leaveStale(f));
+    f.set(next, call(I32, find, [i64.load(record, RECORD.address)]));
+    f.if(i32.eqz(next), () => leaveStale(f));
+    f.storeI32(record, next, RECORD.linkNext);
+    f.set(handler, i32.load(next, RECORD.handler));
+  });
+  f.returnCallIndirect(HANDLER_TYPE, [f.param(0, I32), next], handler);
   return f;
 }
 

@@ -5,11 +5,10 @@ import { buildFormModule } from "./form-module.ts";
 import { fusionTable } from "./fusion.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { instantiate, instantiateShared } from "./instantiate.ts";
-import { ENTER_HANDLER } from "./slots.ts";
+import { FIRST_SPECIAL_HANDLER, STALE_HANDLER } from "./slots.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
-export const STALE_HANDLER = 0;
-export const FIRST_FORM = 1;
+export const FIRST_FORM = STALE_HANDLER + 1;
 
 /** What is not an instruction of its own: the record that ends a block which was cut. */
 const NEXT_KEY = -1;
@@ -75,7 +74,7 @@ export class Handlers {
   /** First slot behind the pack. */
   #packed = FIRST_FORM;
   /** Where slots for handlers end. */
-  limit = ENTER_HANDLER;
+  limit = FIRST_SPECIAL_HANDLER;
   /** Were handlers made since the start? */
   changed = false;
 

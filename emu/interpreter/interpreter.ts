@@ -12,7 +12,7 @@ import { OutOfFrames } from "../memory/pages.ts";
 import { type BlockLog, LOGGED_HEAT } from "./block-log.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
-import { type Form, type HandlerPack, Handlers, STALE_HANDLER } from "./handlers.ts";
+import { type Form, type HandlerPack, Handlers } from "./handlers.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { helperTables } from "./helper-module.ts";
 import { instantiate, instantiateShared } from "./instantiate.ts";
@@ -246,8 +246,10 @@ export class Interpreter {
     const { pages } = this.memory.space;
     const last = address + bytes - 1;
     if (this.watch !== undefined || last >= TASK_SIZE) return 0;
-    const holdsCode = (pages.permissions(address) | pages.permissions(last)) & PERM_CODE;
-    if (need & PROT_WRITE && holdsCode) return 0;
+    const [first, behind] = [pages.permissions(address), pages.permissions(last)];
+    if (need & PROT_WRITE && (first | behind) & PERM_CODE) return 0;
+    // A fault costs much, and a page of a shared mapping may be about to be written to again and again.
+    if (first !== 0 && (first & need) !== need && !this.memory.space.allowsGuarded(address, need)) return 0;
     try {
       // A region asks about more bytes than it stores to, and only real stores to a shared file's pages are to be noticed.
       const pieces = this.memory.pieces(address, bytes, need, false);
@@ -373,8 +375,7 @@ export class Interpreter {
       if (exit !== EXIT.stale) return stop;
       if (cpu.fuel < 0) {
         // A record that was dropped has not run. A repeated instruction has, in part: it was stopped at before.
-        const isDropped = this.#view.getUint32(at + RECORD.handler, true) === STALE_HANDLER;
-        return isDropped && stops?.has(cpu.rip) ? STOP : stop;
+        return code.isDropped(at) && stops?.has(cpu.rip) ? STOP : stop;
       }
       staleRecord = at;
     }

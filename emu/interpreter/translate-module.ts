@@ -15,7 +15,7 @@ import { FunctionBuilder } from "../wasm/function.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { addFusion } from "./fusion.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
-import { ENTER_HANDLER } from "./slots.ts";
+import { ENTER_HANDLER, STALE_HANDLER } from "./slots.ts";
 import { DECODED, MAX_BLOCK, MAX_INDEXED, SHARED } from "./template.ts";
 import { addTemplates } from "./template-module.ts";
 
@@ -25,6 +25,14 @@ const INDEX_ENTRY = 16;
 
 const RESOLVE_SIGNATURE = { params: [I64, I32], results: [I32] } as const;
 const RESOLVE_INDIRECT_SIGNATURE = { params: [I64], results: [I32] } as const;
+
+/** Functions that the core module's others call, by their indices. */
+export interface TranslatorFunctions {
+  /** find(address: i64): the record of the block at an address, or 0. */
+  readonly find: number;
+  readonly resolve: number;
+  readonly resolveIndirect: number;
+}
 
 /** What TypeScript calls. Addresses of guest code are i64 where they may lie outside the window. */
 export interface TranslatorExports {
@@ -50,30 +58,35 @@ const shared = (address: number): I32Expr => i32.load(c(0), address);
 /**
  * Adds what translates blocks by templates (template.ts), and finds them again, to a module. It does what most code
  * needs at its first execution; whatever it does not know is TypeScript's (code-cache.ts).
- * @returns indices of functions that the module's others call
  */
-export function addTranslator(module: ModuleBuilder): { readonly resolve: number; readonly resolveIndirect: number } {
+export function addTranslator(module: ModuleBuilder): TranslatorFunctions {
   const find = module.add(buildFind(), [I32]);
   module.add(buildFindAt(find), [I32], "findAt");
   const insert = module.add(buildInsert(), [], "insert");
-  const remove = module.add(buildRemove(), [], "remove");
-  module.add(buildDropRange(find, remove), [], "dropRange");
+  module.add(buildRemove(), [], "remove");
+  module.add(buildDropRange(), [], "dropRange");
   const decode = addTemplates(module);
   module.add(buildRestore(insert), [I32], "restore");
   const fuse = addFusion(module);
   const translate = module.add(buildTranslate(decode, fuse, insert), [I32]);
   const resolve = module.add(buildResolve(find, translate), [I32]);
-  return { resolve, resolveIndirect: module.add(buildResolveIndirect(find, translate), [I32]) };
+  return { find, resolve, resolveIndirect: module.add(buildResolveIndirect(find, translate), [I32]) };
 }
+
+const INDEX_MASK = ((1 << BLOCK_INDEX_BITS) - 1) * INDEX_ENTRY;
+
+const firstEntry = (address: I64Expr): I32Expr =>
+  i32.and(i32.shl(i32.wrap(i64.shrU(address, i64.const(2))), c(4)), c(INDEX_MASK));
+
+const nextEntry = (entry: I32Expr): I32Expr => i32.and(i32.add(entry, c(INDEX_ENTRY)), c(INDEX_MASK));
 
 /** Visits the entries that an address may be in, until `body` leaves. The first one is near those of its neighbours. */
 function probe(f: FunctionBuilder, address: I64Expr, body: (entry: LocalRef<typeof I32>) => void): void {
-  const mask = ((1 << BLOCK_INDEX_BITS) - 1) * INDEX_ENTRY;
   const entry = f.local(I32);
-  f.set(entry, i32.and(i32.shl(i32.wrap(i64.shrU(address, i64.const(2))), c(4)), c(mask)));
+  f.set(entry, firstEntry(address));
   f.loop((again) => {
     body(entry);
-    f.set(entry, i32.and(i32.add(entry, c(INDEX_ENTRY)), c(mask)));
+    f.set(entry, nextEntry(entry));
     f.branch(again);
   });
   f.unreachable();
@@ -133,37 +146,49 @@ const lookupEntry = (address: I64Expr): I32Expr => i32.shl(i32.and(i32.wrap(addr
  * dropRange(start, end): drops the blocks that have a byte from `start` on and before `end`; their records leave as soon
  * as they are reached.
  */
-function buildDropRange(find: number, remove: number): FunctionBuilder {
+function buildDropRange(): FunctionBuilder {
   const f = new FunctionBuilder([I64, I64]);
   const start = f.param(0, I64);
   const end = f.param(1, I64);
   const at = f.local(I64);
   const record = f.local(I32);
   const left = f.local(I32);
-  f.set(at, i64.sub(start, i64.const(MAX_BLOCK_BYTES - 1)));
-  f.loop((again) => {
-    f.set(record, call(I32, find, [at]));
-    f.if(record, () => {
-      f.set(left, i32.load8u(record, RECORD.blockRecords));
-      const last = i32.add(record, i32.mul(i32.sub(left, c(1)), c(RECORD_SIZE)));
-      f.if(i32.or(i64.geU(at, start), i64.gtU(i64.load(last, RECORD.next), start)), () => {
-        const lookup = f.let(lookupEntry(at));
-        f.if(i32.eq(i32.load(lookup, LOOKUP_TABLE + 8), record), () => {
-          f.storeInt(64, lookup, i64.const(0), LOOKUP_TABLE + 8);
+  const begin = f.let(i64.sub(start, i64.const(MAX_BLOCK_BYTES - 1)));
+  // Neighbours in memory are neighbours in the index, and who was displaced comes before the next free entry.
+  const entry = f.local(I32);
+  f.set(entry, firstEntry(begin));
+  const rest = f.local(I64);
+  f.set(rest, i64.add(i64.shrU(i64.sub(end, begin), i64.const(2)), i64.const(2)));
+  f.block((done) => {
+    f.loop((again) => {
+      f.set(at, keyAt(entry));
+      f.branchIf(done, i32.and(i64.eqz(at), i64.leS(rest, i64.const(0))));
+      f.if(i64.ltU(i64.sub(at, begin), i64.sub(end, begin)), () => {
+        f.set(record, i32.load(entry, BLOCK_INDEX + 8));
+        f.if(record, () => {
+          f.set(left, i32.load8u(record, RECORD.blockRecords));
+          const last = i32.add(record, i32.mul(i32.sub(left, c(1)), c(RECORD_SIZE)));
+          f.if(i32.or(i64.geU(at, start), i64.gtU(i64.load(last, RECORD.next), start)), () => {
+            const lookup = f.let(lookupEntry(at));
+            f.if(i32.eq(i32.load(lookup, LOOKUP_TABLE + 8), record), () => {
+              f.storeInt(64, lookup, i64.const(0), LOOKUP_TABLE + 8);
+            });
+            f.storeI32(entry, c(0), BLOCK_INDEX + 8);
+            const block = f.let(record);
+            f.loop((next) => {
+              f.storeI32(record, c(STALE_HANDLER), RECORD.handler);
+              f.set(record, i32.add(record, c(RECORD_SIZE)));
+              f.set(left, i32.sub(left, c(1)));
+              f.branchIf(next, left);
+            });
+            f.storeInt(8, block, i64.const(0), RECORD.blockRecords);
+          });
         });
-        const block = f.let(record);
-        f.loop((next) => {
-          f.storeI32(record, c(0), RECORD.handler);
-          f.set(record, i32.add(record, c(RECORD_SIZE)));
-          f.set(left, i32.sub(left, c(1)));
-          f.branchIf(next, left);
-        });
-        f.storeInt(8, block, i64.const(0), RECORD.blockRecords);
-        f.callVoid(remove, [at]);
       });
+      f.set(entry, nextEntry(entry));
+      f.set(rest, i64.sub(rest, i64.const(1)));
+      f.branch(again);
     });
-    f.set(at, i64.add(at, i64.const(1)));
-    f.branchIf(again, i64.ltU(at, end));
   });
   return f;
 }

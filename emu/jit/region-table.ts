@@ -158,15 +158,11 @@ export class RegionTable {
     if (cell !== undefined) this.#places.view.setUint32(cell, slot, true);
   }
 
-  /** Drops what was made from code of a page from `start` on and before `end`; says if there was any. */
-  dropRange(page: number, start: number, end: number): boolean {
-    let found = false;
-    for (const region of [...(this.#byPage.get(page) ?? [])]) {
-      if (!overlaps(region.spans, start, end)) continue;
-      this.#remove(region);
-      found = true;
-    }
-    return found;
+  /** Drops what was made from code of a page from `start` on and before `end`, and gives it. */
+  dropRange(page: number, start: number, end: number): CompiledRegion[] {
+    const dropped = [...(this.#byPage.get(page) ?? [])].filter(({ spans }) => overlaps(spans, start, end));
+    for (const region of dropped) this.#remove(region);
+    return dropped;
   }
 
   dropAll(): void {

@@ -237,6 +237,32 @@ describe("a compiler elsewhere", () => {
   });
 });
 
+describe("code that changes again and again", () => {
+  const CHANGES = 60;
+  /** How many regions are made while code in CALLEE's page is written to and run again and again. */
+  const regionsMade = (): number => {
+    jit.eager = true;
+    for (let i = 0; i < CHANGES; i++) {
+      // mov eax, i; hlt
+      poke(CALLEE, `b8 ${i.toString(16).padStart(2, "0")}000000 f4`);
+      expect(run().eax).toBe(i);
+    }
+    return jit.statistics.regions;
+  };
+
+  it("is left to the interpreter for a while", () => {
+    // call CALLEE
+    poke(CODE, "e8 fb0f0000");
+    expect(regionsMade()).toBeLessThan(CHANGES / 2);
+  });
+
+  it("is left to the interpreter together with code elsewhere that jumps there", () => {
+    // jmp CALLEE
+    poke(CODE, "e9 fb0f0000");
+    expect(regionsMade()).toBeLessThan(CHANGES / 2);
+  });
+});
+
 describe("what the second tier can do without", () => {
   const fail = (): never => {
     throw new TypeError("a bug");

@@ -12,6 +12,7 @@ import { type CompileRequest, compileRequest, type FunctionBounds } from "./regi
 import { regionModule } from "./region-module.ts";
 import { functionsOf, type StoredRegion } from "./region-store.ts";
 import { type RegionPlaces, RegionTable } from "./region-table.ts";
+import { Restless } from "./restless.ts";
 
 /**
  * Samples of a function before it is compiled, and bytes of code (as a power of 2) for one more: fewer as long as the
@@ -38,13 +39,6 @@ const MAX_REGIONS = 20_000;
 
 /** Functions that the compiler may stumble over before it is done without. */
 const MOST_STUMBLES = 5;
-
-/**
- * How often regions of a page go because it was written to before its code is left to the interpreter for a while; and
- * for how many looks at most, as a power of 2: twice as many each time.
- */
-const PATIENT_DROPS = 4;
-const MOST_WAITING = 16;
 
 /** Start and end of the function that holds an address, and whether it keeps to Go's calling convention. */
 export type FunctionRange = (address: number) => FunctionBounds | undefined;
@@ -88,8 +82,9 @@ export class Jit {
   #client: CompileClient | undefined;
   /** Pages whose code has changed at some time. */
   readonly #written = new Set<number>();
-  /** Pages whose regions were dropped because they were written to: how often, and up to which look they have none. */
-  readonly #restless = new Map<number, { drops: number; until: number }>();
+  /** Pages whose regions were dropped because they were written to, and starts of regions that reached into such pages. */
+  readonly #restlessPages = new Restless();
+  readonly #restlessStarts = new Restless();
   /** How often it was looked at where the guest is. */
   #looks = 0;
   #archive: RegionArchive | undefined;
@@ -478,18 +473,21 @@ export class Jit {
     this.#written.add(page);
     this.#client?.invalidate(page);
     this.#refused.clear();
-    if (!this.#regions.dropRange(page, start, end)) return;
-    const drops = (this.#restless.get(page)?.drops ?? 0) + 1;
-    const wait = drops <= PATIENT_DROPS ? 0 : 2 ** Math.min(drops, MOST_WAITING);
-    this.#restless.set(page, { drops, until: this.#looks + wait });
+    const dropped = this.#regions.dropRange(page, start, end);
+    if (dropped.length === 0) return;
+    this.#restlessPages.dropped(page, this.#looks);
+    // Code elsewhere that jumps to it would be compiled anew each time, together with it.
+    for (const region of dropped)
+      if (pageOf(region.start) !== page) this.#restlessStarts.dropped(region.start, this.#looks);
   }
 
   /** Has the code there changed so often, and so lately, that compiling it would be in vain? */
   #isRestless(address: number): boolean {
-    const found = this.#restless.get(Math.floor(address / PAGE_SIZE));
-    return found !== undefined && found.until > this.#looks;
+    return this.#restlessPages.has(pageOf(address), this.#looks) || this.#restlessStarts.has(address, this.#looks);
   }
 }
+
+const pageOf = (address: number): number => Math.floor(address / PAGE_SIZE);
 
 function count(counts: Map<number, number>, address: number): number {
   const next = (counts.get(address) ?? 0) + 1;
