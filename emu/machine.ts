@@ -10,6 +10,7 @@ import { MAX_THREADS, WASM_PAGES, WINDOW_END } from "./layout.ts";
 import { AddressSpace, type AddressSpaceOptions, COMPACT, type Placement } from "./memory/address-space.ts";
 import { GuestMemory } from "./memory/guest-memory.ts";
 import { MemoryError } from "./memory/memory-error.ts";
+import type { Backing } from "./memory/vma.ts";
 import type { Processor } from "./threads/scheduler.ts";
 
 /**
@@ -92,6 +93,19 @@ export class Core implements Processor {
     return new Core(this.options, newWasmMemory(), this.#allows);
   }
 
+  /**
+   * A core whose memory is what this one's is now, as fork(2) makes it; neither sees what the other stores from now on, but
+   * to shared mappings. A page is copied when it is first stored to here, or used there. Code is translated anew there, and
+   * there are no CPU states in use.
+   * @param backingOf what is behind its mappings that have this behind them here
+   * @throws MemoryError ENOMEM
+   */
+  fork(backingOf: (backing: Backing) => Backing = (backing) => backing): Core {
+    const child = this.fresh();
+    this.space.fork(child.space, backingOf);
+    return child;
+  }
+
   get code(): CodeCache {
     return this.interpreter.code;
   }
@@ -147,9 +161,13 @@ export class Core implements Processor {
     this.interpreter.restore(cache);
   }
 
-  /** Nothing runs here any more: what compiles for it is given up. */
+  /**
+   * Nothing runs here any more: what compiles for it is given up, and what is in its memory, unless a child still looks at
+   * it. What there was may be read until then.
+   */
   close(): void {
     this.interpreter.jit?.close();
+    this.space.sharing.close();
   }
 }
 

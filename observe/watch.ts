@@ -63,7 +63,7 @@ export class MemoryWatches {
 
   #remove(watch: Watch): void {
     if (!this.#watches.delete(watch)) return;
-    this.#process.memory.space.unguard();
+    this.#process.memory.space.guards.clear();
     if (this.#watches.size > 0) return;
     this.#process.interpreter.watch = undefined;
     this.#process.execute = undefined;
@@ -74,7 +74,7 @@ export class MemoryWatches {
     for (const { address, length, kind } of this.#watches) {
       const first = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
       for (let page = first; page < address + length; page += PAGE_SIZE) {
-        this.#process.memory.space.guard(page, kind === "read");
+        this.#process.memory.space.guards.add(page, kind === "read");
       }
     }
   }

@@ -5,8 +5,8 @@ import { type CpuState, REG, STATE } from "../emu/cpu/state.ts";
 import { BlockDecoder, MAX_INSTRUCTION } from "../emu/decode/decoder.ts";
 import type { Stop } from "../emu/interpreter/interpreter.ts";
 import { PROT_EXEC, PROT_WRITE } from "../emu/layout.ts";
-import { allows } from "../emu/memory/address-space.ts";
 import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
+import { allows } from "../emu/memory/vma.ts";
 import { errno } from "./abi/errno.ts";
 import {
   BUS_ADRALN,

@@ -6,7 +6,7 @@ import { type CpuState, REG, STATE } from "../cpu/state.ts";
 import { BlockDecoder, decodeOne, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
 import { Jit } from "../jit/tier.ts";
-import { BOUNCE, HELPER_TABLES, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
+import { BOUNCE, HELPER_TABLES, PAGE_SIZE, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { OutOfFrames } from "../memory/pages.ts";
 import { type BlockLog, LOGGED_HEAT } from "./block-log.ts";
@@ -243,13 +243,14 @@ export class Interpreter {
    * join, a watch) is the interpreter's, which repeats the instruction: then the result is 0.
    */
   #reach(address: number, bytes: number, need: number): number {
-    const { pages } = this.memory.space;
+    const { pages, guards, sharing } = this.memory.space;
     const last = address + bytes - 1;
     if (this.watch !== undefined || last >= TASK_SIZE) return 0;
     const [first, behind] = [pages.permissions(address), pages.permissions(last)];
     if (need & PROT_WRITE && (first | behind) & PERM_CODE) return 0;
     // A fault costs much, and a page of a shared mapping may be about to be written to again and again.
-    if (first !== 0 && (first & need) !== need && !this.memory.space.allowsGuarded(address, need)) return 0;
+    const isRefused = first !== 0 && (first & need) !== need;
+    if (isRefused && !guards.allows(address, need) && !sharing.frozen.has(Math.floor(address / PAGE_SIZE))) return 0;
     try {
       // A region asks about more bytes than it stores to, and only real stores to a shared file's pages are to be noticed.
       const pieces = this.memory.pieces(address, bytes, need, false);

@@ -1,6 +1,5 @@
 import {
   inWindow,
-  LOW_AREA_END,
   PAGE_SIZE,
   PERM_ABSENT,
   PERM_DIRTY,
@@ -12,39 +11,25 @@ import {
   WINDOW_START,
 } from "../layout.ts";
 import { FRAME_CHUNK, Frames } from "./frames.ts";
+import { Guards } from "./guards.ts";
 import { MemoryError } from "./memory-error.ts";
 import { frameOf, PageMap, parts, slotOf } from "./pages.ts";
 import { Paging } from "./paging.ts";
-import { type Backing, effective, freshRights, isPagedIn, promisedBytes, type Vma, VmaList } from "./vma.ts";
+import { COMPACT, LINUX, type MapRequest, type Placement } from "./placement.ts";
+import { Sharing } from "./sharing.ts";
+import {
+  allows,
+  type Backing,
+  effective,
+  FRAMES_NAME,
+  freshRights,
+  isPagedIn,
+  promisedBytes,
+  type Vma,
+  VmaList,
+} from "./vma.ts";
 
-/** Where mappings go that may lie anywhere: see docs/architecture.md, "Memory". */
-export interface Placement {
-  readonly low: number;
-  readonly high: number;
-}
-
-export const COMPACT: Placement = { low: LOW_AREA_END, high: WINDOW_END - 0x100_0000 };
-/** mmap_base without randomisation, as under gdb: below the 8 MiB stack and its gap (arch/x86/mm/mmap.c). */
-export const LINUX: Placement = { low: LOW_AREA_END, high: 0x7fff_f7ff_f000 };
-
-/** The name of the emulator's own mappings, which the guest does not see. */
-export const FRAMES_NAME = "[goemu frames]";
-
-export interface MapRequest {
-  /** Hint, or the exact address under `fixed`; 0 for anywhere. */
-  address: number;
-  length: number;
-  prot: number;
-  fixed?: boolean;
-  /** With `fixed`: fail with EEXIST instead of replacing (MAP_FIXED_NOREPLACE). */
-  noReplace?: boolean;
-  shared?: boolean;
-  backing?: Backing;
-  offset?: number;
-  name?: string;
-  /** Does it not count as memory that was promised (MAP_NORESERVE)? */
-  noReserve?: boolean;
-}
+export { COMPACT, FRAMES_NAME, LINUX, type MapRequest, type Placement };
 
 /** Most mappings that a process may have (Linux: vm.max_map_count). */
 const MAX_MAPPINGS = 65_530;
@@ -105,8 +90,9 @@ export class AddressSpace {
    * ThreadSanitizer does, and has its hints, too.
    */
   #choosesPlaces = false;
-  /** Pages without PROT_READ in the page map so that reads are seen (guard). */
-  readonly #readGuarded = new Set<number>();
+  readonly guards = new Guards(this);
+  /** What it has in common with its children and its parent. */
+  readonly sharing: Sharing;
   readonly #u8: Uint8Array;
   readonly #frames: Frames;
   readonly paging: Paging;
@@ -126,9 +112,11 @@ export class AddressSpace {
     this.limit = options.limit ?? Number.POSITIVE_INFINITY;
     this.size = options.size ?? DEFAULT_MEMORY;
     this.#mostFrameBytes = options.frameBytes ?? Number.POSITIVE_INFINITY;
-    const isHeld = (page: number): boolean => this.#readGuarded.has(page);
+    const isHeld = (page: number): boolean => this.guards.isHeld(page);
     this.#frames = new Frames(this.pages, this.#u8, () => this.#claimFrames() ?? this.#borrowFrames(), isHeld);
-    this.paging = new Paging(this.pages, this.#frames, this.#u8);
+    const places = { pages: this.pages, frames: this.#frames, u8: this.#u8, vmas: this.vmas };
+    this.sharing = new Sharing(places);
+    this.paging = new Paging(places, this.sharing);
     this.#frames.onSwap = () => this.onSlow("swap");
     this.#frames.onMove = (page) => {
       if (this.pages.codePages.has(page)) this.onCodeChange(page);
@@ -143,6 +131,11 @@ export class AddressSpace {
   /** Bytes of pages that hold something: those that were written to, and those that came from a file. */
   get residentBytes(): number {
     return (this.pages.residentWindow + this.#frames.used + this.#frames.swap.pages) * PAGE_SIZE;
+  }
+
+  /** How many pages of [start, end) hold something, here or in a parent's memory. */
+  resident(start: number, end: number): number {
+    return this.pages.resident(start, end) + this.sharing.inherited.count(start / PAGE_SIZE, end / PAGE_SIZE);
   }
 
   /** Are there but a few frames left until makeRoom? */
@@ -328,6 +321,7 @@ export class AddressSpace {
   }
 
   #clear(start: number, end: number): void {
+    if (this.sharing.isActive) this.sharing.leave(start, end);
     for (const part of parts(start, end)) {
       if (part.isWindow) this.pages.clearWindow(part.start / PAGE_SIZE, part.end / PAGE_SIZE);
       else {
@@ -361,9 +355,17 @@ export class AddressSpace {
       this.#account(vma, -1);
       vma.prot = prot;
       this.#account(vma, 1);
-      this.pages.protect(Math.max(vma.start, address), Math.min(vma.end, end), freshRights(vma));
     }
+    this.restoreRights(address, end);
     this.vmas.mergeAround(address, end);
+  }
+
+  /** Gives the pages of [start, end) the rights that their mappings have at first; translated code there has been dropped. */
+  restoreRights(start: number, end: number): void {
+    for (const vma of this.vmas.overlapping(start, end)) {
+      this.pages.protect(Math.max(vma.start, start), Math.min(vma.end, end), freshRights(vma));
+    }
+    this.sharing.hideWrites(start, end);
   }
 
   /** Bytes that [start, end) promises once it is writable, and does not yet. */
@@ -393,8 +395,10 @@ export class AddressSpace {
       const from = Math.max(vma.start, address);
       const to = Math.min(vma.end, end);
       this.#dropCode(from, to);
+      const { isActive } = this.sharing;
       this.#clear(from, to);
       if (isPagedIn(vma)) this.#markAbsent(from, to);
+      else if (isActive) this.restoreRights(from, to);
     }
   }
 
@@ -428,41 +432,10 @@ export class AddressSpace {
     return address;
   }
 
-  /**
-   * Makes accesses to the page of `address` take the slow path, where Interpreter.watch sees them: writes, or reads and
-   * writes. Changes of protection and code on the page undo it, so it is to be repeated before guest code runs.
-   */
-  guard(address: number, reads: boolean): void {
-    const page = Math.floor(address / PAGE_SIZE);
-    if (this.vmas.at(address) === undefined) return;
-    this.pageIn(address);
-    // Stores to a page with translated code are never plain.
-    this.pages.markCodeAt(page * PAGE_SIZE, true);
-    if (!reads) return;
-    this.#readGuarded.add(page);
-    this.pages.hideReads(page * PAGE_SIZE);
-  }
-
-  /** Takes all guards away: accesses are plain again. */
-  unguard(): void {
-    for (const page of this.#readGuarded) {
-      const vma = this.vmas.at(page * PAGE_SIZE);
-      if (vma === undefined) continue;
-      this.onCodeChange(page);
-      this.pages.protect(page * PAGE_SIZE, page * PAGE_SIZE + PAGE_SIZE, freshRights(vma));
-    }
-    this.#readGuarded.clear();
-  }
-
-  /** Is an access allowed that the page map refuses because the page is guarded? */
-  allowsGuarded(address: number, need: number): boolean {
-    if (!this.#readGuarded.has(Math.floor(address / PAGE_SIZE))) return false;
-    return allows(this.vmas.at(address)?.prot ?? 0, need);
-  }
-
   /** Moves the contents of pages to a fresh mapping. */
   #move(from: number, to: number, length: number): void {
     for (let done = 0; done < length; done += PAGE_SIZE) {
+      if (this.sharing.isActive) this.own(from + done);
       // A page that nobody has used is the same at its new place.
       if (this.paging.isPresent(from + done)) this.paging.move(from + done, to + done, this.#rightsAt(to + done));
     }
@@ -503,8 +476,47 @@ export class AddressSpace {
   markStored(start: number, end: number): void {
     for (const vma of this.vmas.overlapping(start, end)) {
       this.#dropCode(Math.max(vma.start, start), Math.min(vma.end, end));
-      this.pages.protect(Math.max(vma.start, start), Math.min(vma.end, end), freshRights(vma));
     }
+    this.restoreRights(start, end);
+  }
+
+  /**
+   * The page of a private mapping is about to be stored to, which its mapping allows: if a child looks at it, it gets to
+   * keep what was there.
+   * @returns false if none does, or the mapping does not allow it
+   * @throws OutOfFrames
+   */
+  unshare(address: number): boolean {
+    if (this.sharing.frozen.size === 0) return false;
+    const vma = this.vmas.at(address);
+    return vma !== undefined && (vma.prot & PROT_WRITE) !== 0 && this.own(address);
+  }
+
+  /** The page is about to be changed, whatever its mapping allows. @returns whether a child looked at it @throws OutOfFrames */
+  own(address: number): boolean {
+    const page = Math.floor(address / PAGE_SIZE);
+    if (this.sharing.inherited.has(page)) this.pageIn(address);
+    if (!this.sharing.unfreeze(page)) return false;
+    if ((this.vmas.at(address)?.prot ?? 0) & PROT_WRITE) this.pages.allowWrites(page * PAGE_SIZE);
+    return true;
+  }
+
+  /**
+   * Makes an empty address space what this one is (fork(2); Linux: kernel/fork.c, dup_mmap): the same mappings, of which
+   * shared ones have their file's contents and the others what is in them now.
+   * @param backingOf what is behind the child's mappings that have this behind them here
+   */
+  fork(child: AddressSpace, backingOf: (backing: Backing) => Backing): void {
+    for (const vma of this.vmas) {
+      if (vma.name === FRAMES_NAME) continue;
+      const copy: Vma = { ...vma, backing: vma.backing && backingOf(vma.backing) };
+      child.#account(copy, 1);
+      child.pages.protect(copy.start, copy.end, freshRights(copy));
+      if (isPagedIn(copy)) child.#markAbsent(copy.start, copy.end);
+      child.vmas.insert(copy);
+    }
+    child.#choosesPlaces = this.#choosesPlaces;
+    this.sharing.fork(child.sharing);
   }
 
   /** May the page be executed, be it there or not? */
@@ -521,6 +533,7 @@ export class AddressSpace {
     const vma = this.guestMapping(address);
     if (vma === undefined || effective(vma.prot) === 0) return false;
     const page = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
+    if (this.sharing.inherited.has(page / PAGE_SIZE)) return true;
     if (!inWindow(page)) return this.pages.outside(page) !== 0;
     const state = this.pages.window(page / PAGE_SIZE);
     if (state & PERM_ABSENT || !(state & PERM_DIRTY)) return false;
@@ -574,11 +587,6 @@ export class AddressSpace {
       throw new MemoryError("ENOMEM", { kind: "machine", bytes: end - start, before: this.residentBytes });
     }
   }
-}
-
-/** Does a mapping's protection allow an access that needs these rights? */
-export function allows(prot: number, need: number): boolean {
-  return (effective(prot) & need) === need;
 }
 
 function mapRequestOf(vma: Vma): MapRequest {

@@ -60,7 +60,8 @@ export class GuestMemory {
       if (perm === 0) throw new GuestFault(address);
       at = Math.floor(perm / PAGE_SIZE) * PAGE_SIZE + (address % PAGE_SIZE);
     }
-    if ((perm & need) !== need && !this.space.allowsGuarded(address, need)) {
+    if (need & PROT_WRITE && !(perm & PROT_WRITE) && this.space.unshare(address)) perm |= PROT_WRITE;
+    if ((perm & need) !== need && !this.space.guards.allows(address, need)) {
       if (!stores || perm === 0 || !(need & PROT_WRITE) || !this.space.allowStores(address))
         throw new GuestFault(address);
     }
@@ -264,6 +265,7 @@ export class GuestMemory {
       const count = Math.min(bytes.length - done, PAGE_SIZE - (at % PAGE_SIZE));
       if (this.space.vmas.at(at) === undefined) throw new GuestFault(at);
       this.space.vacate(at, at + count);
+      this.space.own(at);
       if (this.space.pages.permissions(at) & PERM_CODE) this.space.onCodeChange(Math.floor(at / PAGE_SIZE));
       const host = this.physical(at, 0);
       if (inWindow(at)) {

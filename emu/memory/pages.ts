@@ -16,6 +16,7 @@ import {
   PROT_WRITE,
   WINDOW_END,
 } from "../layout.ts";
+import type { PageSet } from "./page-set.ts";
 
 const PROT_MASK = 7;
 const PAGES_IN_WINDOW = WINDOW_END >>> PAGE_SHIFT;
@@ -204,6 +205,71 @@ export class PageMap {
     );
   }
 
+  /**
+   * Takes the right to write from window pages [first, last) that hold something. They are frozen, and in the child's map,
+   * which has their mapping, absent and inherited (Sharing).
+   */
+  shareWindow(child: PageMap, first: number, last: number, frozen: PageSet, inherited: PageSet): void {
+    const [ours, theirs] = [this.#u32, child.#u32];
+    let found = false;
+    for (let page = first & ~3; page < last; page += 4) {
+      if (this.#used[page >>> CHUNK_SHIFT] === 0) {
+        page = chunkAfter(page) - 4;
+        continue;
+      }
+      const word = (PERM_MAP + page) >>> 2;
+      // A one in each byte whose page is dirty.
+      let dirty = (ours[word] >>> 6) & EVERY_BYTE;
+      if (page < first) dirty &= -1 << ((first - page) * 8);
+      if (page + 4 > last) dirty &= -1 >>> ((page + 4 - last) * 8);
+      if (dirty === 0) continue;
+      found = true;
+      ours[word] &= ~(dirty * (PROT_WRITE | PERM_WRITE_SPAN));
+      theirs[word] = (theirs[word] & ~Math.imul(dirty, 0xff)) | Math.imul(dirty, PERM_ABSENT);
+      const four = (dirty | (dirty >>> 7) | (dirty >>> 14) | (dirty >>> 21)) & 15;
+      frozen.addFour(page, four);
+      inherited.addFour(page, four);
+    }
+    if (!found) return;
+    child.#use(first, last);
+    child.#respan(first - 1, last);
+    this.#respan(first - 1, first);
+  }
+
+  /** Gives those pages of [start, end) that are among some, and in memory, the right to be written to, or takes it. */
+  setWrites(some: PageSet, start: number, end: number, allowed: boolean): void {
+    for (const part of parts(start, end)) {
+      const [first, last] = [part.start / PAGE_SIZE, part.end / PAGE_SIZE];
+      let found = false;
+      for (const page of some.within(first, last)) {
+        if (part.isWindow) {
+          found = true;
+          if (!allowed) this.#u8[PERM_MAP + page] &= ~PROT_WRITE;
+          else if (!(this.#u8[PERM_MAP + page] & PERM_ABSENT)) this.#u8[PERM_MAP + page] |= PROT_WRITE;
+          continue;
+        }
+        const entry = this.#entryAddress(page * PAGE_SIZE, false) >>> 2;
+        const value = this.#u32[entry];
+        if (entry === 0 || value === 0 || value & SWAPPED) continue;
+        this.#u32[entry] = allowed ? value | PROT_WRITE : value & ~PROT_WRITE;
+      }
+      if (found) this.#respan(first - 1, last);
+    }
+  }
+
+  /** Gives the page at `address` the right to be written to, beside those that it has; one that is absent, when it comes in. */
+  allowWrites(address: number): void {
+    if (inWindow(address)) {
+      const page = address / PAGE_SIZE;
+      if (this.#u8[PERM_MAP + page] & PERM_ABSENT) return;
+      this.#u8[PERM_MAP + page] |= PROT_WRITE;
+      this.#respan(page - 1, page + 1);
+      return;
+    }
+    const entry = this.outside(address);
+    if (entry !== 0) this.setOutside(address, frameOf(entry), (entry % PAGE_SIZE) | PROT_WRITE);
+  }
+
   /** Takes PROT_READ from the page at `address`, so that reads take the slow path. */
   hideReads(address: number): void {
     if (!inWindow(address)) {
@@ -370,6 +436,16 @@ export class PageMap {
 
   setOutside(address: number, frame: number, perm: number): void {
     this.#u32[this.#entryAddress(address, true) >>> 2] = frame | perm;
+  }
+
+  /** A page outside the window gets a frame that was taken for it; without a table for its entry the frame is free again. */
+  enter(address: number, frame: number, rights: number, frames: { free(frame: number): void }): void {
+    try {
+      this.setOutside(address, frame, rights);
+    } catch (error) {
+      frames.free(frame);
+      throw error;
+    }
   }
 
   /** The page outside the window has no frame any more: its bytes are in a slot of swap. */

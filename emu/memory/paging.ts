@@ -1,6 +1,7 @@
 import { inWindow, PAGE_SIZE, PERM_DIRTY, PROT_WRITE } from "../layout.ts";
 import type { Frames } from "./frames.ts";
 import { frameOf, OutOfFrames, type PageMap, slotOf } from "./pages.ts";
+import type { PagePlaces, Sharing } from "./sharing.ts";
 import { effective, freshRights, isPagedIn, type Vma } from "./vma.ts";
 
 /** Pages of a file that are brought in together: this many bytes, aligned. */
@@ -11,15 +12,18 @@ export class Paging {
   readonly #pages: PageMap;
   readonly #frames: Frames;
   readonly #u8: Uint8Array;
+  readonly #sharing: Sharing;
 
-  constructor(pages: PageMap, frames: Frames, u8: Uint8Array) {
+  constructor({ pages, frames, u8 }: PagePlaces, sharing: Sharing) {
     this.#pages = pages;
     this.#frames = frames;
     this.#u8 = u8;
+    this.#sharing = sharing;
   }
 
   /** Is there anything on a mapped page that its mapping alone does not tell? */
   isPresent(page: number): boolean {
+    if (this.#sharing.inherited.has(page / PAGE_SIZE)) return true;
     if (inWindow(page)) return (this.#pages.window(page / PAGE_SIZE) & PERM_DIRTY) !== 0;
     return this.#pages.entryOf(page) !== 0;
   }
@@ -59,6 +63,7 @@ export class Paging {
    * @throws OutOfFrames
    */
   pageIn(vma: Vma, page: number): number {
+    if (this.#sharing.bringIn(vma, page)) return inWindow(page) ? 1 : this.#pages.outside(page);
     if (inWindow(page)) return this.#pageInWindow(vma, page) ? 1 : 0;
     const present = this.#pages.entryOf(page);
     const slot = slotOf(present);
@@ -72,19 +77,15 @@ export class Paging {
   }
 
   #enter(page: number, frame: number, rights: number): void {
-    try {
-      this.#pages.setOutside(page, frame, rights);
-    } catch (error) {
-      this.#frames.free(frame);
-      throw error;
-    }
+    this.#pages.enter(page, frame, this.#sharing.rightsOf(page / PAGE_SIZE, rights), this.#frames);
   }
 
   /** Reads a page outside the window from its file, and those behind it: reading many costs hardly more than one. */
   #readOutside(vma: Vma, page: number): number {
     let end = page + PAGE_SIZE;
     const until = this.#frames.isShort ? end : Math.min(Math.floor(page / CLUSTER) * CLUSTER + CLUSTER, vma.end);
-    while (end < until && this.#pages.entryOf(end) === 0) end += PAGE_SIZE;
+    const { inherited } = this.#sharing;
+    while (end < until && this.#pages.entryOf(end) === 0 && !inherited.has(end / PAGE_SIZE)) end += PAGE_SIZE;
     const bytes = new Uint8Array(end - page);
     const count = this.#readFile(vma, page, bytes);
     for (let done = 0; done < count; done += PAGE_SIZE) {
@@ -108,8 +109,14 @@ export class Paging {
     const cluster = Math.floor(page / CLUSTER) * CLUSTER;
     const from = Math.max(cluster, vma.start);
     const until = Math.min(cluster + CLUSTER, vma.end);
-    const { first, last } = this.#pages.absentAround(page / PAGE_SIZE, from / PAGE_SIZE, until / PAGE_SIZE);
+    const { inherited } = this.#sharing;
+    let { first, last } = this.#pages.absentAround(page / PAGE_SIZE, from / PAGE_SIZE, until / PAGE_SIZE);
     if (first === last) return true;
+    // What is absent since it is a parent's is not what the file has.
+    for (const other of inherited.within(first, last)) {
+      if (other < page / PAGE_SIZE) first = other + 1;
+      else last = Math.min(last, other);
+    }
     const start = first * PAGE_SIZE;
     const count = this.#readFile(vma, start, this.#u8.subarray(start, last * PAGE_SIZE));
     // Pages wholly behind the end of the file stay absent.

@@ -53,9 +53,17 @@ export function freshRights(vma: Vma): number {
   return vma.shared && isPagedIn(vma) ? rights & ~PROT_WRITE : rights;
 }
 
+/** The name of the emulator's own mappings, which the guest does not see. */
+export const FRAMES_NAME = "[goemu frames]";
+
 /** What the CPU checks: a page that may be written or executed may be read (x86 has no other pages). */
 export function effective(prot: number): number {
   return prot & (PROT_WRITE | PROT_EXEC) ? prot | PROT_READ : prot;
+}
+
+/** Does a mapping's protection allow an access that needs these rights? */
+export function allows(prot: number, need: number): boolean {
+  return (effective(prot) & need) === need;
 }
 
 /** The mappings of an address space: sorted, never overlapping (Linux: mm/vma.c). */

@@ -15,7 +15,7 @@ export function peek(memory: GuestMemory, address: number, length: number): Uint
     const vma = at >= 0 ? space.vmas.at(at) : undefined;
     if (vma === undefined) break;
     // Behind a file's end there is nothing, not even zeros.
-    if (isPagedIn(vma) && space.pageIn(at) === 0) break;
+    if ((isPagedIn(vma) || space.sharing.isActive) && space.pageIn(at) === 0) break;
     if (!inWindow(at) && space.pages.entryOf(at) !== 0) {
       space.makeRoom();
       space.pageIn(at);

@@ -51,7 +51,7 @@ export class Watchpoints {
     const at = this.#list.findIndex((w) => w.address === address && w.length === length && w.kind === kind);
     if (at < 0) return false;
     this.#list.splice(at, 1);
-    this.#process.memory.space.unguard();
+    this.#process.memory.space.guards.clear();
     if (this.#list.length === 0) this.#process.interpreter.watch = undefined;
     this.arm();
     return true;
@@ -66,7 +66,7 @@ export class Watchpoints {
     for (const { address, length, kind } of this.#list) {
       const first = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
       for (let page = first; page < address + length; page += PAGE_SIZE) {
-        this.#process.memory.space.guard(page, kind !== "write");
+        this.#process.memory.space.guards.add(page, kind !== "write");
       }
     }
   }

@@ -150,7 +150,7 @@ function mincore(process: LinuxProcess, _thread: LinuxThread, args: Args): Sysca
   if (end > TASK_SIZE || !space.vmas.covers(address, end)) throw new SyscallError("ENOMEM");
   for (let at = address; at < end; at += PAGE_SIZE) {
     const used = inWindow(at) ? space.pages.window(at / PAGE_SIZE) & PERM_DIRTY : space.pages.outside(at);
-    const present = used || space.vmas.at(at)?.backing !== undefined;
+    const present = used || space.sharing.inherited.has(at / PAGE_SIZE) || space.vmas.at(at)?.backing !== undefined;
     process.memory.writeU8(vector + (at - address) / PAGE_SIZE, present ? 1 : 0);
   }
   return 0;

@@ -68,7 +68,7 @@ function smapLines({ isRollup, rss, anonymous, shared, dirty }: Smap): string {
 }
 
 function smap(process: Process, vma: Vma): Smap {
-  const rss = process.memory.space.pages.resident(vma.start, vma.end) * 4;
+  const rss = process.memory.space.resident(vma.start, vma.end) * 4;
   const isAnonymous = vma.backing === undefined;
   const anonymous = isAnonymous && !vma.shared ? rss : 0;
   const shared = isAnonymous && vma.shared ? rss : 0;
