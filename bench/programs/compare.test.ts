@@ -66,8 +66,12 @@ describe("differences", () => {
 describe("normalisers", () => {
   const cases: Record<Normaliser, [text: string, result: string]> = {
     times: ["at 2024-05-06T07:08:09.123Z or 2024/05/06 07:08:09, 12:13:14", "at TIME or TIME, TIME"],
-    durations: ["0.003s (cached) 12ms 1.5 seconds 7 files", "DURATION (cached) DURATION DURATION 7 files"],
+    durations: [
+      "0.003s (cached) 12ms 1.5 seconds 0:01 7 files",
+      "DURATION (cached) DURATION DURATION DURATION 7 files",
+    ],
     "sorted-lines": ["b\na\nc", "a\nb\nc"],
+    klog: ["E1130 23:02:01.5    9602 memcache.go:381] no 1130 there", "E 23:02:01.5 memcache.go:381] no 1130 there"],
     "hex-ids": ["snapshot 0a1b2c3d of 1234567", "snapshot ID of 1234567"],
   };
   it.each(Object.keys(normalisers) as Normaliser[])("%s", (name) => {

@@ -29,8 +29,12 @@ export const normalisers: Readonly<Record<Normaliser, (text: string) => string>>
       .replace(/\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?(Z|[+-]\d\d:?\d\d|UTC))?/g, "TIME")
       .replace(/\b\d\d:\d\d:\d\d(\.\d+)?\b/g, "TIME"),
   durations: (text) =>
-    text.replace(/\b\d+(\.\d+)?(e-?\d+)?( ?)(ns|µs|us|ms|secs?|seconds?|minutes?|m|s|h)\b/g, "DURATION"),
+    text
+      .replace(/\b\d+(\.\d+)?(e-?\d+)?( ?)(ns|µs|us|ms|secs?|seconds?|minutes?|m|s|h)\b/g, "DURATION")
+      .replace(/(?<![:\d])\d+:\d\d(?![:\d])/g, "DURATION"),
   "sorted-lines": (text) => text.split("\n").toSorted().join("\n"),
+  // The date and the process's ID in the header of a line of Kubernetes' logger.
+  klog: (text) => text.replace(/^([IWEF])\d{4} (\S+) +\d+ (\S+:\d+\])/gm, "$1 $2 $3"),
   "hex-ids": (text) => text.replace(/\b[0-9a-f]{8,64}\b/g, "ID"),
 };
 

