@@ -32,6 +32,12 @@ describe("differences", () => {
     ]);
   });
 
+  it("take a signal's name and the status that a shell makes of it for the same end", () => {
+    expect(differences(outcome("", "SIGTERM"), outcome("", 143))).toEqual([]);
+    expect(differences(outcome("", "SIGTERM"), outcome("", 130))).toHaveLength(1);
+    expect(differences(outcome("", "SIGTERM"), outcome("", 15))).toHaveLength(1);
+  });
+
   it("tell steps that were not reached, and texts that are on one side only", () => {
     expect(differences(outcome("a"), { steps: [], files: {} })).toEqual(["step 1: never came"]);
     const more: Outcome = { steps: [{ status: 0, texts: { stdout: "a", stderr: "lost" } }], files: {} };

@@ -1,6 +1,7 @@
 // What of a run is compared with the native one, and what may differ.
 import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import type { Normaliser } from "./program.ts";
 
@@ -64,6 +65,12 @@ export function describeFiles(root: string, paths: readonly string[]): Record<st
   return found;
 }
 
+/** A status as a shell tells it: goemu ends with 128 + N where signal N killed the guest. */
+const asInShell = (status: Ended["status"]): number | string | null =>
+  typeof status === "string" && status in constants.signals
+    ? 128 + constants.signals[status as NodeJS.Signals]
+    : status;
+
 const QUOTED = 160;
 const quote = (text: string | undefined): string => {
   const json = JSON.stringify(text ?? null);
@@ -90,7 +97,7 @@ export function differences(native: Outcome, other: Outcome, names: readonly Nor
       found.push(`${step}: never came`);
       break;
     }
-    if (actual.status !== expected.status) {
+    if (asInShell(actual.status) !== asInShell(expected.status)) {
       const status = actual.status === null ? "not ended in its time" : actual.status;
       found.push(`${step}: status natively ${expected.status}, here ${status}`);
     }

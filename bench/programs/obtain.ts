@@ -30,7 +30,7 @@ export function sourceName(source: Source): string {
     case "go":
       return `Go: ${source.package}@${source.version}`;
     case "driver":
-      return `Go: ${source.modules.join(", ")}`;
+      return `Go: ${source.modules.join(", ") || "the standard library"}${source.cgo ? ", with cgo" : ""}`;
     case "npm":
       return `npm: ${source.package}@${source.version}`;
     case "pypi":
@@ -88,8 +88,11 @@ function fetchInto(folder: string, name: string, source: Source): string {
     case "driver": {
       cpSync(join(DRIVERS, source.folder), folder, { recursive: true });
       client(["go", "mod", "init", "example.test/driver"], folder, GO);
-      client([...GENTLY, "go", "get", ...source.modules], folder, GO);
-      client([...GENTLY, "go", "build", "-p", "1", "-trimpath", "-o", name, "."], folder, GO);
+      if (source.modules.length > 0) client([...GENTLY, "go", "get", ...source.modules], folder, GO);
+      client([...GENTLY, "go", "build", "-p", "1", "-trimpath", "-o", name, "."], folder, {
+        ...GO,
+        CGO_ENABLED: source.cgo ? "1" : "0",
+      });
       return join(folder, name);
     }
     case "npm": {

@@ -4,8 +4,8 @@
 export type Source =
   /** `go install PACKAGE@VERSION` without cgo. */
   | { readonly kind: "go"; readonly package: string; readonly version: string }
-  /** A main package of ours, in `drivers/FOLDER`, over modules `PATH@VERSION`: for what is a library. */
-  | { readonly kind: "driver"; readonly folder: string; readonly modules: readonly string[] }
+  /** A main package of ours, in `drivers/FOLDER`, over modules `PATH@VERSION`: for what is a library, or needs cgo. */
+  | { readonly kind: "driver"; readonly folder: string; readonly modules: readonly string[]; readonly cgo?: true }
   /** A file of an npm package, a Python wheel or a Debian package. */
   | {
       readonly kind: "npm" | "pypi" | "debian";

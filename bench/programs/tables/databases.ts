@@ -1,11 +1,9 @@
 // Databases that are part of a program: what they do to files, mappings and locks.
 import type { Program } from "../program.ts";
-import { COHERENCE } from "./left.ts";
 
 /** A database under a driver of ours, in a file or folder of the job. */
-function database(name: string, job: string, modules: readonly string[], left?: string): Program {
+function database(name: string, job: string, modules: readonly string[]): Program {
   return {
-    ...(left !== undefined && { left }),
     name,
     source: { kind: "driver", folder: name, modules },
     job,
@@ -14,12 +12,9 @@ function database(name: string, job: string, modules: readonly string[], left?: 
 }
 
 export const DATABASES: readonly Program[] = [
-  database(
-    "bbolt",
-    "20,000 records, rollback, deletion by cursor, opened again and checked",
-    ["go.etcd.io/bbolt@v1.5.0"],
-    COHERENCE,
-  ),
+  database("bbolt", "20,000 records, rollback, deletion by cursor, opened again and checked", [
+    "go.etcd.io/bbolt@v1.5.0",
+  ]),
   database("badger", "20,000 records by 8 writers, deletion, flattening, opened again and verified", [
     "github.com/dgraph-io/badger/v4@v4.9.6",
   ]),

