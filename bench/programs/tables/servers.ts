@@ -104,14 +104,14 @@ async function talkToNats({ port, signal }: Talk): Promise<string> {
   ];
   const request = async (subject: string, body: string): Promise<string> => {
     subscriber.send(`PUB ${subject} answers.1 ${body.length}\r\n${body}\r\n`);
-    const answer = await subscriber.until(/MSG answers\.1 2 \d+\r\n[^\r]*\r\n/);
+    const answer = await subscriber.until(/MSG answers\.1 2 +\d+\r\n[^\r]*\r\n/);
     // What takes long is asked whether it is there (PING) in between.
     return answer.slice(answer.indexOf("MSG"));
   };
   subscriber.send("SUB answers.1 2\r\n");
   // A time of fewer digits makes a shorter answer.
   const steady = (text: string): string =>
-    text.replace(/"(created|ts|last_ts|first_ts|time)":"[^"]*"/g, '"$1":""').replace(/^(MSG \S+ \d+) \d+/, "$1 LENGTH");
+    text.replace(/"(created|ts|last_ts|first_ts|time)":"[^"]*"/g, '"$1":""').replace(/^(MSG \S+ \d+) +\d+/, "$1 LENGTH");
   said.push(
     steady(await request("$JS.API.STREAM.CREATE.KEPT", '{"name":"KEPT","subjects":["kept.>"],"storage":"file"}')),
   );

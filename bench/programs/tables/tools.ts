@@ -270,8 +270,9 @@ tasks:
     env: { RESTIC_REPOSITORY: "{DIR}/repository", RESTIC_PASSWORD_FILE: "{DIR}/password" },
     steps: [
       run("init"),
-      run("backup", "data", "--host", "h"),
-      run("backup", "data", "--host", "h", "--force"),
+      // How much is stored depends on what compresses to how much with which key.
+      { kind: "run", args: ["backup", "data", "--host", "h"], lines: /^(?!.*stored)/ },
+      { kind: "run", args: ["backup", "data", "--host", "h", "--force"], lines: /^(?!.*stored)/ },
       run("ls", "latest"),
       run("restore", "latest", "--target", "restored", "--include", "data"),
       // How many packs there are is for chance to say: several are filled at a time.
