@@ -36,7 +36,7 @@ const request = (start: number, slot: number, end = start + 0x100): CompileReque
   start,
   slot,
   bounds: { start, end, name: `f${slot}`, goAbi: true },
-  patient: false,
+  patient: false, limit: 1000,
   stops: NO_STOPS,
 });
 

@@ -23,6 +23,8 @@ export interface CompileRequest {
   readonly bounds: FunctionBounds | undefined;
   /** Accesses that the fast check refuses stay in the region. */
   readonly patient: boolean;
+  /** Most instructions that it may have. */
+  readonly limit: number;
   /** Addresses that no region may hold. */
   readonly stops: ReadonlySet<number>;
 }
@@ -47,7 +49,7 @@ export function compileRequest(
   links: RegionLinks,
   marks?: RegionMark[],
 ): { stored: StoredRegion; region: Region } | undefined {
-  const { start, slot, bounds, patient, stops } = request;
+  const { start, slot, bounds, patient, limit, stops } = request;
   if (stops.has(start)) return undefined;
   const region = discoverRegion(start, {
     instructionAt: (address) => code.instructionAt(address),
@@ -57,6 +59,7 @@ export function compileRequest(
       !stops.has(address) &&
       (bounds === undefined || (address >= bounds.start && address < bounds.end)),
     flagsDieAtCalls: bounds?.goAbi ?? false,
+    limit,
   });
   if (region === undefined) return undefined;
   const { body, calls } = compileRegion(region, slot, {

@@ -1,6 +1,7 @@
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { HelperLibrary } from "../interpreter/helper-library.ts";
 import { FIRST_REGION, REGION_SLOTS } from "../interpreter/slots.ts";
+import { PAGE_SIZE } from "../layout.ts";
 import { RegionLinks } from "./region-links.ts";
 import type { StoredRegion } from "./region-store.ts";
 
@@ -74,6 +75,16 @@ export class RegionTable {
   /** The region that starts at an address. */
   at(start: number): CompiledRegion | undefined {
     return this.#starts.get(start);
+  }
+
+  /** How many regions have the instruction at an address in them and begin elsewhere; `most` if there are more. */
+  around(address: number, most: number): number {
+    let found = 0;
+    for (const { start, spans } of this.#byPage.get(Math.floor(address / PAGE_SIZE)) ?? []) {
+      if (start !== address && overlaps(spans, address, address + 1)) found++;
+      if (found === most) break;
+    }
+    return found;
   }
 
   inSlot(slot: number): CompiledRegion | undefined {

@@ -8,7 +8,7 @@ import { loopsOf } from "./loops.ts";
 
 /** Bounds on a region: V8 optimizes very large functions poorly, and a compilation must not stall the guest. */
 const MAX_BLOCKS = 500;
-const MAX_INSTRUCTIONS = 2600;
+export const MAX_INSTRUCTIONS = 2600;
 
 /** How a block ends; `switch` is a jump through a table, `dispatch` goes on at one of several entries (entries.ts). */
 export type BlockEnd = "next" | "jump" | "branch" | "switch" | "call" | "leave" | "dispatch";
@@ -69,6 +69,8 @@ export interface CodeSource extends TableSource {
    * specification, "Flags"), whose functions the symbol table knows; of other code nothing is assumed.
    */
   readonly flagsDieAtCalls: boolean;
+  /** Most instructions of the region. */
+  readonly limit: number;
 }
 
 const CALLS = new Set<Mnemonic>([Mnemonic.Call]);
@@ -83,7 +85,7 @@ export function discoverRegion(entry: number, source: CodeSource): Region | unde
   while (work.length > 0 && blockBudget-- > 0) {
     const before: Instruction[] = [];
     for (let at = work.shift() as number; !instructions.has(at); ) {
-      if (instructions.size >= MAX_INSTRUCTIONS) break;
+      if (instructions.size >= source.limit) break;
       const instruction = source.instructionAt(at);
       const row = instruction === undefined ? undefined : rowOf(instruction);
       if (instruction === undefined || row === undefined) break;

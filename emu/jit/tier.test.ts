@@ -263,6 +263,22 @@ describe("code that changes again and again", () => {
   });
 });
 
+describe("straight code that each instruction leaves", () => {
+  const INSTRUCTIONS = 400;
+
+  it("is not compiled to its end again from each of them", () => {
+    jit.eager = true;
+    // Regions count on rounding to nearest: with another mode the interpreter does the instruction.
+    // ldmxcsr [rsp-4]; jmp to the next; INSTRUCTIONS times divsd xmm0, xmm1; hlt
+    poke(CODE, `0fae5424fc eb00 ${"f20f5ec1".repeat(INSTRUCTIONS)} f4`);
+    memory.poke(STACK + PAGE_SIZE - 4, Uint8Array.of(0x80, 0x3f, 0, 0));
+    run();
+    const { regions, compiledInstructions } = jit.statistics;
+    expect(regions).toBeGreaterThan(INSTRUCTIONS / 2);
+    expect(compiledInstructions).toBeLessThan(INSTRUCTIONS * 40);
+  });
+});
+
 describe("what the second tier can do without", () => {
   const fail = (): never => {
     throw new TypeError("a bug");

@@ -6,7 +6,7 @@ import type { RegionMark } from "./compile.ts";
 import { type Batch, CompileClient } from "./compile-client.ts";
 import type { CompilerThread } from "./compile-protocol.ts";
 import { hostFuses } from "./host-fma.ts";
-import type { Region } from "./region.ts";
+import { MAX_INSTRUCTIONS, type Region } from "./region.ts";
 import { RegionArchive } from "./region-archive.ts";
 import { type CompileRequest, compileRequest, type FunctionBounds } from "./region-compiler.ts";
 import { regionModule } from "./region-module.ts";
@@ -36,6 +36,13 @@ const WORTH_SAVING = 100;
 const WORTH_SAVING_TIME = 15;
 /** Most regions at a time; then all are dropped and the hot ones come back. */
 const MAX_REGIONS = 20_000;
+
+/**
+ * Where code is part of other regions already, which are left in their middle as it seems, a new region is half as large
+ * for each of them, up to so many: straight code that is left at each instruction would else be compiled as often as it
+ * has instructions.
+ */
+const MOST_AROUND = 7;
 
 /** Functions that the compiler may stumble over before it is done without. */
 const MOST_STUMBLES = 5;
@@ -263,7 +270,8 @@ export class Jit {
     if (this.#regions.size >= MAX_REGIONS) this.#regions.dropAll();
     const slot = this.#regions.takeSlot();
     if (slot === undefined) return;
-    const request = { start, slot, bounds: this.functionRange(start), patient, stops: this.#code.stops };
+    const limit = MAX_INSTRUCTIONS >>> this.#regions.around(start, MOST_AROUND);
+    const request = { start, slot, bounds: this.functionRange(start), patient, limit, stops: this.#code.stops };
     if (this.startThread === undefined || this.onCompile !== undefined) this.#compileNow(request);
     else this.#compileElsewhere(request, this.startThread);
   }
