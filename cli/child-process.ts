@@ -18,6 +18,7 @@ export function childProcesses(options: GuestOptions & { readonly cache?: boolea
     ["--address-space", options.addressSpace],
     ["--tier", options.tier],
     ["--sysroot", options.sysroot],
+    ["--max-processes", options.maxProcesses],
   ];
   return new NodeProcesses({
     file: process.execPath,
@@ -29,6 +30,7 @@ export function childProcesses(options: GuestOptions & { readonly cache?: boolea
       "run",
       ...given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`])),
       ...(options.cache === false ? ["--no-cache"] : []),
+      "--host-exec",
       "--handover",
     ],
   });

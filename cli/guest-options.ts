@@ -12,6 +12,11 @@ export function addGuestOptions(command: Command): Command {
     .option("--clear-env", "start from an empty environment instead of the host's")
     .option("--cpus <N>", "CPUs that the guest sees (default: the host's)")
     .option("--cpu <MODEL>", "x86-64-v1 to v4, or features to drop, like -sse4_2 (default: x86-64-v3)")
+    .option("--max-processes <N>", "most processes at a time; more are refused with EAGAIN (default: 4096)")
+    .option(
+      "--host-exec",
+      "run what the guest executes on the host, in processes of their own: natively if it can't be static",
+    )
     .option("--memory <SIZE>", "most memory for the guest, like 512M or 8G")
     .option("--address-space <LAYOUT>", "compact, or linux: the addresses that Linux would give; slower", "compact")
     .option(

@@ -12,6 +12,7 @@ import type { ExitStatus } from "../syscalls/linux-process.ts";
 import { type AddressSpaceLayout, CacheError, Machine, type MachineOptions, type Tier } from "../syscalls/machine.ts";
 import type { SyscallTracer } from "../syscalls/tracer.ts";
 import { buildEnvironment, memoryLimit, parseChoice, parseCount, rawArguments } from "./arguments.ts";
+import { ExecutedPrograms } from "./executed-programs.ts";
 import { readHandlerPack } from "./handler-pack.ts";
 import { openProgram, type ProgramFile } from "./program-file.ts";
 import { warn } from "./write.ts";
@@ -23,6 +24,8 @@ export interface GuestOptions {
   readonly cpus?: string;
   readonly cpu?: string;
   readonly memory?: string;
+  readonly maxProcesses?: string;
+  readonly hostExec?: boolean;
   readonly addressSpace: string;
   /** Folder with the dynamic linker and libraries. */
   readonly sysroot?: string;
@@ -101,6 +104,12 @@ export function createMachine(
     compilerThread,
     wasmMemory: options.wasmMemory,
     cache: pack && openCache?.(program, pack.build),
+    programs: pack && openCache && new ExecutedPrograms(pack.build, options, report),
+    maxProcesses:
+      options.maxProcesses === undefined
+        ? undefined
+        : parseCount("--max-processes", options.maxProcesses, MAX_PROCESSES),
+    hostExec: options.hostExec,
     tracer,
     report,
     ids: {
@@ -120,6 +129,9 @@ export function createMachine(
   describeCode.text = disassembleOne;
   return machine;
 }
+
+/** As many as there may be numbers for (/proc/sys/kernel/pid_max). */
+const MAX_PROCESSES = 4_194_304;
 
 /** A machine; without the cache, if that fails in a way that nobody has foreseen. */
 function newMachine(options: MachineOptions): Machine {

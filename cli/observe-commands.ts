@@ -116,7 +116,10 @@ function observedMachine(
   args: readonly string[],
   options: MachineOptions,
 ): { machine: Machine; host: NodeHost } {
-  const host = new NodeHost({ processes: childProcesses(options), sysroot: sysrootOf(options.sysroot) });
+  const host = new NodeHost({
+    processes: options.hostExec ? childProcesses(options) : undefined,
+    sysroot: sysrootOf(options.sysroot),
+  });
   if (options.output === undefined) Object.defineProperty(host, "stdout", { value: host.stderr });
   return { machine: createMachine(file, args, options, host), host };
 }

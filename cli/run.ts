@@ -43,7 +43,11 @@ export async function run(path: string, args: readonly string[], given: RunOptio
     options.stats === undefined ? undefined : parseChoice("--stats", options.stats || "text", ["text", "json"]);
   const trace = options.strace === undefined ? undefined : openTrace(options.strace);
   const sysroot = sysrootOf(options.sysroot);
-  const host = new NodeHost({ processes: childProcesses(options), inherited: child?.inherited, sysroot });
+  const host = new NodeHost({
+    processes: options.hostExec ? childProcesses(options) : undefined,
+    inherited: child?.inherited,
+    sysroot,
+  });
   let cache: NodeTranslationCache | undefined;
   let executable: ProgramFile | undefined;
   const open: CacheOpener = (program, build) => {

@@ -97,12 +97,12 @@ export class Core implements Processor {
    * A core whose memory is what this one's is now, as fork(2) makes it; neither sees what the other stores from now on, but
    * to shared mappings. A page is copied when it is first stored to here, or used there. Code is translated anew there, and
    * there are no CPU states in use.
-   * @param backingOf what is behind its mappings that have this behind them here
+   * @param backingOf what is behind its mappings, in its memory, that have this behind them here
    * @throws MemoryError ENOMEM
    */
-  fork(backingOf: (backing: Backing) => Backing = (backing) => backing): Core {
+  fork(backingOf: (backing: Backing, memory: GuestMemory) => Backing = (backing) => backing): Core {
     const child = this.fresh();
-    this.space.fork(child.space, backingOf);
+    this.space.fork(child.space, (backing) => backingOf(backing, child.memory));
     return child;
   }
 

@@ -25,7 +25,7 @@ const STATIC_HINT = "name a folder that has it by --sysroot, or build the progra
  * The program interpreter (ld.so) that a dynamically linked executable asks for (fs/binfmt_elf.c, load_elf_binary()).
  * @throws LoadError if it is not there, or nothing that can be run
  */
-export function openInterpreter(host: Host, path: string): Executable {
+export function openInterpreter(host: Host, path: string): { executable: Executable; close: () => void } {
   const wants = `is dynamically linked, and its interpreter ${printable(path)}`;
   let file: HostFile;
   try {
@@ -39,7 +39,7 @@ export function openInterpreter(host: Host, path: string): Executable {
   try {
     const executable = readExecutable(sourceOf(file), path);
     if (executable.needsInterpreter) throw new LoadError("dynamic", "asks for an interpreter itself", STATIC_HINT);
-    return executable;
+    return { executable, close: () => file.close() };
   } catch (error) {
     file.close();
     if (!(error instanceof LoadError)) throw error;

@@ -1,166 +1,234 @@
 import { VECTOR } from "../emu/cpu/exits.ts";
 import { BRAND, VENDOR } from "../emu/cpu/features.ts";
-import { type CpuEnvironment, runHelper } from "../emu/cpu/helpers.ts";
+import { runHelper } from "../emu/cpu/helpers.ts";
 import { REG, STATE } from "../emu/cpu/state.ts";
 import { decodeOne } from "../emu/decode/decoder.ts";
 import { plainInstruction } from "../emu/decode/plain.ts";
 import type { Interpreter, Stop } from "../emu/interpreter/interpreter.ts";
-import type { Core } from "../emu/machine.ts";
 import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
 import { MemoryError } from "../emu/memory/memory-error.ts";
 import { OutOfFrames } from "../emu/memory/pages.ts";
-import { type EventLoop, type Kernel, Scheduler } from "../emu/threads/scheduler.ts";
+import type { Scheduler } from "../emu/threads/scheduler.ts";
 import type { Host } from "../host/host.ts";
-import type { ExitStatus, HostChild } from "../host/processes.ts";
+import type { ExitStatus, HostChild, Usage } from "../host/processes.ts";
+import type { HostJob } from "../host/terminal.ts";
 import { errno, SyscallError } from "./abi/errno.ts";
-import { LINUX_GDT } from "./abi/gdt.ts";
-import { SIGNAL } from "./abi/signals.ts";
+import { SI_USER, SIGNAL } from "./abi/signals.ts";
 import type { Args } from "./args.ts";
 import { Block, type SyscallResult } from "./block.ts";
 import { signalOfStop } from "./exceptions.ts";
-import { FileState } from "./files/file-state.ts";
+import type { FileState } from "./files/file-state.ts";
+import { endProcess, exitThread } from "./kernel/end.ts";
+import type { Kernel } from "./kernel/kernel.ts";
+import type { Mm } from "./kernel/mm.ts";
 import { LinuxThread } from "./linux-thread.ts";
 import type { FileBacking } from "./memory/file-backing.ts";
-import { storeShared } from "./memory/file-backing.ts";
-import { MemoryNotes } from "./memory/notes.ts";
-import { Network } from "./net/network.ts";
+import type { MemoryNotes } from "./memory/notes.ts";
+import type { Network } from "./net/network.ts";
 import type { Bridge } from "./process/bridge.ts";
-import { Children } from "./process/children.ts";
-import { Limits, RLIMIT } from "./process/limits.ts";
+import { Child, Children } from "./process/children.ts";
+import { type Limits, RLIMIT } from "./process/limits.ts";
 import type { Process } from "./process.ts";
-import { Signals } from "./signals/state.ts";
+import type { SignalInfo } from "./signals/info.ts";
+import type { Signals } from "./signals/state.ts";
 import { restoreMask } from "./signals/user-mask.ts";
 import { SYSCALLS } from "./syscalls.ts";
-import { FutexTable } from "./threads/futex.ts";
-import { walkRobustList } from "./threads/robust-list.ts";
 import { IntervalTimers } from "./time/interval-timers.ts";
-import { Timekeeping } from "./time/timekeeping.ts";
+import type { Timekeeping } from "./time/timekeeping.ts";
 import type { ProcessObserver, Supervisor, SyscallTracer } from "./tracer.ts";
-import { Waits } from "./waits.ts";
+import type { Waits } from "./waits.ts";
 
 export type { ExitStatus } from "../host/processes.ts";
 
-export interface ProcessOptions {
-  readonly core: Core;
-  readonly loop: EventLoop;
-  readonly host: Host;
-  readonly cpus: number;
-  readonly features: ReadonlySet<string>;
-  readonly pid: number;
-  readonly ppid: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly euid: number;
-  readonly egid: number;
-  readonly exePath: string;
-  readonly name: string;
-  readonly argv: readonly Uint8Array[];
-  readonly envp: readonly Uint8Array[];
-  /** Where the heap that brk(2) moves begins. */
-  readonly brk: number;
-  readonly strace: SyscallTracer | undefined;
-  /** Takes a line about something goemu could not do for the guest. */
-  readonly report: (message: string) => void;
-  /** Stops the emulator itself, as a stop signal asks (SIGSTOP, SIGTSTP); undefined where that can't be. */
-  readonly stopHost: ((signal: number) => void) | undefined;
-  /** Sends a stop signal to the process group that the host has put the emulator in; undefined where that can't be. */
-  readonly stopJob: ((signal: number) => void) | undefined;
-  /** SchedulerOptions.seed */
-  readonly schedulerSeed: number | undefined;
+/** What a process begins with. */
+export interface ProcessParts {
+  readonly mm: Mm;
+  readonly files: FileState;
+  /** Makes its signal actions. */
+  readonly signals: (process: LinuxProcess) => Signals;
+  readonly limits: Limits;
+  readonly parent: LinuxProcess | undefined;
+  /** What its parent gets at its end, 0 for nothing (clone(2)). */
+  readonly exitSignal: number;
+  readonly ids: { readonly uid: number; readonly gid: number; readonly euid: number; readonly egid: number };
+  readonly group: number;
+  readonly session: number;
 }
 
-/** A guest process: Linux's side of the machine. */
-export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironment {
-  readonly memory: GuestMemory;
-  readonly interpreter: Interpreter;
-  readonly scheduler: Scheduler<LinuxThread>;
-  /** Like `signals` and `limits`, those of a child while something is done on its behalf. */
+/** A guest process (Linux: struct signal_struct, and what its threads share). */
+export class LinuxProcess implements Process {
+  readonly kernel: Kernel;
+  pid: number;
   files: FileState;
-  readonly host: Host;
-  readonly cpus: number;
-  readonly descriptors = LINUX_GDT;
-  readonly features: ReadonlySet<string>;
-  readonly pid: number;
-  readonly ppid: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly euid: number;
-  readonly egid: number;
-  readonly exePath: string;
-  readonly argv: readonly Uint8Array[];
-  readonly envp: readonly Uint8Array[];
-  auxv: Uint8Array = new Uint8Array();
+  signals: Signals;
+  limits: Limits;
+  /** Who waits for it; undefined for the first process and those whose parent has gone: nobody in the machine. */
+  parent: LinuxProcess | undefined;
+  /** What its parent knows of it. */
+  readonly self: Child;
+  readonly children = new Children(this);
+  uid: number;
+  gid: number;
+  euid: number;
+  egid: number;
+  /** Process group and session (setpgid(2), setsid(2)). */
+  group: number;
+  session: number;
+  /** Has it executed a program since its parent made it? Then that may not move it to another group (setpgid(2)). */
+  hasExecuted = false;
+  /** Gets the orphans among its descendants (prctl(2), PR_SET_CHILD_SUBREAPER). */
+  isSubreaper = false;
+  /** Sent to it when its parent ends (prctl(2), PR_SET_PDEATHSIG); 0 for nothing. */
+  deathSignal = 0;
+  /** The signal that has stopped it, as long as it stands. */
+  stopSignal: number | undefined;
   /** Who sees system calls and signals; probes put themselves in front of it. */
   strace: SyscallTracer | undefined;
   /** Who sees threads come, go and take turns, and stops (CodeCache.stops); set by probes. */
   observer: ProcessObserver | undefined;
   supervisor: Supervisor | undefined;
-  signals = new Signals(this);
-  readonly children = new Children(this);
-  readonly waits = new Waits(this);
-  readonly futexes = new FutexTable();
-  readonly timers: IntervalTimers;
-  readonly timekeeping: Timekeeping;
-  limits = new Limits();
-  readonly network: Network;
-  /** Says what became of requests for memory that goemu can't fulfil. */
-  readonly memoryNotes: MemoryNotes;
-  readonly heap: { readonly start: number; end: number };
-  /** Files behind mappings, to be let go at the end. */
-  readonly backings = new Set<FileBacking>();
-  /** System calls made so far, by number. */
-  readonly syscallCounts = new Map<number, number>();
-  /** The thread for which a system call is carried out, or tried again. */
-  caller: LinuxThread | undefined;
+  /** Set by whoever watches threads take turns. */
+  onSwitch: ((thread: LinuxThread | undefined) => void) | undefined;
+  /** Set by a debugger that steps threads (Kernel.execute). */
+  execute: ((thread: LinuxThread) => Stop | undefined) | undefined;
+  /** Tells the thread that waits for it (vfork(2)) that it needs the common memory no longer. */
+  released: (() => void) | undefined;
+  timers: IntervalTimers;
   /** How the process ended, once it has. */
   exitStatus: ExitStatus | undefined;
-  readonly #options: ProcessOptions;
+  /** When the process began: CLOCK_MONOTONIC in ns. */
+  readonly startNs: number;
   readonly #threads = new Map<number, LinuxThread>();
-  /** The process's own, whatever is done on a child's behalf. */
-  readonly #files: FileState;
-  readonly #signals = this.signals;
-  readonly #limits = this.limits;
+  #mm: Mm | undefined;
   #replacement: { readonly host: HostChild; readonly bridges: readonly Bridge[] } | undefined;
-  #nextTid: number;
   #finishedCpuTime = 0;
+  #name = "";
   /** Instructions run by threads that are gone. */
   #finishedInstructions = 0;
-  threadsStarted = 0;
-  peakThreads = 0;
 
-  constructor(options: ProcessOptions) {
-    this.#options = options;
-    this.memory = options.core.memory;
-    this.interpreter = options.core.interpreter;
-    this.host = options.host;
-    this.cpus = options.cpus;
-    this.features = options.features;
-    this.pid = options.pid;
-    this.ppid = options.ppid;
-    this.uid = options.uid;
-    this.gid = options.gid;
-    this.euid = options.euid;
-    this.egid = options.egid;
-    this.exePath = options.exePath;
-    this.argv = options.argv;
-    this.envp = options.envp;
-    this.strace = options.strace;
-    this.timekeeping = new Timekeeping(options.host, this.memory);
-    this.interpreter.tsc = () => this.timekeeping.tsc();
-    this.heap = { start: options.brk, end: options.brk };
-    this.memoryNotes = new MemoryNotes(this.memory.space, options.report);
-    this.memory.space.mayGrow = (mapped, promised) => this.#mayGrow(mapped, promised);
-    this.#nextTid = options.pid;
-    this.files = new FileState(options.host, Number(this.limits.get(7).soft));
-    this.files.wakeUp = () => this.wakeUp();
-    this.#files = this.files;
-    this.network = new Network(this);
-    this.scheduler = new Scheduler(options.loop, this, { seed: options.schedulerSeed });
+  constructor(kernel: Kernel, pid: number, parts: ProcessParts) {
+    this.kernel = kernel;
+    this.pid = pid;
+    this.#mm = parts.mm;
+    this.mm.users++;
+    this.files = parts.files;
+    this.signals = parts.signals(this);
+    this.limits = parts.limits;
+    this.parent = parts.parent;
+    this.self = new Child(pid, parts.exitSignal, this);
+    this.uid = parts.ids.uid;
+    this.gid = parts.ids.gid;
+    this.euid = parts.ids.euid;
+    this.egid = parts.ids.egid;
+    this.group = parts.group;
+    this.session = parts.session;
+    this.strace = kernel.tracer;
     this.timers = new IntervalTimers(this);
-    this.startNs = this.host.monotonicNs();
+    this.startNs = kernel.host.monotonicNs();
+    this.limitMemory();
+    kernel.add(this);
+  }
+
+  /** RLIMIT_AS and RLIMIT_DATA hold for its address space, which is its own from now on. */
+  limitMemory(): void {
+    this.memory.space.mayGrow = (mapped, promised) => this.#mayGrow(mapped, promised);
   }
 
   // What system calls ask about the process.
+
+  /** Its address space, until its end. */
+  get mm(): Mm {
+    if (this.#mm === undefined) throw new Error(`process ${this.pid} has ended and has no memory`);
+    return this.#mm;
+  }
+
+  set mm(mm: Mm) {
+    this.#mm = mm;
+  }
+
+  /** It has ended: what it had in memory is of no use to anybody but those who look at the first program. */
+  dropMm(): void {
+    if (this.#mm !== this.kernel.firstMm) this.#mm = undefined;
+  }
+
+  get memory(): GuestMemory {
+    return this.mm.memory;
+  }
+
+  get interpreter(): Interpreter {
+    return this.mm.interpreter;
+  }
+
+  get heap(): Mm["heap"] {
+    return this.mm.heap;
+  }
+
+  get backings(): Set<FileBacking> {
+    return this.mm.backings;
+  }
+
+  get memoryNotes(): MemoryNotes {
+    return this.mm.notes;
+  }
+
+  get exePath(): string {
+    return this.mm.program.exePath;
+  }
+
+  get argv(): readonly Uint8Array[] {
+    return this.mm.program.argv;
+  }
+
+  get envp(): readonly Uint8Array[] {
+    return this.mm.program.envp;
+  }
+
+  get auxv(): Uint8Array {
+    return this.mm.program.auxv;
+  }
+
+  get host(): Host {
+    return this.kernel.host;
+  }
+
+  get cpus(): number {
+    return this.kernel.cpus;
+  }
+
+  get features(): ReadonlySet<string> {
+    return this.kernel.features;
+  }
+
+  get scheduler(): Scheduler<LinuxThread> {
+    return this.kernel.scheduler;
+  }
+
+  get network(): Network {
+    return this.kernel.network;
+  }
+
+  get waits(): Waits {
+    return this.kernel.waits;
+  }
+
+  get timekeeping(): Timekeeping {
+    return this.kernel.timekeeping;
+  }
+
+  get clock(): Timekeeping {
+    return this.kernel.timekeeping;
+  }
+
+  /** The thread for which a system call is carried out, or tried again. */
+  get caller(): LinuxThread | undefined {
+    return this.kernel.caller;
+  }
+
+  /** Number of the parent: 1 once it has gone (getppid(2)). */
+  get ppid(): number {
+    if (this === this.kernel.first) return this.kernel.ppid;
+    return this.parent?.pid ?? 1;
+  }
 
   get finished(): boolean {
     return this.exitStatus !== undefined;
@@ -170,16 +238,18 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     return this.#threads.values();
   }
 
-  get clock(): Timekeeping {
-    return this.timekeeping;
+  /** Name of its first thread (/proc/pid/comm). */
+  get comm(): string {
+    return this.#threads.get(this.pid)?.name ?? this.#name;
+  }
+
+  get threadCount(): number {
+    return this.#threads.size;
   }
 
   get cpuDescription(): { vendor: string; brand: string; flags: readonly string[] } {
     return { vendor: VENDOR, brand: BRAND, flags: [...this.features] };
   }
-
-  /** When the process began: CLOCK_MONOTONIC in ns. */
-  readonly startNs: number;
 
   /** CPU time of all threads in ns. */
   get cpuTime(): number {
@@ -205,7 +275,6 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     return this.#threads.get(tid);
   }
 
-  /** RLIMIT_AS and RLIMIT_DATA, which the guest has set itself (getrlimit(2)). */
   #mayGrow(mapped: number, promised: number): boolean {
     const { mappedBytes, promisedBytes } = this.memory.space;
     const exceeds = (resource: number, bytes: number): boolean => BigInt(bytes) > this.limits.get(resource).soft;
@@ -215,11 +284,41 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   /** The host's clock has something to say: let the machine's loop run. */
   wakeUp(): void {
-    this.#options.loop.wake();
+    this.kernel.wakeUp();
   }
 
-  randomBytes(bytes: Uint8Array): void {
-    this.host.randomBytes(bytes);
+  useMask(umask: number): void {
+    this.kernel.useMask(umask);
+  }
+
+  /** fs/proc/array.c, task_state_array: R, S, T or Z. */
+  get state(): string {
+    if (this.finished) return "Z";
+    if (this.stopSignal !== undefined) return "T";
+    for (const { state } of this.#threads.values()) if (state === "runnable") return "R";
+    return "S";
+  }
+
+  /** All processes of the machine. */
+  get others(): Iterable<LinuxProcess> {
+    return this.kernel.processes.values();
+  }
+
+  /** Where it stands: in the machine's groups and sessions, of which the first one's are the host's. */
+  get job(): HostJob {
+    const { group, session, host, kernel } = this;
+    const outside = host.job?.();
+    if (outside === undefined) return { group, session, terminal: 0n, foreground: kernel.foreground.group || group };
+    if (session !== kernel.hostSession) return { group, session, terminal: 0n, foreground: -1 };
+    return { group, session, terminal: outside.terminal, foreground: kernel.foreground.group };
+  }
+
+  /** @throws SyscallError ESRCH for a group that is not there, EPERM for one of another session (tiocspgrp()) */
+  setForeground(group: number): void {
+    const members = [...this.kernel.group(group)];
+    if (members.length === 0) throw new SyscallError("ESRCH");
+    if (!members.some(({ session }) => session === this.session)) throw new SyscallError("EPERM");
+    this.kernel.foreground.group = group;
   }
 
   // Threads.
@@ -229,14 +328,14 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
    * @throws SyscallError EAGAIN when there are too many
    */
   createThread(name: string): LinuxThread {
-    const { core } = this.#options;
-    const cpu = core.takeCpu();
-    if (cpu === undefined) throw new SyscallError("EAGAIN");
-    while (this.children.find(this.#nextTid) !== undefined) this.#nextTid++;
-    const thread = new LinuxThread(this.#nextTid++, cpu, core, name);
-    this.#threads.set(thread.tid, thread);
-    this.threadsStarted++;
-    this.peakThreads = Math.max(this.peakThreads, this.#threads.size);
+    const { kernel, mm } = this;
+    const cpu = mm.takeCpu();
+    const tid = this.#threads.size === 0 ? this.pid : kernel.newPid();
+    const thread = new LinuxThread(this, tid, cpu, name);
+    this.#threads.set(tid, thread);
+    kernel.threads.set(tid, thread);
+    kernel.threadsStarted++;
+    kernel.peakThreads = Math.max(kernel.peakThreads, kernel.threads.size);
     return thread;
   }
 
@@ -252,61 +351,20 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.supervisor?.threadExit(thread);
     this.#finishedCpuTime += thread.cpuTime;
     this.#finishedInstructions += thread.instructions;
-    this.#options.core.giveCpu(thread.cpu);
+    this.kernel.threads.delete(thread.tid);
+    this.mm.giveCpu(thread.cpu);
     this.waits.abandon(thread);
   }
 
-  /** Runs something for a thread: a child before its execve(2) has files, signal actions and limits of its own. */
-  onBehalfOf<T>(thread: LinuxThread, run: () => T): T {
-    const { vfork } = thread;
-    const { files, signals, limits, caller } = this;
-    this.caller = thread;
-    // What a child does may wake a thread of its parent, whose call is then finished within the child's.
-    if (vfork === undefined && files === this.#files) {
-      try {
-        return run();
-      } finally {
-        this.caller = caller;
-      }
-    }
-    this.files = vfork?.files ?? this.#files;
-    this.signals = this.signalsOf(thread);
-    this.limits = vfork?.limits ?? this.#limits;
-    try {
-      return run();
-    } finally {
-      this.files = files;
-      this.signals = signals;
-      this.limits = limits;
-      this.caller = caller;
-    }
-  }
-
-  /** The signal actions that hold for a thread, whoever's behalf something is done on. */
-  signalsOf(thread: LinuxThread): Signals {
-    return thread.vfork?.signals ?? this.#signals;
-  }
-
-  /** A child no longer needs this process's memory: the thread that started it goes on. */
-  releaseParent(thread: LinuxThread): void {
-    const { vfork } = thread;
-    if (vfork === undefined) return;
-    vfork.files.close();
-    this.host.umask(this.#files.umask);
-    thread.state = "exited";
-    this.forgetThread(thread);
-    vfork.released.wake();
-  }
-
-  #endChild(thread: LinuxThread, status: ExitStatus): boolean {
-    const { vfork } = thread;
-    if (vfork === undefined) return false;
-    const { signals } = this;
-    this.signals = this.#signals;
-    this.children.ended(vfork.child, status, undefined);
-    this.signals = signals;
-    this.releaseParent(thread);
-    return true;
+  /** The thread that executes a program becomes the process's only one, and gets its number (fs/exec.c, de_thread). */
+  becomeLeader(thread: LinuxThread): void {
+    for (const other of [...this.#threads.values()]) if (other !== thread) this.forgetThread(other);
+    if (thread.tid === this.pid) return;
+    this.#threads.delete(thread.tid);
+    this.kernel.threads.delete(thread.tid);
+    thread.tid = this.pid;
+    this.#threads.set(thread.tid, thread);
+    this.kernel.threads.set(thread.tid, thread);
   }
 
   /** A program on the host has taken this process's place (execve(2)): nothing runs here until it ends. */
@@ -316,30 +374,31 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
       thread.state = "exited";
       this.forgetThread(thread);
     }
+    this.released?.();
     this.files.close();
-    this.network.close();
   }
 
   /** A signal from outside. */
   signalFromHost(signal: number): void {
-    if (this.finished) return;
-    if (this.#replacement !== undefined) this.host.processes?.kill(this.#replacement.host.pid, signal);
-    else this.signals.send({ signal, code: 0, pid: 0, uid: this.uid });
-    this.wakeUp();
+    this.receive({ signal, code: 0, pid: 0, uid: this.uid });
+  }
+
+  /** A signal is sent to it (kill(2)); false if too many are queued already. */
+  receive(info: SignalInfo): boolean {
+    if (this.finished) return true;
+    if (this.#replacement === undefined) return this.signals.send(info);
+    this.host.processes?.kill(this.#replacement.host.pid, info.signal);
+    return true;
+  }
+
+  /** Ends it whatever it thinks of that. */
+  killFromHost(): void {
+    if (!this.finished) this.signalFromHost(SIGNAL.SIGKILL);
   }
 
   /** exit(2): ends one thread; with the last one the process ends. */
   exitThread(thread: LinuxThread, status: number): void {
-    if (this.#endChild(thread, { kind: "exited", status })) return;
-    if (thread.robustList !== 0) walkRobustList(this.memory, this.futexes, thread.robustList, thread.tid);
-    if (thread.clearChildTid !== 0) {
-      try {
-        this.memory.writeU32(thread.clearChildTid, 0);
-        this.futexes.wake(thread.clearChildTid, 1);
-      } catch (error) {
-        if (!(error instanceof GuestFault)) throw error;
-      }
-    }
+    exitThread(thread);
     if (this.#threads.size === 1) {
       this.exit(status);
       return;
@@ -350,80 +409,56 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
 
   // The end.
 
-  /** exit_group(2). @param thread whose process it is, the one that shares memory with this one or this one */
-  exit(status: number, thread?: LinuxThread): void {
-    if (thread !== undefined && this.#endChild(thread, { kind: "exited", status })) return;
+  /** exit_group(2). */
+  exit(status: number): void {
     this.#finish({ kind: "exited", status });
   }
 
   /** A signal kills the process. */
-  die(thread: LinuxThread, signal: number): void {
-    if (this.#endChild(thread, { kind: "signaled", signal })) return;
+  die(signal: number): void {
     this.#finish({ kind: "signaled", signal });
   }
 
   /** The program that took this process's place has ended. */
-  endAs(status: ExitStatus): void {
+  endAs(status: ExitStatus, usage: Usage | undefined): void {
     for (const bridge of this.#replacement?.bridges ?? []) bridge.close();
-    this.#finish(status);
+    this.#finish(status, usage);
   }
 
-  #finish(status: ExitStatus): void {
+  #finish(status: ExitStatus, usage?: Usage): void {
     if (this.exitStatus !== undefined) return;
     this.exitStatus = status;
-    this.#atEnd("write mapped files back", () => storeShared(this.memory, 0, 2 ** 47));
-    for (const backing of this.backings) this.#atEnd("close a mapped file", () => backing.close());
-    this.#atEnd("close sockets", () => this.network.close());
-    this.#atEnd("close pipes to child processes", () => this.children.close());
-    this.#atEnd("trace the end", () => this.strace?.processExit(this, status));
-    this.#atEnd("close files", () => this.#files.close());
-    this.wakeUp();
-  }
-
-  /** Does a part of what the end of a process brings: nothing of it changes the status, or keeps the rest from being done. */
-  #atEnd(what: string, work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      this.#options.report(`cannot ${what}: ${error instanceof Error ? error.message : error}`);
+    for (const thread of this.#threads.values()) {
+      thread.state = "exited";
+      this.kernel.threads.delete(thread.tid);
+      this.mm.giveCpu(thread.cpu);
+      this.waits.abandon(thread);
     }
-  }
-
-  /** A stop signal stops the emulator as a whole; it goes on when the host continues it. */
-  stop(signal: number): void {
-    this.#options.stopHost?.(signal);
-  }
-
-  /** Sends a stop signal to all of the host's process group; false where there is none. */
-  stopJob(signal: number): boolean {
-    this.#options.stopJob?.(signal);
-    return this.#options.stopJob !== undefined;
+    endProcess(this, status, usage);
+    if (this === this.kernel.first) return;
+    // Nobody looks at its threads any more; they would keep its memory.
+    this.#name = this.comm;
+    for (const thread of this.#threads.values()) {
+      this.#finishedCpuTime += thread.cpuTime;
+      this.#finishedInstructions += thread.instructions;
+      thread.letGo();
+    }
+    this.#threads.clear();
   }
 
   sendSignalToThread(thread: LinuxThread, signal: number, info: { code: number }): void {
     this.signals.sendToThread(thread, { signal, code: info.code, pid: this.pid, uid: this.uid });
   }
 
-  // What the scheduler asks of a kernel.
+  // What the kernel does for its threads.
 
-  /** Set by whoever watches threads take turns. */
-  onSwitch: ((thread: LinuxThread | undefined) => void) | undefined;
-  /** Set by a debugger that steps threads (Kernel.execute). */
-  execute: ((thread: LinuxThread) => Stop | undefined) | undefined;
-
-  beginSlice(): void {
-    this.timekeeping.refresh();
-  }
-
+  /** Before a thread runs: delivers what is pending. */
   prepare(thread: LinuxThread): void {
-    const signals = this.signalsOf(thread);
+    const { signals, kernel } = this;
     if (thread.interrupted !== undefined || thread.savedMask !== undefined || signals.deliverable(thread)) {
-      this.onBehalfOf(thread, () => signals.deliver(thread));
+      kernel.onBehalfOf(thread, () => signals.deliver(thread));
     }
-  }
-
-  charge(_thread: LinuxThread, _ns: number): void {
-    this.timers.checkCpuTimers();
+    if (this.stopSignal !== undefined && thread.state === "runnable") thread.state = "stopped";
   }
 
   stopped(thread: LinuxThread, stop: Stop): void {
@@ -433,14 +468,14 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     else if (stop.kind === "memory") {
       // As when Linux has no page left: mm/oom_kill.c.
       this.memoryNotes.outOfMemory();
-      this.die(thread, SIGNAL.SIGKILL);
+      this.die(SIGNAL.SIGKILL);
     } else {
       this.#fault(thread, stop);
     }
   }
 
   #fault(thread: LinuxThread, stop: Stop): void {
-    const info = signalOfStop(this, thread, stop, this.#options.report);
+    const info = signalOfStop(this, thread, stop, this.kernel.report);
     if (info === undefined) return;
     thread.lastTrap = { trap: info.trap, error: info.error };
     if (info.trap === VECTOR.PF) thread.cr2 = info.address ?? 0n;
@@ -453,7 +488,7 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     const instruction = plainInstruction(bytes, cpu.rip) ?? decodeOne(bytes, cpu.rip);
     if (typeof instruction === "string") throw new Error(`cannot decode a helper instruction at ${cpu.rip}`);
     const { traps } = cpu;
-    const fault = runHelper(cpu, this, this.memory, instruction);
+    const fault = runHelper(cpu, this.kernel, this.memory, instruction);
     if (fault !== undefined) this.#fault(thread, fault);
     else if (traps) this.#fault(thread, { kind: "trace" });
   }
@@ -475,19 +510,18 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
   /** Carries out a system call for a thread. */
   callSystem(thread: LinuxThread, number: number, args: Args): void {
     const row = SYSCALLS[number];
+    const { kernel } = this;
     thread.syscall = number;
-    this.caller = thread;
-    this.syscallCounts.set(number, (this.syscallCounts.get(number) ?? 0) + 1);
+    kernel.caller = thread;
+    kernel.useMask(this.files.umask);
+    kernel.syscallCounts.set(number, (kernel.syscallCounts.get(number) ?? 0) + 1);
     this.memory.space.makeRoom();
     this.strace?.enter(this, thread, row, number, args);
     let result: SyscallResult;
     if (row === undefined) result = -errno.ENOSYS;
     else {
       try {
-        result =
-          thread.vfork === undefined
-            ? row.handler(this, thread, args)
-            : this.onBehalfOf(thread, () => row.handler(this, thread, args));
+        result = row.handler(this, thread, args);
       } catch (error) {
         if (error instanceof MemoryError) this.memoryNotes.refused(error, row.name);
         result = -errnoOf(error);
@@ -506,7 +540,49 @@ export class LinuxProcess implements Process, Kernel<LinuxThread>, CpuEnvironmen
     this.strace?.leave(this, thread, result);
     this.supervisor?.syscallReturn(thread, thread.syscall);
   }
+
+  // Stopping (kernel/signal.c, do_signal_stop and prepare_signal).
+
+  /** A stop signal's default action: all threads stand until SIGCONT comes. */
+  stop(signal: number): void {
+    if (this.finished) return;
+    if (this.stopSignal === undefined) {
+      this.stopSignal = signal;
+      this.self.stopped(signal);
+    }
+    // Whoever started the machine is to see that its first process stands; all others stand with it then.
+    if (this === this.kernel.first) {
+      this.stopSignal = undefined;
+      this.kernel.stopHost?.(signal);
+    }
+  }
+
+  /** SIGCONT or SIGKILL has been sent: threads that stand go on. */
+  resume(signal: number): void {
+    if (this.stopSignal === undefined) return;
+    this.stopSignal = undefined;
+    if (signal === SIGNAL.SIGCONT) this.self.continued();
+    for (const thread of this.#threads.values()) if (thread.state === "stopped") this.scheduler.enqueue(thread);
+    this.wakeUp();
+  }
+
+  /** Sends a stop signal to all of the host's process group; false where there is none. */
+  stopJob(signal: number): boolean {
+    this.kernel.stopJob?.(signal);
+    return this.kernel.stopJob !== undefined;
+  }
 }
+
+/** A signal that a process sends by kill(2). */
+export const sentBy = (
+  sender: LinuxProcess,
+  signal: number,
+): { signal: number; code: number; pid: number; uid: number } => ({
+  signal,
+  code: SI_USER,
+  pid: sender.pid,
+  uid: sender.uid,
+});
 
 /** RDI, RSI, RDX, R10, R8, R9. */
 const ARGUMENTS = [REG.RDI, REG.RSI, REG.RDX, REG.R10, REG.R8, REG.R9];
@@ -519,15 +595,3 @@ function errnoOf(error: unknown): number {
   if (error instanceof OutOfFrames) return errno.ENOMEM;
   throw error;
 }
-
-/** Signals that the host may pass on (cli.md, "Running"). */
-export const FORWARDED = [
-  SIGNAL.SIGINT,
-  SIGNAL.SIGTERM,
-  SIGNAL.SIGHUP,
-  SIGNAL.SIGQUIT,
-  SIGNAL.SIGUSR1,
-  SIGNAL.SIGUSR2,
-  SIGNAL.SIGWINCH,
-  SIGNAL.SIGCONT,
-];

@@ -1,10 +1,12 @@
-import type { CpuState } from "../emu/cpu/state.ts";
-import type { GuestThread, Processor } from "../emu/threads/scheduler.ts";
+import { type CpuState, REG } from "../emu/cpu/state.ts";
+import type { Core } from "../emu/machine.ts";
+import type { GuestThread } from "../emu/threads/scheduler.ts";
 import type { Timer } from "../emu/threads/timer-queue.ts";
 import { SS_DISABLE } from "./abi/signals.ts";
 import { Args } from "./args.ts";
 import type { Block } from "./block.ts";
-import type { VforkState } from "./process/children.ts";
+import type { Program } from "./kernel/mm.ts";
+import type { LinuxProcess } from "./linux-process.ts";
 import { SignalQueue } from "./signals/queue.ts";
 import type { Thread } from "./thread.ts";
 
@@ -24,15 +26,17 @@ export interface AlternateStack {
 
 /** A guest thread with what Linux keeps for it (task_struct). */
 export class LinuxThread implements Thread, GuestThread {
-  readonly tid: number;
-  readonly cpu: CpuState;
-  readonly processor: Processor;
+  readonly process: LinuxProcess;
+  tid: number;
+  cpu: CpuState;
   state: GuestThread["state"] = "runnable";
   cpuTime = 0;
   instructions = 0;
   passedStop: number | undefined;
   name: string;
   signalMask = 0n;
+  /** Signals that it takes in rt_sigtimedwait(2), which are not ignored meanwhile (Linux: task_struct's real_blocked). */
+  awaited = 0n;
   savedMask: bigint | undefined;
   /** Signals sent to this thread that wait for delivery. */
   readonly pending = new SignalQueue();
@@ -47,18 +51,40 @@ export class LinuxThread implements Thread, GuestThread {
   readonly args = new Args();
   /** A signal broke a wait off; how the call goes on depends on the handler (Linux: ERESTARTSYS and its kin). */
   interrupted: Block | undefined;
-  /** It runs for a child process that shares this one's memory until its execve(2). */
-  vfork: VforkState | undefined;
   /** The exception that it had last, as each signal's frame has it (Linux: thread_struct's trap_nr, error_code, cr2). */
   lastTrap = { trap: 0, error: 0 };
   cr2 = 0n;
   /** Set while the thread must not run, by a debugger. */
   held = false;
 
-  constructor(tid: number, cpu: CpuState, processor: Processor, name: string) {
+  constructor(process: LinuxProcess, tid: number, cpu: CpuState, name: string) {
+    this.process = process;
     this.tid = tid;
     this.cpu = cpu;
-    this.processor = processor;
     this.name = name;
+  }
+
+  /** It begins with a program that its process has executed (execve(2)). */
+  enterProgram(cpu: CpuState, program: Program, name: string): void {
+    this.cpu = cpu;
+    this.name = name;
+    cpu.rip = program.entry;
+    cpu.gpr[REG.RSP] = BigInt(program.stackPointer);
+    this.alternateStack = { address: 0, size: 0, flags: SS_DISABLE };
+    this.savedMask = undefined;
+    this.interrupted = undefined;
+    this.passedStop = undefined;
+    this.lastTrap = { trap: 0, error: 0 };
+    this.cr2 = 0n;
+    this.held = false;
+  }
+
+  /** Its process has ended: it needs its CPU state no longer, which is a part of that one's memory. */
+  letGo(): void {
+    (this as { cpu: CpuState | undefined }).cpu = undefined;
+  }
+
+  get processor(): Core {
+    return this.process.mm.core;
   }
 }

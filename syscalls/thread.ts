@@ -6,6 +6,4 @@ export interface Thread {
   signalMask: bigint;
   /** Mask to go back to once a call is over that set another for its duration (signals/user-mask.ts). */
   savedMask: bigint | undefined;
-  /** What it has for itself as a child that has not called execve(2) yet (vfork(2)). */
-  readonly vfork?: { detached: boolean; readonly leadsSession?: boolean };
 }

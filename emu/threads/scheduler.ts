@@ -8,7 +8,8 @@ import { TimerQueue } from "./timer-queue.ts";
 export interface GuestThread {
   readonly tid: number;
   readonly cpu: CpuState;
-  state: "runnable" | "blocked" | "exited";
+  /** One that is `stopped` is nothing to the scheduler until whoever has stopped it puts it into the queue again. */
+  state: "runnable" | "blocked" | "stopped" | "exited";
   /** Time spent running, in ns, and instructions run. */
   cpuTime: number;
   instructions: number;

@@ -87,8 +87,8 @@ export class GdbServer {
 
   /** A signal that would kill the guest kills it also while it waits for its first client, which may never come. */
   terminate(signal: number): void {
-    const { process, mainThread } = this.#machine;
-    if (this.#session === undefined && !this.#started) process.die(mainThread, signal);
+    const { process } = this.#machine;
+    if (this.#session === undefined && !this.#started) process.die(signal);
   }
 
   /** Passes on what the guest prints to a client that takes it. */

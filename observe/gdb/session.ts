@@ -450,10 +450,9 @@ export class Session {
   }
 
   #kill(): void {
-    const [thread] = this.#debug.threads;
     this.end();
     this.#debug.detach();
-    if (thread !== undefined) this.#debug.process.die(thread, SIGNAL.SIGKILL);
+    this.#debug.process.die(SIGNAL.SIGKILL);
   }
 
   // v packets.

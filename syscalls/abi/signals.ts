@@ -138,6 +138,8 @@ export const MINSIGSTKSZ = 2048;
 /** si_code of SIGCHLD. */
 export const CLD_EXITED = 1;
 export const CLD_KILLED = 2;
+export const CLD_STOPPED = 5;
+export const CLD_CONTINUED = 6;
 export const SI_USER = 0;
 export const SI_KERNEL = 0x80;
 export const SI_QUEUE = -1;

@@ -76,7 +76,7 @@ function changeDirectory(process: Process, place: WorkingDirectory): number {
   const { files } = process;
   const old = files.cwd;
   files.cwd = place;
-  old.file?.close();
+  files.leave(old);
   return 0;
 }
 
@@ -110,10 +110,10 @@ const fchdir: Handler = (process, _thread, args) =>
 
 /** umask(2): the host applies it to new files. */
 const umask: Handler = (process, _thread, args) => {
-  const { files, host } = process;
+  const { files } = process;
   const old = files.umask;
   files.umask = args.u32(0) & 0o777;
-  host.umask(files.umask);
+  process.useMask(files.umask);
   return old;
 };
 

@@ -2,6 +2,7 @@ import { WASM_PAGES } from "../../emu/layout.ts";
 import { AddressSpace } from "../../emu/memory/address-space.ts";
 import { GuestFault, GuestMemory } from "../../emu/memory/guest-memory.ts";
 import type { Host } from "../../host/host.ts";
+import type { HostJob } from "../../host/terminal.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
@@ -37,6 +38,7 @@ export class FakeProcess implements Process {
   readonly envp = [pathToBytes("HOME=/root")];
   readonly auxv = new Uint8Array(16);
   readonly cpus = 2;
+  readonly state = "R";
   readonly cpuDescription = { vendor: "GenuineIntel", brand: "Test CPU", flags: ["fpu", "sse2"] };
   readonly thread: Thread = { tid: 4242, name: "guest", signalMask: 0n, savedMask: undefined };
   readonly threads: Thread[] = [this.thread];
@@ -63,6 +65,24 @@ export class FakeProcess implements Process {
 
   sendSignalToThread(_thread: Thread, signo: number): void {
     this.signals.push(signo);
+  }
+
+  get comm(): string {
+    return this.exePath.slice(this.exePath.lastIndexOf("/") + 1);
+  }
+
+  get job(): HostJob {
+    return this.host.job?.() ?? { group: this.pid, session: this.pid, terminal: 0n, foreground: this.pid };
+  }
+
+  setForeground(): void {}
+
+  get others(): Process[] {
+    return [this];
+  }
+
+  useMask(umask: number): void {
+    this.host.umask(umask);
   }
 
   wakeUp(): void {

@@ -15,6 +15,8 @@ export class FdTable {
   limit: number;
   /** The hard limit, up to which the process may raise it. */
   hardLimit = NR_OPEN;
+  /** Processes that have it (clone(2), CLONE_FILES). */
+  users = 1;
   /** Told of each descriptor that goes. */
   onClose: ((description: FileDescription) => void) | undefined;
   #slots: (Descriptor | undefined)[] = [];

@@ -22,21 +22,36 @@ export interface WorkingDirectory {
   readonly prefix: string;
   /** Held open so that the directory can be renamed meanwhile; none for directories of /proc and /sys. */
   readonly file: HostFile | undefined;
+  /** How many have it; closed with the last of them. */
+  readonly users?: { count: number };
+}
+
+/** What clone(2) with CLONE_FS shares (Linux: struct fs_struct). */
+interface Place {
+  /** File mode creation mask (umask(2)). */
+  umask: number;
+  cwd: WorkingDirectory;
+  users: number;
+}
+
+/** What a new process has in common with its parent in place of a copy (clone(2): CLONE_FILES, CLONE_FS). */
+export interface SharedState {
+  readonly table?: boolean;
+  readonly directory?: boolean;
 }
 
 /** What a process's threads share about files: descriptors, working directory, umask (Linux: files_struct, fs_struct). */
 export class FileState {
-  readonly table: FdTable;
+  table: FdTable;
   readonly host: Host;
-  /** File mode creation mask (umask(2)). */
-  umask: number;
-  cwd: WorkingDirectory;
   /** Makes the machine's loop run again; the process sets it. */
   wakeUp: () => void = () => {};
-  /** Locks; a new process shares those of descriptions. */
-  readonly locks: FileLocks;
+  /** Locks of who has the table. */
+  locks: FileLocks;
   /** Files that are mapped shared. */
   readonly shared: SharedFiles;
+  /** The tables of all processes. */
+  readonly tables: Set<FdTable>;
   /** What is watched for changes (inotify(7)). */
   readonly watches: Watches;
   /** Woken when a FIFO was opened. */
@@ -47,7 +62,8 @@ export class FileState {
   readonly hiddenDevices: ReadonlySet<bigint>;
   /** Terminals that descriptors lead to. */
   readonly terminals: Terminals;
-  #nextAnonymousInode = 1n;
+  readonly #inodes: { next: bigint };
+  #place: Place;
   #isClosed = false;
 
   /**
@@ -55,37 +71,91 @@ export class FileState {
    * @param limit RLIMIT_NOFILE
    * @param parent whose descriptors, directory and mask a new process has, in place of the host's
    */
-  constructor(host: Host, limit = 1024, parent?: FileState) {
+  constructor(host: Host, limit = 1024, parent?: FileState, share: SharedState = {}) {
     this.host = host;
-    this.table = new FdTable(limit);
-    this.locks = parent?.locks ?? new FileLocks(host, () => this.wakeUp());
     this.shared = parent?.shared ?? new SharedFiles();
-    this.watches = parent?.watches ?? new Watches(host, this.table, () => this.wakeUp());
+    this.tables = parent?.tables ?? new Set();
+    this.watches = parent?.watches ?? new Watches(host, this.tables, () => this.wakeUp());
     this.fifoOpened = parent?.fifoOpened ?? new WaitQueue();
-    this.umask = parent?.umask ?? host.umask(0o22);
-    host.umask(this.umask);
     this.terminals = parent?.terminals ?? new Terminals(() => this.wakeUp());
+    this.#inodes = parent === undefined ? { next: 1n } : parent.#inodes;
     if (parent === undefined) {
-      this.table.onClose = (description) => this.locks.closed(description);
-      this.cwd = this.openWorkingDirectory(host.files.currentDirectory());
+      this.table = new FdTable(limit);
+      this.tables.add(this.table);
+      this.locks = this.#lockTable(new FileLocks(host, () => this.wakeUp()));
+      const umask = host.umask(0o22);
+      host.umask(umask);
+      this.#place = { umask, cwd: this.openWorkingDirectory(host.files.currentDirectory()), users: 1 };
       this.hiddenDevices = this.#findHiddenDevices();
       this.#openStandardStreams();
       this.#openInherited();
       return;
     }
-    const { path, prefix, file } = parent.cwd;
-    this.cwd = file === undefined ? parent.cwd : this.openWorkingDirectory(prefix, path);
     this.hiddenDevices = parent.hiddenDevices;
     this.wakeUp = parent.wakeUp;
-    this.table.hardLimit = parent.table.hardLimit;
-    for (const [fd, { description, closeOnExec }] of parent.table.entries()) {
-      this.table.replace(fd, description, closeOnExec);
-    }
+    this.#place = parent.#place;
+    if (share.directory) this.#place.users++;
+    else this.#place = this.#copyPlace(parent);
+    this.table = parent.table;
+    this.locks = parent.locks;
+    if (share.table) this.table.users++;
+    else this.#copyTable(parent);
+  }
+
+  /** Record locks go with descriptors of their files. */
+  #lockTable(locks: FileLocks): FileLocks {
+    this.table.onClose = (description) => locks.closed(description);
+    return locks;
+  }
+
+  #copyTable({ table, locks }: FileState): void {
+    this.table = new FdTable(table.limit);
+    this.table.hardLimit = table.hardLimit;
+    for (const [fd, { description, closeOnExec }] of table.entries()) this.table.replace(fd, description, closeOnExec);
+    this.tables.add(this.table);
+    this.locks = this.#lockTable(locks.fork());
+  }
+
+  #copyPlace({ umask, cwd }: FileState): Place {
+    if (cwd.users !== undefined) cwd.users.count++;
+    return { umask, cwd, users: 1 };
+  }
+
+  /** A working directory is no longer one process's. */
+  leave({ file, users }: WorkingDirectory): void {
+    if (users === undefined || --users.count === 0) ignoreErrors(() => file?.close());
   }
 
   /** A copy for a new process: open file descriptions are shared (fork(2)). */
-  fork(): FileState {
-    return new FileState(this.host, this.table.limit, this);
+  fork(share: SharedState = {}): FileState {
+    return new FileState(this.host, this.table.limit, this, share);
+  }
+
+  /** What a program is executed with: a table of its own, without the descriptors that are closed then (execve(2)). */
+  execute(): void {
+    if (this.table.users > 1) {
+      this.table.users--;
+      this.#copyTable(this);
+    }
+    for (const [fd, { closeOnExec }] of [...this.table.entries()]) {
+      if (closeOnExec) ignoreErrors(() => this.table.close(fd));
+    }
+  }
+
+  get umask(): number {
+    return this.#place.umask;
+  }
+
+  set umask(mask: number) {
+    this.#place.umask = mask;
+  }
+
+  get cwd(): WorkingDirectory {
+    return this.#place.cwd;
+  }
+
+  set cwd(directory: WorkingDirectory) {
+    this.#place.cwd = directory;
   }
 
   /**
@@ -101,7 +171,7 @@ export class FileState {
     } catch {
       // A directory that has been removed can still be worked in.
     }
-    return { path: actual, prefix: file.prefix, file };
+    return { path: actual, prefix: file.prefix, file, users: { count: 1 } };
   }
 
   #findHiddenDevices(): Set<bigint> {
@@ -120,7 +190,7 @@ export class FileState {
 
   /** A fresh inode number for a pipe, an eventfd or a memfd. */
   anonymousInode(): bigint {
-    return this.#nextAnonymousInode++;
+    return this.#inodes.next++;
   }
 
   #openStandardStreams(): void {
@@ -185,13 +255,21 @@ export class FileState {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.table.closeAll();
-    if (this.table.onClose !== undefined) this.locks.close();
-    try {
-      this.cwd.file?.close();
-    } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
+    if (--this.table.users === 0) {
+      this.table.closeAll();
+      this.tables.delete(this.table);
+      this.locks.close();
     }
+    if (--this.#place.users === 0) this.leave(this.cwd);
+  }
+}
+
+/** Does what nobody is told of if it fails. */
+function ignoreErrors(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
   }
 }
 

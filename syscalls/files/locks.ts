@@ -20,68 +20,140 @@ export interface LockRequest {
   readonly byDescription: boolean;
 }
 
-/**
- * The locks that a process takes (Linux: fs/locks.c). They are kept where all machines of a user see them; what has no
- * file of the host's behind it, only this process can lock.
- */
-export class FileLocks {
-  readonly #host: { readonly locks?: HostLocks | undefined };
-  /** Where locks were taken that others see. */
+/** What the locks of all processes of a machine have in common. */
+class MachineLocks {
+  readonly host: { readonly locks?: HostLocks | undefined };
+  readonly wakeUp: () => void;
+  /** Where locks were taken that other machines see. */
   #used: HostLocks | undefined;
   readonly #own = new MemoryLocks();
-  /** Woken when this process gives locks back. */
-  readonly #released = new WaitQueue();
-  readonly #wakeUp: () => void;
+  /** Woken when a process gives locks back. */
+  readonly released = new WaitQueue();
   /** What names descriptions that have locks. */
   readonly #names = new Map<FileDescription, string>();
-  /** Files on which the process itself, not a description of it, has or had locks. */
-  readonly #locked = new Set<string>();
-  /** Machines that calls under way wait for. */
-  readonly #waits = new Map<object, readonly string[]>();
+  /** Who waits for whom in calls under way. */
+  readonly #waits = new Map<object, { readonly from: string; readonly to: string }>();
   #nextName = 1;
+  #nextProcess = 0;
+  #processes = 0;
 
   constructor(host: { readonly locks?: HostLocks | undefined }, wakeUp: () => void) {
-    this.#host = host;
-    this.#wakeUp = wakeUp;
+    this.host = host;
+    this.wakeUp = wakeUp;
   }
 
-  #storeOf(description: FileDescription): HostLocks {
+  /** What is added to the machine's name to name a process of it. */
+  newProcess(): string {
+    this.#processes++;
+    const number = this.#nextProcess++;
+    return number === 0 ? "" : ` p${number}`;
+  }
+
+  processEnded(): void {
+    if (--this.#processes > 0) return;
+    this.#used?.close();
+    this.#own.close();
+  }
+
+  get isShared(): boolean {
+    return this.#used !== undefined;
+  }
+
+  storeOf(description: FileDescription): HostLocks {
     if (description.host === undefined) return this.#own;
-    this.#used ??= this.#host.locks;
+    this.#used ??= this.host.locks;
     return this.#used ?? this.#own;
   }
 
-  #ownerOf(description: FileDescription, store: HostLocks, byDescription: boolean): string {
-    if (!byDescription) return store.self;
+  nameOf(description: FileDescription): string {
     let name = this.#names.get(description);
     if (name === undefined) {
       name = String(this.#nextName++);
       this.#names.set(description, name);
       description.onRelease.add(() => this.#forget(description));
     }
-    return `${store.self} ${name}`;
+    return name;
   }
 
   /** The last descriptor of a description is gone, and its locks with it. */
   #forget(description: FileDescription): void {
-    const store = this.#storeOf(description);
-    const owner = this.#ownerOf(description, store, true);
+    const store = this.storeOf(description);
+    const owner = `${store.self} ${this.nameOf(description)}`;
     this.#names.delete(description);
     store.update(fileOf(description), (locks) => locks.filter((lock) => lock.owner !== owner));
-    this.#released.wake();
+    this.released.wake();
+  }
+
+  lookAgain(): void {
+    this.released.wake();
+    this.wakeUp();
+  }
+
+  setWait(call: object, wait: { readonly from: string; readonly to: string } | undefined): void {
+    if (wait !== undefined) this.#waits.set(call, wait);
+    else if (!this.#waits.delete(call)) return;
+    this.#used?.setWaits([...this.#waits.values()].map(({ to }) => machineOf(to)));
+  }
+
+  /**
+   * Would the wait of a process close a circle of processes that wait for each other (fs/locks.c, posix_locks_deadlock)? Of
+   * other machines it is known only for which machines they wait.
+   */
+  refuseDeadlock(description: FileDescription, from: string, first: HeldLock): void {
+    const store = this.storeOf(description);
+    if (first.pid === -1) return;
+    const seen = new Set<string>();
+    const next = [first.owner];
+    for (let owner = next.pop(); owner !== undefined; owner = next.pop()) {
+      if (owner === from) throw new SyscallError("EDEADLK");
+      if (seen.has(owner)) continue;
+      seen.add(owner);
+      const machine = machineOf(owner);
+      if (machine !== store.self) next.push(...store.waitsOf(machine));
+      else for (const wait of this.#waits.values()) if (wait.from === owner) next.push(wait.to);
+    }
+  }
+}
+
+/**
+ * The locks that a process takes (Linux: fs/locks.c). They are kept where all machines of a user see them; what has no
+ * file of the host's behind it, only this process can lock.
+ */
+export class FileLocks {
+  readonly #machine: MachineLocks;
+  /** What tells this process from others of the machine. */
+  readonly #process: string;
+  /** Files on which the process itself, not a description of it, has or had locks. */
+  readonly #locked = new Set<string>();
+
+  constructor(host: { readonly locks?: HostLocks | undefined }, wakeUp: () => void, machine?: MachineLocks) {
+    this.#machine = machine ?? new MachineLocks(host, wakeUp);
+    this.#process = this.#machine.newProcess();
+  }
+
+  /** The locks of another process of the machine. */
+  fork(): FileLocks {
+    const { host, wakeUp } = this.#machine;
+    return new FileLocks(host, wakeUp, this.#machine);
+  }
+
+  #ownerOf(description: FileDescription, store: HostLocks, byDescription: boolean): string {
+    if (!byDescription) return `${store.self}${this.#process}`;
+    return `${store.self} ${this.#machine.nameOf(description)}`;
   }
 
   /** The process has closed a descriptor of the file: all of its own record locks there are gone (fcntl(2)). */
   closed(description: FileDescription): void {
     if (this.#locked.size === 0 || !this.#locked.delete(fileOf(description))) return;
-    const store = this.#storeOf(description);
-    store.update(fileOf(description), (locks) => locks.filter(({ owner }) => owner !== store.self));
-    this.#released.wake();
+    const store = this.#machine.storeOf(description);
+    const own = this.#ownerOf(description, store, false);
+    store.update(fileOf(description), (locks) => locks.filter(({ owner }) => owner !== own));
+    this.#machine.released.wake();
   }
 
   /** The first lock that keeps a request from being granted; undefined if there is none. */
   conflict(description: FileDescription, request: LockRequest): HeldLock | undefined {
-    const store = this.#storeOf(description);
+    const store = this.#machine.storeOf(description);
     const owner = this.#ownerOf(description, store, request.byDescription);
     let found: HeldLock | undefined;
     store.update(fileOf(description), (locks) => {
@@ -93,7 +165,7 @@ export class FileLocks {
 
   /** Takes or gives back a lock; the one that is in the way if that can't be done now. */
   #attempt(description: FileDescription, request: LockRequest, pid: number): HeldLock | undefined {
-    const store = this.#storeOf(description);
+    const store = this.#machine.storeOf(description);
     const owner = this.#ownerOf(description, store, request.byDescription);
     let found: HeldLock | undefined;
     let hadSome = false;
@@ -106,7 +178,7 @@ export class FileLocks {
     });
     if (found === undefined && !request.byDescription) this.#locked.add(fileOf(description));
     // What he had may have been more than what he has now.
-    if (hadSome && (found === undefined || request.kind === "flock")) this.#released.wake();
+    if (hadSome && (found === undefined || request.kind === "flock")) this.#machine.released.wake();
     return found;
   }
 
@@ -118,51 +190,26 @@ export class FileLocks {
     const first = this.#attempt(description, request, pid);
     if (first === undefined) return 0;
     if (!wait) throw new SyscallError("EAGAIN");
-    this.#refuseDeadlock(description, request, first);
+    const own = this.#ownerOf(description, this.#machine.storeOf(description), false);
+    if (!request.byDescription) this.#machine.refuseDeadlock(description, own, first);
     description.acquire();
     const call = {};
-    const timer = this.#used === undefined ? undefined : setInterval(() => this.#lookAgain(), RETRY_MS);
-    this.#setWaits(call, request.byDescription ? [] : [machineOf(first)]);
+    const timer = this.#machine.isShared ? setInterval(() => this.#machine.lookAgain(), RETRY_MS) : undefined;
+    this.#machine.setWait(call, request.byDescription ? undefined : { from: own, to: first.owner });
     return new Block({
-      on: [this.#released],
+      on: [this.#machine.released],
       retry: () => (this.#attempt(description, request, pid) === undefined ? 0 : null),
       cleanup: () => {
         clearInterval(timer);
-        this.#setWaits(call, []);
+        this.#machine.setWait(call, undefined);
         description.release();
       },
     });
   }
 
-  #lookAgain(): void {
-    this.#released.wake();
-    this.#wakeUp();
-  }
-
-  #setWaits(call: object, machines: readonly string[]): void {
-    if (machines.length > 0) this.#waits.set(call, machines);
-    else if (!this.#waits.delete(call)) return;
-    this.#used?.setWaits([...this.#waits.values()].flat());
-  }
-
-  /** Would the wait close a circle of processes that wait for each other (fs/locks.c, posix_locks_deadlock)? */
-  #refuseDeadlock(description: FileDescription, request: LockRequest, first: HeldLock): void {
-    const store = this.#storeOf(description);
-    if (request.byDescription || first.pid === -1) return;
-    const seen = new Set<string>();
-    const next = [machineOf(first)];
-    for (let machine = next.pop(); machine !== undefined; machine = next.pop()) {
-      if (machine === store.self) throw new SyscallError("EDEADLK");
-      if (seen.has(machine)) continue;
-      seen.add(machine);
-      next.push(...store.waitsOf(machine));
-    }
-  }
-
-  /** Gives everything back at the end of the process. */
+  /** Gives everything back at the end of the process; what descriptions have goes with them. */
   close(): void {
-    this.#used?.close();
-    this.#own.close();
+    this.#machine.processEnded();
   }
 }
 
@@ -172,7 +219,7 @@ function fileOf(description: FileDescription): string {
   return `${dev}-${ino}`;
 }
 
-const machineOf = ({ owner }: HeldLock): string => owner.split(" ")[0];
+const machineOf = (owner: string): string => owner.split(" ")[0];
 
 function conflicting(locks: readonly HeldLock[], request: LockRequest, owner: string): HeldLock | undefined {
   return locks.find(

@@ -1,3 +1,5 @@
+import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
+
 /** What tells a file from all others of a machine: device and inode of a host's, an object for one in memory. */
 export type FileIdentity = string | object;
 
@@ -9,8 +11,14 @@ export interface SharedView {
   written(from: number, to: number): void;
   /** The file has another size. */
   resized(size: number): void;
-  /** The mapping's page for `offset` is about to be stored to elsewhere, at the page `at` of memory. */
-  storedElsewhere(offset: number, at: number): void;
+  /** The mapping's page for `offset` is about to be stored to elsewhere. */
+  storedElsewhere(offset: number, at: SharedPlace): void;
+}
+
+/** A page of an address space, by its address. */
+export interface SharedPlace {
+  readonly memory: GuestMemory;
+  readonly page: number;
 }
 
 /**
@@ -38,6 +46,11 @@ export class SharedFiles {
     if (views?.size === 0) this.#views.delete(file);
   }
 
+  /** Is there but one view of it? */
+  isAlone(file: FileIdentity): boolean {
+    return (this.#views.get(file)?.size ?? 0) <= 1;
+  }
+
   settle(file: FileIdentity, from: number, to: number): void {
     for (const view of this.#views.get(file) ?? []) view.settle(from, to);
   }
@@ -50,7 +63,7 @@ export class SharedFiles {
     for (const view of this.#views.get(file) ?? []) view.resized(size);
   }
 
-  storing(file: FileIdentity, offset: number, at: number): void {
+  storing(file: FileIdentity, offset: number, at: SharedPlace): void {
     for (const view of this.#views.get(file) ?? []) view.storedElsewhere(offset, at);
   }
 }

@@ -41,7 +41,7 @@ function split(path: string): [directory: string, name: string] {
  */
 export class Watches {
   readonly #host: Host;
-  readonly #table: FdTable;
+  readonly #tables: Iterable<FdTable>;
   readonly #wakeUp: () => void;
   readonly #byInode = new Map<string, Set<Watch>>();
   /** Names of watched directories, and watched files under the name "", as they were last seen, by inode. */
@@ -50,9 +50,10 @@ export class Watches {
   readonly #told = new Map<Watch, Set<string>>();
   #lastCookie = 0;
 
-  constructor(host: Host, table: FdTable, wakeUp: () => void) {
+  /** @param tables of descriptors, of all processes */
+  constructor(host: Host, tables: Iterable<FdTable>, wakeUp: () => void) {
     this.#host = host;
-    this.#table = table;
+    this.#tables = tables;
     this.#wakeUp = wakeUp;
   }
 
@@ -207,8 +208,10 @@ export class Watches {
   /** An inode without names ends when nobody has it open. @param except a description that is about to go */
   gone(key: string, except?: FileDescription): void {
     if (!this.#byInode.has(key)) return;
-    for (const [, { description }] of this.#table.entries()) {
-      if (description !== except && description.host !== undefined && keyOf(description.stat()) === key) return;
+    for (const table of this.#tables) {
+      for (const [, { description }] of table.entries()) {
+        if (description !== except && description.host !== undefined && keyOf(description.stat()) === key) return;
+      }
     }
     for (const watch of [...(this.#byInode.get(key) ?? [])]) {
       watch.owner.tell(watch, abi.IN_DELETE_SELF);

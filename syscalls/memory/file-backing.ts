@@ -3,7 +3,8 @@ import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
 import type { Backing, Vma } from "../../emu/memory/vma.ts";
 import { SyscallError } from "../abi/errno.ts";
 import type { FileDescription, Mappable } from "../files/description.ts";
-import type { SharedFiles, SharedView } from "../files/shared-files.ts";
+import type { SharedFiles, SharedPlace, SharedView } from "../files/shared-files.ts";
+import { AnonymousFile } from "./anonymous-file.ts";
 
 /** Largest piece that is read or written at once. */
 const CHUNK = 0x10_0000;
@@ -23,6 +24,7 @@ export class FileBacking implements Backing, SharedView {
   readonly #description: FileDescription;
   readonly #memory: GuestMemory;
   readonly #files: SharedFiles;
+  readonly #isShared: boolean;
 
   /** @param shared is it mapped MAP_SHARED? */
   constructor(
@@ -37,7 +39,18 @@ export class FileBacking implements Backing, SharedView {
     this.#description = description.acquire();
     this.#memory = memory;
     this.#files = files;
+    this.#isShared = shared;
     if (shared) files.add(file.identity, this);
+  }
+
+  /** The same file behind the same mappings of another address space (fork(2)). */
+  fork(memory: GuestMemory): FileBacking {
+    return new FileBacking(this.#description, this.file, memory, { files: this.#files, shared: this.#isShared });
+  }
+
+  /** Has nobody else what is in its file? */
+  get isLast(): boolean {
+    return this.#description instanceof AnonymousFile && this.#files.isAlone(this.file.identity);
   }
 
   get isMapped(): boolean {
@@ -63,7 +76,7 @@ export class FileBacking implements Backing, SharedView {
   };
 
   readonly storing = (offset: number, page: number): void => {
-    this.#files.storing(this.file.identity, offset, page);
+    this.#files.storing(this.file.identity, offset, { memory: this.#memory, page });
   };
 
   /** Its shared mappings with the range of memory that holds [from, to) of the file. */
@@ -107,10 +120,11 @@ export class FileBacking implements Backing, SharedView {
     }
   }
 
-  storedElsewhere(offset: number, page: number): void {
+  storedElsewhere(offset: number, { memory, page }: SharedPlace): void {
     const { space } = this.#memory;
     for (const { start, end } of this.#places(offset, offset + PAGE_SIZE)) {
-      if (start !== page && space.paging.isPresent(start)) space.forget(start, end);
+      if (start === page && memory === this.#memory) continue;
+      if (space.paging.isPresent(start)) space.forget(start, end);
     }
   }
 
@@ -143,12 +157,16 @@ export class FileBacking implements Backing, SharedView {
   }
 }
 
-/** Stores what shared file mappings in [start, end) hold; returns the files behind mappings there. */
-export function storeShared(memory: GuestMemory, start: number, end: number): Set<FileBacking> {
+/**
+ * Stores what shared file mappings in [start, end) hold; returns the files behind mappings there.
+ * @param areGone nobody will look at these mappings any more
+ */
+export function storeShared(memory: GuestMemory, start: number, end: number, areGone = false): Set<FileBacking> {
   const backings = new Set<FileBacking>();
   for (const vma of memory.space.vmas.overlapping(start, end)) {
     if (!(vma.backing instanceof FileBacking)) continue;
-    vma.backing.store(vma, Math.max(start, vma.start), Math.min(end, vma.end));
+    const { backing } = vma;
+    if (!(areGone && backing.isLast)) backing.store(vma, Math.max(start, vma.start), Math.min(end, vma.end));
     backings.add(vma.backing);
   }
   return backings;

@@ -7,6 +7,7 @@ import type { SyscallResult } from "../block.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { row } from "../table.ts";
+import { AnonymousFile } from "./anonymous-file.ts";
 import { FileBacking, storeShared } from "./file-backing.ts";
 
 /** mmap(2) flags (include/uapi/asm-generic/mman-common.h). */
@@ -56,7 +57,7 @@ function mmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallR
     shared: type !== MAP.PRIVATE,
   };
   if (request.fixed) storeShared(process.memory, address, address + alignUp(length));
-  if (description === undefined) return space.map(request);
+  if (description === undefined) return request.shared ? mapShared(process, request) : space.map(request);
   const file = description.mappable;
   if (!description.readable) throw new SyscallError("EACCES");
   const shared = request.shared ?? false;
@@ -67,10 +68,25 @@ function mmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallR
   return space.map({ ...request, backing, offset });
 }
 
+/** Memory without a file that the process will share with its children. */
+function mapShared(process: LinuxProcess, request: MapRequest): number {
+  const description = new AnonymousFile(alignUp(request.length));
+  const file = description.mappable;
+  const backing = new FileBacking(description, file, process.memory, { files: process.files.shared, shared: true });
+  process.backings.add(backing);
+  try {
+    return process.memory.space.map({ ...request, backing, offset: 0 });
+  } catch (error) {
+    backing.close();
+    process.backings.delete(backing);
+    throw error;
+  }
+}
+
 function munmap(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [address, length] = [args.address(0), args.address(1)];
   if (address % PAGE_SIZE !== 0 || length === 0 || address + length > TASK_SIZE) throw new SyscallError("EINVAL");
-  const backings = storeShared(process.memory, address, address + alignUp(length));
+  const backings = storeShared(process.memory, address, address + alignUp(length), true);
   process.memory.space.unmap(address, length);
   for (const backing of backings) {
     if (backing.isMapped) continue;

@@ -3,12 +3,11 @@ import type { HostInterfaceAddress, HostNetwork } from "../../host/network.ts";
 import type { FileState } from "../files/file-state.ts";
 import { canonicalIp, type IpAddress, isAny, isLoopback } from "./ip.ts";
 import { PortTable } from "./port-table.ts";
-import { Socket } from "./socket.ts";
 import type { TcpSocket } from "./tcp.ts";
 import type { UdpSocket } from "./udp.ts";
 import type { UnixSocket } from "./unix.ts";
 
-/** What the network asks of the process that it belongs to. */
+/** What the network asks of the process that makes a system call. */
 export interface NetworkOwner {
   readonly files: FileState;
   readonly host: Host;
@@ -56,12 +55,6 @@ export class Network {
 
   now(): number {
     return this.owner.clock.monotonicNs();
-  }
-
-  /** The process ends: its sockets are closed, as far as no call under way holds them. */
-  close(): void {
-    const { table } = this.owner.files;
-    for (const [fd, { description }] of [...table.entries()]) if (description instanceof Socket) table.close(fd);
   }
 
   /** A free abstract name of five hexadecimal digits (unix(7), "Autobind feature"). */

@@ -1,3 +1,4 @@
+import { SyscallError } from "../abi/errno.ts";
 import { AT_FDCWD, O_RDONLY } from "../abi/fcntl.ts";
 import { S_IFDIR } from "../abi/stat.ts";
 import { openPath } from "../files/open.ts";
@@ -20,12 +21,6 @@ import { netFiles } from "./net-files.ts";
 import { ticks } from "./system-files.ts";
 import { rarerTaskFiles } from "./task-files.ts";
 
-/** Name of the executable without directories, cut to 15 bytes (TASK_COMM_LEN). */
-function commandName(process: Process): string {
-  const path = textToPath(process.exePath);
-  return path.slice(path.lastIndexOf("/") + 1).slice(0, 15);
-}
-
 const joined = (strings: readonly Uint8Array[]): Uint8Array => {
   const out = new Uint8Array(strings.reduce((sum, s) => sum + s.length + 1, 0));
   let at = 0;
@@ -36,9 +31,12 @@ const joined = (strings: readonly Uint8Array[]): Uint8Array => {
   return out;
 };
 
+/** What a process that has ended has. */
+const NO_MEMORY = { size: 0, resident: 0, text: 0, data: 0, stack: 0 };
+
 /** /proc/pid/stat (proc(5)): fields that we do not keep are 0, as they are for a process that has used nothing. */
 function statText(process: Process, tid: number, name: string): string {
-  const { size, resident } = memoryUse(process);
+  const { size, resident } = process.state === "Z" ? NO_MEMORY : memoryUse(process);
   const fields: (number | bigint)[] = new Array(52).fill(0);
   const set = (number: number, value: number | bigint): void => {
     fields[number - 1] = value;
@@ -57,12 +55,16 @@ function statText(process: Process, tid: number, name: string): string {
   set(24, resident);
   set(25, 0xffff_ffff_ffff_ffffn); // rsslim
   set(38, 17); // exit_signal: SIGCHLD
-  return `${tid} (${name}) R ${fields.slice(3).join(" ")}\n`;
+  return `${tid} (${name}) ${process.state} ${fields.slice(3).join(" ")}\n`;
 }
+
+/** fs/proc/array.c, task_state_array. */
+const STATES: Readonly<Record<string, string>> = { R: "running", S: "sleeping", T: "stopped", Z: "zombie" };
 
 /** /proc/pid/status (proc(5)). */
 function statusText(process: Process, tid: number, name: string): string {
-  const { size, resident, text, data, stack } = memoryUse(process);
+  const isZombie = process.state === "Z";
+  const { size, resident, text, data, stack } = isZombie ? NO_MEMORY : memoryUse(process);
   const kilobytes = (pages: number): string => `${String(pages * 4).padStart(8)} kB`;
   const ids = (id: number): string => `${id}\t${id}\t${id}\t${id}`;
   const mask = "0".repeat(16);
@@ -70,7 +72,7 @@ function statusText(process: Process, tid: number, name: string): string {
   return [
     `Name:\t${name}`,
     `Umask:\t${process.files.umask.toString(8).padStart(4, "0")}`,
-    "State:\tR (running)",
+    `State:\t${process.state} (${STATES[process.state]})`,
     `Tgid:\t${process.pid}`,
     "Ngid:\t0",
     `Pid:\t${tid}`,
@@ -159,6 +161,7 @@ const MOUNTS = [
 ].join("");
 
 function executable(process: Process): VirtualNode {
+  if (process.state === "Z") throw new SyscallError("ENOENT");
   const path = textToPath(process.exePath);
   return magicLink(
     () => path,
@@ -207,29 +210,32 @@ function descriptorInfo(process: Process): VirtualDirectory {
   };
 }
 
+const NOTHING = new Uint8Array(0);
+
 /** What a process's directory and those of its threads have in common. */
 function taskFiles(process: Process, tid: number, name: string): Record<string, () => VirtualNode> {
   const { files } = process;
+  const ofMemory = <T>(none: T, make: () => T): T => (process.state === "Z" ? none : make());
   return {
     ...rarerTaskFiles(process, () => process.cpuTime),
-    auxv: () => binaryFile(() => process.auxv),
+    auxv: () => binaryFile(() => ofMemory(NOTHING, () => process.auxv)),
     cgroup: () => file(() => "0::/\n"),
-    cmdline: () => binaryFile(() => joined(process.argv), 0o444),
+    cmdline: () => binaryFile(() => ofMemory(NOTHING, () => joined(process.argv)), 0o444),
     comm: () => file(() => `${name}\n`, 0o644),
     cwd: () => link(() => files.cwd.path),
-    environ: () => binaryFile(() => joined(process.envp)),
+    environ: () => binaryFile(() => ofMemory(NOTHING, () => joined(process.envp))),
     exe: () => executable(process),
     fd: () => descriptors(process),
     fdinfo: () => descriptorInfo(process),
     limits: () => file(() => limitsText(process)),
-    maps: () => file(() => mapsText(process)),
+    maps: () => file(() => ofMemory("", () => mapsText(process))),
     mountinfo: () => file(() => MOUNTINFO),
     mounts: () => file(() => MOUNTS),
     net: () => netFiles(process),
     oom_score_adj: () => file(() => "0\n", 0o644),
     root: () => link(() => "/"),
-    smaps: () => file(() => smapsText(process)),
-    smaps_rollup: () => file(() => smapsRollupText(process)),
+    smaps: () => file(() => ofMemory("", () => smapsText(process))),
+    smaps_rollup: () => file(() => ofMemory("", () => smapsRollupText(process))),
     stat: () => file(() => statText(process, tid, name)),
     statm: () => file(() => statmText(process)),
     status: () => file(() => statusText(process, tid, name)),
@@ -238,7 +244,7 @@ function taskFiles(process: Process, tid: number, name: string): Record<string, 
 
 /** /proc/pid/statm in pages: size, resident, shared, text, 0, data, 0. */
 function statmText(process: Process): string {
-  const { size, resident, text, data } = memoryUse(process);
+  const { size, resident, text, data } = process.state === "Z" ? NO_MEMORY : memoryUse(process);
   return `${size} ${resident} 0 ${text} 0 ${data} 0\n`;
 }
 
@@ -256,9 +262,8 @@ function tasks(process: Process): VirtualDirectory {
   };
 }
 
-/** /proc/pid of the guest itself. */
+/** /proc/pid. */
 export function processDirectory(process: Process): VirtualDirectory {
-  const leader = [...process.threads].find(({ tid }) => tid === process.pid);
-  const name = leader === undefined ? commandName(process) : textToPath(leader.name).slice(0, 15);
+  const name = textToPath(process.comm).slice(0, 15);
   return directory({ ...taskFiles(process, process.pid, name), task: () => tasks(process) });
 }

@@ -130,13 +130,19 @@ function uuidOf(bytes: Uint8Array): string {
   return `${digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5")}\n`;
 }
 
+function countThreads(process: Process): number {
+  let count = 0;
+  for (const { threads } of process.others) count += [...threads].length;
+  return count;
+}
+
 /** What /proc holds beside processes. */
 export function procFiles(process: Process): Record<string, () => VirtualNode> {
   return {
     ...kernelFiles(process),
     cpuinfo: () => file(() => cpuinfoText(process)),
     filesystems: constant("nodev\tsysfs\nnodev\tproc\nnodev\ttmpfs\n\text4\n"),
-    loadavg: () => file(() => `0.00 0.00 0.00 1/${[...process.threads].length} ${process.pid}\n`),
+    loadavg: () => file(() => `0.00 0.00 0.00 1/${countThreads(process)} ${process.pid}\n`),
     meminfo: () => file(() => meminfoText(process)),
     stat: () => file(() => statText(process)),
     uptime: () => file(() => uptimeText(process)),
@@ -188,7 +194,7 @@ function cgroupFiles(process: Process): VirtualDirectory {
   const max = Number.isFinite(space.limit) ? String(space.limit) : "max";
   return directory({
     "cgroup.controllers": constant("cpu memory\n"),
-    "cgroup.procs": constant(`${process.pid}\n`),
+    "cgroup.procs": () => file(() => [...process.others].map(({ pid }) => `${pid}\n`).join("")),
     "cpu.max": constant("max 100000\n"),
     "memory.current": () => file(() => `${space.residentBytes}\n`),
     "memory.high": constant("max\n"),

@@ -29,9 +29,10 @@ function devices(process: Process): VirtualDirectory {
 
 function proc(process: Process): VirtualDirectory {
   const pid = String(process.pid);
+  const others = [...process.others].map((each) => [String(each.pid), () => processDirectory(each)] as const);
   return directory({
     ...procFiles(process),
-    [pid]: () => processDirectory(process),
+    ...Object.fromEntries(others),
     net: () => link(() => "self/net"),
     self: () => link(() => pid),
     "thread-self": () => link(() => `${pid}/task/${pid}`),

@@ -1,18 +1,17 @@
 import { PAGE_SIZE } from "../../emu/layout.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import { O_NONBLOCK } from "../abi/fcntl.ts";
-import { SI_USER } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
 import { bytesToPath } from "../files/path.ts";
+import { tellOrphans } from "../kernel/jobs.ts";
 import type { LinuxProcess } from "../linux-process.ts";
+import { sentBy } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { OS_RELEASE, OS_VERSION } from "../proc/system-files.ts";
-import { checkSignal, signalChild } from "../signals/syscalls.ts";
+import { checkSignal } from "../signals/syscalls.ts";
 import { row } from "../table.ts";
-import { jobOf } from "../tty/job.ts";
-import { pidOf } from "./children.ts";
-import { execve } from "./exec.ts";
+import { execve, execveat } from "./exec.ts";
 import { RLIM_INFINITY, RLIMIT } from "./limits.ts";
 import { PidFd } from "./pidfd.ts";
 import { wait4, waitid } from "./wait.ts";
@@ -50,15 +49,19 @@ const archPrctl: Handler = (process, thread, args) => {
 
 const TASK_COMM_LEN = 16;
 const PR = {
+  SET_PDEATHSIG: 1,
+  GET_PDEATHSIG: 2,
   GET_DUMPABLE: 3,
   SET_DUMPABLE: 4,
   SET_NAME: 15,
   GET_NAME: 16,
   SET_NO_NEW_PRIVS: 38,
   GET_NO_NEW_PRIVS: 39,
+  SET_CHILD_SUBREAPER: 36,
+  GET_CHILD_SUBREAPER: 37,
 } as const;
 
-/** prctl(2): names and the flags that change nothing here; EINVAL for the rest, as a kernel without them says. */
+/** prctl(2): names, what happens at a parent's end, and the flags that change nothing here; EINVAL for the rest, as a kernel without them says. */
 const prctl: Handler = (process, thread, args) => {
   switch (args.i32(0)) {
     case PR.SET_NAME: {
@@ -73,6 +76,19 @@ const prctl: Handler = (process, thread, args) => {
       process.memory.writeBytes(args.address(1), bytes);
       return 0;
     }
+    case PR.SET_PDEATHSIG:
+      if (args.address(1) > 64) throw new SyscallError("EINVAL");
+      process.deathSignal = args.i32(1);
+      return 0;
+    case PR.GET_PDEATHSIG:
+      process.memory.writeU32(args.address(1), process.deathSignal);
+      return 0;
+    case PR.SET_CHILD_SUBREAPER:
+      process.isSubreaper = args.address(1) !== 0;
+      return 0;
+    case PR.GET_CHILD_SUBREAPER:
+      process.memory.writeU32(args.address(1), process.isSubreaper ? 1 : 0);
+      return 0;
     case PR.GET_DUMPABLE:
       return 1;
     case PR.SET_DUMPABLE:
@@ -102,12 +118,12 @@ const getrlimit: Handler = (process, _thread, args) => {
   return 0;
 };
 
-function setLimit(process: LinuxProcess, resource: number, address: number): void {
+function setLimit(process: LinuxProcess, resource: number, address: number, target = process): void {
   const soft = process.memory.readU64(address);
   const hard = process.memory.readU64(address + 8);
-  process.limits.set(resource, { soft, hard }, process.euid === 0);
+  target.limits.set(resource, { soft, hard }, process.euid === 0);
   if (resource === RLIMIT.NOFILE)
-    process.files.table.limit = soft === RLIM_INFINITY ? Number.MAX_SAFE_INTEGER : Number(soft);
+    target.files.table.limit = soft === RLIM_INFINITY ? Number.MAX_SAFE_INTEGER : Number(soft);
 }
 
 const setrlimit: Handler = (process, _thread, args) => {
@@ -117,9 +133,10 @@ const setrlimit: Handler = (process, _thread, args) => {
 
 const prlimit64: Handler = (process, _thread, args) => {
   const [pid, resource, next, old] = [args.i32(0), args.u32(1), args.address(2), args.address(3)];
-  if (pid !== 0 && pid !== process.pid) throw new SyscallError("ESRCH");
-  const before = process.limits.get(resource);
-  if (next !== 0) setLimit(process, resource, next);
+  const target = pid === 0 ? process : process.kernel.processOf(pid);
+  if (target === undefined) throw new SyscallError("ESRCH");
+  const before = target.limits.get(resource);
+  if (next !== 0) setLimit(process, resource, next, target);
   if (old !== 0) {
     process.memory.writeU64(old, before.soft);
     process.memory.writeU64(old + 8, before.hard);
@@ -135,7 +152,7 @@ const sysinfo: Handler = (process, _thread, args) => {
   view.setBigUint64(0, BigInt(Math.floor(process.clock.monotonicNs() / 1e9)), true);
   view.setBigUint64(32, BigInt(space.size), true);
   view.setBigUint64(40, BigInt(Math.max(0, space.size - space.residentBytes)), true);
-  view.setUint16(80, [...process.threads].length, true);
+  view.setUint16(80, process.kernel.threads.size, true);
   view.setUint32(104, 1, true);
   process.memory.writeBytes(args.address(0), bytes);
   return 0;
@@ -185,14 +202,17 @@ const setId =
 const users = (process: LinuxProcess): [number, number] => [process.uid, process.euid];
 const groups = (process: LinuxProcess): [number, number] => [process.gid, process.egid];
 
-const ownPid = (process: LinuxProcess, pid: number): void => {
-  if (pid !== 0 && process.threadById(pid) === undefined && pid !== process.pid) throw new SyscallError("ESRCH");
-};
+/** The process that a number names, 0 for the caller's. @throws SyscallError ESRCH */
+function processBy(process: LinuxProcess, pid: number): LinuxProcess {
+  const found = pid === 0 ? process : process.kernel.processOf(pid);
+  if (found === undefined) throw new SyscallError("ESRCH");
+  return found;
+}
 
 /** Linux says 20 minus the nice value. */
 const getpriority: Handler = (process, _thread, args) => {
   if (args.u32(0) > 2) throw new SyscallError("EINVAL");
-  if (args.u32(0) === 0) ownPid(process, args.i32(1));
+  if (args.u32(0) === 0) processBy(process, args.i32(1));
   return 20;
 };
 
@@ -205,35 +225,51 @@ const membarrier: Handler = (_process, _thread, args) => {
   return 0;
 };
 
-/**
- * setpgid(2): a child before its execve gets a group of its own, be it by 0 or by joining another; for any other process
- * the host has decided already.
- */
-const setpgid: Handler = (process, thread, args) => {
-  const [pid, group] = [args.i32(0), args.i32(1)];
-  if (group < 0) throw new SyscallError("EINVAL");
-  const own = pid === 0 || pid === pidOf(process, thread);
-  if (thread.vfork !== undefined && own) {
-    thread.vfork.detached = true;
-    return 0;
+/** setpgid(2) (kernel/sys.c). */
+const setpgid: Handler = (process, _thread, args) => {
+  const [pid, wanted] = [args.i32(0), args.i32(1)];
+  if (wanted < 0) throw new SyscallError("EINVAL");
+  const { kernel } = process;
+  // A thread's number is none of a process here.
+  const target = pid === 0 ? process : kernel.processes.get(pid);
+  if (target === undefined) {
+    if (kernel.threads.has(pid)) throw new SyscallError("EINVAL");
+    throw new SyscallError("ESRCH");
   }
-  if (!own && process.children.find(pid) === undefined) throw new SyscallError("ESRCH");
-  return own ? 0 : -errno.EACCES;
+  if (target !== process) {
+    if (target.parent !== process) throw new SyscallError("ESRCH");
+    if (target.session !== process.session) throw new SyscallError("EPERM");
+    if (target.hasExecuted) throw new SyscallError("EACCES");
+  }
+  if (target.session === target.pid) throw new SyscallError("EPERM");
+  const group = wanted === 0 ? target.pid : wanted;
+  if (group !== target.pid) {
+    const isThere = [...kernel.group(group)].some(({ session }) => session === process.session);
+    if (!isThere) throw new SyscallError("EPERM");
+  }
+  if (target.group === group) return 0;
+  tellOrphans(target, target.parent);
+  target.group = group;
+  return 0;
 };
 
-const setsid: Handler = (process, thread) => {
-  if (thread.vfork === undefined || thread.vfork.detached) throw new SyscallError("EPERM");
-  thread.vfork.detached = true;
-  thread.vfork.leadsSession = true;
-  return pidOf(process, thread);
+/** setsid(2) (kernel/sys.c, ksys_setsid). */
+const setsid: Handler = (process) => {
+  for (const other of process.kernel.processes.values())
+    if (other.group === process.pid) throw new SyscallError("EPERM");
+  tellOrphans(process, process.parent);
+  process.group = process.pid;
+  process.session = process.pid;
+  return process.pid;
 };
 
 const pidfdOpen: Handler = (process, _thread, args) => {
   const [pid, flags] = [args.i32(0), args.u32(1)];
   if (flags & ~O_NONBLOCK || pid <= 0) throw new SyscallError("EINVAL");
-  const child = process.children.find(pid);
-  if (child === undefined && pid !== process.pid) throw new SyscallError("ESRCH");
-  return process.files.table.install(new PidFd(child, flags), true);
+  const target = process.kernel.processes.get(pid);
+  // Descriptors of threads (PIDFD_THREAD) are newer.
+  if (target === undefined) throw new SyscallError(process.kernel.threads.has(pid) ? "EINVAL" : "ESRCH");
+  return process.files.table.install(new PidFd(target.self, flags), true);
 };
 
 const pidfdSendSignal: Handler = (process, _thread, args) => {
@@ -241,16 +277,21 @@ const pidfdSendSignal: Handler = (process, _thread, args) => {
   if (args.u32(3) !== 0) throw new SyscallError("EINVAL");
   if (!(description instanceof PidFd)) throw new SyscallError("EBADF");
   checkSignal(args.i32(1));
-  const { child } = description;
-  if (child !== undefined) return signalChild(process, child, args.i32(1));
-  if (args.i32(1) !== 0) {
-    process.signals.send({ signal: args.i32(1), code: SI_USER, pid: process.pid, uid: process.uid });
-  }
+  const target = description.child.process;
+  if (target === undefined || process.kernel.processes.get(target.pid) !== target) throw new SyscallError("ESRCH");
+  if (args.i32(1) !== 0) target.receive(sentBy(process, args.i32(1)));
   return 0;
 };
 
-const EXECVE_NOTE =
-  "in a process of its own, which takes this one's place; pipes and host files are handed on, sockets and others are closed";
+/** pidfd_getfd(2): a descriptor of another process. */
+const pidfdGetfd: Handler = (process, _thread, args) => {
+  if (args.u32(2) !== 0) throw new SyscallError("EINVAL");
+  const description = process.files.table.get(args.u32(0));
+  if (!(description instanceof PidFd)) throw new SyscallError("EBADF");
+  const target = description.child.process;
+  if (target === undefined || target.finished) throw new SyscallError("ESRCH");
+  return process.files.table.install(target.files.table.get(args.u32(1)), true);
+};
 
 const one =
   (value: (process: LinuxProcess) => number): Handler =>
@@ -258,9 +299,15 @@ const one =
     value(process);
 
 export const PROCESS_SYSCALLS = [
-  row(39, "getpid", [], pidOf),
-  row(59, "execve", ["path", "address", "address"], execve, EXECVE_NOTE),
-  row(61, "wait4", ["int", "address", "int", "address"], wait4, "children that stop are not told of"),
+  row(
+    39,
+    "getpid",
+    [],
+    one((p) => p.pid),
+  ),
+  row(59, "execve", ["path", "address", "address"], execve),
+  row(61, "wait4", ["int", "address", "int", "address"], wait4),
+  row(322, "execveat", ["dirfd", "path", "address", "address", "atFlags"], execveat),
   row(63, "uname", ["utsname"], uname),
   row(97, "getrlimit", ["resource", "rlimit"], getrlimit),
   row(99, "sysinfo", ["address"], sysinfo),
@@ -296,11 +343,14 @@ export const PROCESS_SYSCALLS = [
     [],
     one((p) => p.ppid),
   ),
-  row(111, "getpgrp", [], (p: LinuxProcess, thread: LinuxThread) =>
-    thread.vfork?.detached ? pidOf(p, thread) : jobOf(p).group,
+  row(
+    111,
+    "getpgrp",
+    [],
+    one((p) => p.group),
   ),
-  row(109, "setpgid", ["int", "int"], setpgid, "for a child before execve: a new group"),
-  row(112, "setsid", [], setsid, "for a child before execve"),
+  row(109, "setpgid", ["int", "int"], setpgid),
+  row(112, "setsid", [], setsid),
   row(113, "setreuid", ["int", "int"], setId(2, users), "only to ids that the process has"),
   row(114, "setregid", ["int", "int"], setId(2, groups), "only to ids that the process has"),
   row(115, "getgroups", ["int", "address"], getgroups),
@@ -308,14 +358,8 @@ export const PROCESS_SYSCALLS = [
   row(118, "getresuid", ["address", "address", "address"], threeIds(users)),
   row(119, "setresgid", ["int", "int", "int"], setId(3, groups), "only to ids that the process has"),
   row(120, "getresgid", ["address", "address", "address"], threeIds(groups)),
-  row(121, "getpgid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => {
-    ownPid(p, args.i32(0));
-    return jobOf(p).group;
-  }),
-  row(124, "getsid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => {
-    ownPid(p, args.i32(0));
-    return jobOf(p).session;
-  }),
+  row(121, "getpgid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => processBy(p, args.i32(0)).group),
+  row(124, "getsid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => processBy(p, args.i32(0)).session),
   row(140, "getpriority", ["int", "int"], getpriority),
   row(141, "setpriority", ["int", "int", "int"], () => 0, "without effect"),
   row(
@@ -323,15 +367,16 @@ export const PROCESS_SYSCALLS = [
     "prctl",
     ["prctlOp", "hex", "hex", "hex", "hex"],
     prctl,
-    "names and flags that change nothing; EINVAL otherwise",
+    "names, death signals, subreapers and flags that change nothing; EINVAL otherwise",
   ),
   row(158, "arch_prctl", ["archCode", "address"], archPrctl, "CPUID can't be forbidden"),
   row(160, "setrlimit", ["resource", "rlimit"], setrlimit),
-  row(247, "waitid", ["int", "int", "address", "int", "address"], waitid, "children that stop are not told of"),
+  row(247, "waitid", ["int", "int", "address", "int", "address"], waitid),
   row(302, "prlimit64", ["int", "resource", "rlimit", "rlimit"], prlimit64),
   row(318, "getrandom", ["bufferOut", "size", "hex"], getrandom),
   row(324, "membarrier", ["int", "int", "int"], membarrier),
   row(424, "pidfd_send_signal", ["fd", "signal", "address", "hex"], pidfdSendSignal, "without a siginfo of one's own"),
-  row(434, "pidfd_open", ["int", "hex"], pidfdOpen, "children and the process itself"),
+  row(438, "pidfd_getfd", ["fd", "int", "hex"], pidfdGetfd),
+  row(434, "pidfd_open", ["int", "hex"], pidfdOpen),
   row(334, "rseq", ["address", "size", "int", "hex"], () => -errno.ENOSYS, "not there; callers do without"),
 ];

@@ -6,7 +6,7 @@ import { Block, type SyscallResult } from "../block.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { SIGINFO_SIZE, writeSigInfo } from "../signals/info.ts";
-import { type Child, endSignal } from "./children.ts";
+import { type Child, type ChildEvent, childSignal } from "./children.ts";
 import { PidFd } from "./pidfd.ts";
 
 /** Options of wait4(2) and waitid(2) (include/uapi/linux/wait.h). */
@@ -31,31 +31,56 @@ function eligible(options: number, chosen: (child: Child) => boolean): (child: C
   };
 }
 
-/** Waits until one of the children has ended; `take` stores what the caller wants and gives the result. */
+/** What is taken of a child: its end, or that it stands or goes on. */
+type Happened = { readonly kind: "ended"; readonly status: ExitStatus } | ChildEvent;
+
+/** What there is to tell of a child to who waits for these things (kernel/exit.c, wait_consider_task). */
+function happened(child: Child, options: number): Happened | undefined {
+  const { status, event } = child;
+  if (status !== undefined) return options & W.EXITED ? { kind: "ended", status } : undefined;
+  if (event?.kind === "stopped") return options & W.UNTRACED ? event : undefined;
+  return event !== undefined && options & W.CONTINUED ? event : undefined;
+}
+
+/** Waits until something has happened to one of the children; `take` stores what the caller wants and gives the result. */
 function waitFor(
   process: LinuxProcess,
   options: number,
   wanted: (child: Child) => boolean,
   nothing: () => number,
-  take: (child: Child, status: ExitStatus) => number,
+  take: (child: Child, what: Happened) => number,
 ): SyscallResult {
+  const { children } = process;
   const attempt = (): number | null => {
-    const children = [...process.children.all].filter(wanted);
-    if (children.length === 0) return -errno.ECHILD;
-    const ended = children.find(({ status }) => status !== undefined);
-    if (ended?.status === undefined) return null;
-    if (!(options & W.NOWAIT)) process.children.reap(ended);
-    return take(ended, ended.status);
+    let isAny = false;
+    for (const child of children.all) {
+      if (!wanted(child)) continue;
+      // Who waits for no end is not kept by a child that has come to it.
+      if (child.status === undefined || options & W.EXITED) isAny = true;
+      const what = happened(child, options);
+      if (what === undefined) continue;
+      // The caller's memory may not be there: then nothing has been taken.
+      const result = take(child, what);
+      if (options & W.NOWAIT) return result;
+      if (what.kind === "ended") children.waitedFor(child);
+      else child.event = undefined;
+      return result;
+    }
+    return isAny ? null : -errno.ECHILD;
   };
   const now = attempt();
   if (now !== null) return now;
   if (options & W.NOHANG) return nothing();
-  return new Block({ on: [process.children.queue], retry: attempt });
+  return new Block({ on: [children.queue], retry: attempt });
 }
 
-/** The status word of wait(2): the exit status in the second byte, or the signal in the first. */
-const statusWord = (status: ExitStatus): number =>
-  status.kind === "exited" ? (status.status & 0xff) << 8 : status.signal & 0x7f;
+/** The status word of wait(2): the exit status in the second byte, or the signal in the first (bits/waitstatus.h). */
+function statusWord(what: Happened): number {
+  if (what.kind === "stopped") return (what.signal << 8) | 0x7f;
+  if (what.kind === "continued") return 0xffff;
+  const { status } = what;
+  return status.kind === "exited" ? (status.status & 0xff) << 8 : status.signal & 0x7f;
+}
 
 /** struct rusage (144 bytes): ru_utime 0, ru_stime 16, ru_maxrss 32. */
 function writeUsage(process: LinuxProcess, address: number, child: Child): void {
@@ -74,20 +99,23 @@ function writeUsage(process: LinuxProcess, address: number, child: Child): void 
   process.memory.writeBytes(address, bytes);
 }
 
-/** wait4(2). A process group is taken for that of its leader. */
-export function wait4(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+/** wait4(2). */
+export function wait4(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [pid, statusAt, options, usageAt] = [args.i32(0), args.address(1), args.u32(2), args.address(3)];
   const known = W.NOHANG | W.UNTRACED | W.CONTINUED | W.NOTHREAD | W.ALL | W.CLONE;
   if (options & ~known || pid === -0x8000_0000) throw new SyscallError(options & ~known ? "EINVAL" : "ESRCH");
-  if (thread.vfork !== undefined) throw new SyscallError("ECHILD");
-  const chosen = (child: Child): boolean => pid === -1 || pid === 0 || child.pid === Math.abs(pid);
+  const { group } = process;
+  const chosen = (child: Child): boolean => {
+    if (pid === -1) return true;
+    return pid > 0 ? child.pid === pid : child.group === (pid === 0 ? group : -pid);
+  };
   return waitFor(
     process,
-    options,
+    options | W.EXITED,
     eligible(options, chosen),
     () => 0,
-    (child, status) => {
-      if (statusAt !== 0) process.memory.writeU32(statusAt, statusWord(status));
+    (child, what) => {
+      if (statusAt !== 0) process.memory.writeU32(statusAt, statusWord(what));
       writeUsage(process, usageAt, child);
       return child.pid;
     },
@@ -95,7 +123,7 @@ export function wait4(process: LinuxProcess, thread: LinuxThread, args: Args): S
 }
 
 /** waitid(2). */
-export function waitid(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
+export function waitid(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [kind, id, infoAt, options, usageAt] = [
     args.i32(0),
     args.i32(1),
@@ -106,7 +134,6 @@ export function waitid(process: LinuxProcess, thread: LinuxThread, args: Args): 
   const known = W.NOHANG | W.UNTRACED | W.EXITED | W.CONTINUED | W.NOWAIT | W.NOTHREAD | W.ALL | W.CLONE;
   if (options & ~known || !(options & (W.EXITED | W.UNTRACED | W.CONTINUED))) throw new SyscallError("EINVAL");
   const chosen = chooser(process, kind, id);
-  if (thread.vfork !== undefined || !(options & W.EXITED)) throw new SyscallError("ECHILD");
   return waitFor(
     process,
     options,
@@ -116,10 +143,8 @@ export function waitid(process: LinuxProcess, thread: LinuxThread, args: Args): 
       if (infoAt !== 0) process.memory.writeBytes(infoAt, new Uint8Array(SIGINFO_SIZE));
       return 0;
     },
-    (child, status) => {
-      if (infoAt !== 0) {
-        writeSigInfo(process.memory, infoAt, { ...endSignal(process, child, status), signal: SIGNAL.SIGCHLD });
-      }
+    (child) => {
+      if (infoAt !== 0) writeSigInfo(process.memory, infoAt, childSignal(child));
       writeUsage(process, usageAt, child);
       return 0;
     },
@@ -135,9 +160,13 @@ function chooser(
     case P.ALL:
       return { wanted: () => true, nonblocking: false };
     case P.PID:
-    case P.PGID:
-      if (id < 0 || (kind === P.PID && id === 0)) throw new SyscallError("EINVAL");
-      return { wanted: (child) => id === 0 || child.pid === id, nonblocking: false };
+      if (id <= 0) throw new SyscallError("EINVAL");
+      return { wanted: (child) => child.pid === id, nonblocking: false };
+    case P.PGID: {
+      if (id < 0) throw new SyscallError("EINVAL");
+      const group = id === 0 ? process.group : id;
+      return { wanted: (child) => child.group === group, nonblocking: false };
+    }
     case P.PIDFD: {
       if (id < 0) throw new SyscallError("EINVAL");
       const description = process.files.table.get(id);

@@ -8,6 +8,7 @@ import type { SyscallResult } from "../block.ts";
 import { anonymousStat } from "../files/anonymous.ts";
 import { FileDescription, WOULD_BLOCK } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
+import type { Kernel } from "../kernel/kernel.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { row } from "../table.ts";
@@ -66,13 +67,13 @@ function encodeRecord(info: SignalInfo): Uint8Array {
  * polls, and for its process.
  */
 export class SignalFd extends FileDescription {
-  readonly #process: LinuxProcess;
+  readonly #kernel: Kernel;
   readonly #id: bigint;
   #set: bigint;
 
   constructor(process: LinuxProcess, set: bigint, flags: number) {
     super(O_RDWR | (flags & O_NONBLOCK), process.signals.arrivals);
-    this.#process = process;
+    this.#kernel = process.kernel;
     this.#id = process.files.anonymousInode();
     this.#set = set;
   }
@@ -107,10 +108,10 @@ export class SignalFd extends FileDescription {
 
   override read(to: IoVector): number {
     if (to.remaining < RECORD) throw new SyscallError("EINVAL");
-    const thread = this.#process.caller as LinuxThread;
+    const thread = this.#kernel.caller as LinuxThread;
     const before = to.done;
     while (to.remaining >= RECORD) {
-      const info = this.#process.signalsOf(thread).take(thread, (signal) => (this.#set & bitOf(signal)) !== 0n);
+      const info = thread.process.signals.take(thread, (signal) => (this.#set & bitOf(signal)) !== 0n);
       if (info === undefined) return to.done > before ? to.done - before : WOULD_BLOCK;
       const start = to.done;
       if (to.put(encodeRecord(info)) === RECORD) continue;
@@ -122,9 +123,9 @@ export class SignalFd extends FileDescription {
   }
 
   override poll(): number {
-    const thread = this.#process.caller;
+    const thread = this.#kernel.caller;
     if (thread === undefined) return 0;
-    return this.#process.signalsOf(thread).pendingMask(thread) & this.#set ? POLLIN : 0;
+    return thread.process.signals.pendingMask(thread) & this.#set ? POLLIN : 0;
   }
 }
 
@@ -142,21 +143,14 @@ function makeSignalFd(process: LinuxProcess, args: Args, flags: number): Syscall
   return fd;
 }
 
-const NOTE = "a program that is executed starts without it";
-
 export const SIGNALFD_SYSCALLS = [
-  row(
-    282,
-    "signalfd",
-    ["fd", "sigset", "size"],
-    (process: LinuxProcess, _thread: LinuxThread, args: Args) => makeSignalFd(process, args, 0),
-    NOTE,
+  row(282, "signalfd", ["fd", "sigset", "size"], (process: LinuxProcess, _thread: LinuxThread, args: Args) =>
+    makeSignalFd(process, args, 0),
   ),
   row(
     289,
     "signalfd4",
     ["fd", "sigset", "size", "openFlags"],
     (process: LinuxProcess, _thread: LinuxThread, args: Args) => makeSignalFd(process, args, args.u32(3)),
-    NOTE,
   ),
 ];

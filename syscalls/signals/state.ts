@@ -15,6 +15,7 @@ import {
   SIGNAL,
 } from "../abi/signals.ts";
 import { PartialBlock } from "../files/blocking.ts";
+import { isOrphaned } from "../kernel/jobs.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { RLIMIT } from "../process/limits.ts";
@@ -31,12 +32,14 @@ export interface SignalAction {
   mask: bigint;
 }
 
+const STOPS = [SIGNAL.SIGSTOP, SIGNAL.SIGTSTP, SIGNAL.SIGTTIN, SIGNAL.SIGTTOU];
+
 const DEFAULT_ACTION: SignalAction = { handler: 0n, flags: 0, restorer: 0n, mask: 0n };
 
 /** A process's signal handlers and pending signals, and how signals are delivered (Linux: kernel/signal.c). */
 export class Signals {
   readonly #process: LinuxProcess;
-  readonly #actions: SignalAction[] = [];
+  #actions: SignalAction[] = [];
   /** Signals for the process as a whole: any thread that doesn't block them takes them. */
   readonly pending = new SignalQueue();
   /** Woken at each signal that is queued, for the process or one of its threads (signalfd(2)). */
@@ -50,10 +53,28 @@ export class Signals {
   }
 
   /** A copy of the actions for a new process, with nothing pending (fork(2)). */
-  fork(): Signals {
-    const copy = new Signals(this.#process);
+  fork(process: LinuxProcess): Signals {
+    const copy = new Signals(process);
     for (const [signal, action] of this.#actions.entries()) if (action !== undefined) copy.#actions[signal] = action;
     return copy;
+  }
+
+  /** The same actions, changes of which both processes see, for a new process (clone(2), CLONE_SIGHAND). */
+  share(process: LinuxProcess): Signals {
+    const copy = new Signals(process);
+    copy.#actions = this.#actions;
+    return copy;
+  }
+
+  /** Signals that have handlers have their default action again, and the actions are the process's own (execve(2)). */
+  execute(): void {
+    const before = this.#actions;
+    this.#actions = [];
+    for (const [signal, action] of before.entries()) {
+      if (action === undefined) continue;
+      if (action.handler === BigInt(SIG_IGN)) this.#actions[signal] = { ...DEFAULT_ACTION, handler: action.handler };
+      else this.actionChanged?.(signal, true);
+    }
   }
 
   action(signal: number): SignalAction {
@@ -77,12 +98,26 @@ export class Signals {
     return handler === BigInt(SIG_DFL) && (action === "ignore" || action === "continue");
   }
 
+  /**
+   * What a signal does when it is sent, whether or not it is blocked or ignored: one that stops takes SIGCONT out of the
+   * queues, SIGCONT those that stop, and lets the process go on (kernel/signal.c, prepare_signal).
+   */
+  #prepare({ signal }: SignalInfo): void {
+    const queues = (): SignalQueue[] => [this.pending, ...[...this.#process.threads].map(({ pending }) => pending)];
+    if (defaultAction(signal) === "stop") for (const queue of queues()) queue.drop(SIGNAL.SIGCONT);
+    else if (signal === SIGNAL.SIGCONT) {
+      for (const queue of queues()) for (const stop of STOPS) queue.drop(stop);
+      this.#process.resume(signal);
+    } else if (signal === SIGNAL.SIGKILL) this.#process.resume(signal);
+  }
+
   /** Sends a signal to the process; false if too many are queued already (EAGAIN to a sender that can be told). */
   send(info: SignalInfo): boolean {
-    const takers = [...this.#process.threads].filter(
-      (thread) => thread.vfork === undefined && !(thread.signalMask & bitOf(info.signal)),
-    );
-    if (takers.length > 0 && this.#ignored(info.signal)) return true;
+    if (this.#process.finished) return true;
+    this.#prepare(info);
+    const takers = [...this.#process.threads].filter((thread) => !(thread.signalMask & bitOf(info.signal)));
+    const isAwaited = takers.some((thread) => thread.awaited & bitOf(info.signal));
+    if (takers.length > 0 && !isAwaited && this.#ignored(info.signal)) return true;
     if (this.#duplicate(this.pending, info)) return true;
     if (this.#full(info)) return false;
     this.pending.push(info);
@@ -97,6 +132,7 @@ export class Signals {
   /** Sends a signal to one thread (tgkill(2), faults, SIGPIPE); false as for `send`. */
   sendToThread(thread: LinuxThread, info: SignalInfo): boolean {
     if (thread.state === "exited") return true;
+    this.#prepare(info);
     const blocked = (thread.signalMask & bitOf(info.signal)) !== 0n;
     if (info.forced) {
       // force_sig_fault: a blocked or ignored one takes the default action after all.
@@ -107,7 +143,8 @@ export class Signals {
       thread.pending.unshift(info);
       return true;
     }
-    if (!blocked && this.#ignored(info.signal)) return true;
+    const isAwaited = (thread.awaited & bitOf(info.signal)) !== 0n;
+    if (!blocked && !isAwaited && this.#ignored(info.signal)) return true;
     if (this.#duplicate(thread.pending, info)) return true;
     if (this.#full(info)) return false;
     thread.pending.push(info);
@@ -164,7 +201,7 @@ export class Signals {
       const action = this.action(info.signal);
       if (action.handler === BigInt(SIG_IGN)) continue;
       if (action.handler === BigInt(SIG_DFL)) {
-        this.#defaultAction(thread, info);
+        this.#defaultAction(info);
         continue;
       }
       this.#settleInterrupted(thread, (action.flags & SA_RESTART) !== 0);
@@ -183,7 +220,7 @@ export class Signals {
     } catch (error) {
       if (!(error instanceof GuestFault)) throw error;
       // No stack to run the handler on: Linux forces SIGSEGV, fatal if that was the signal (force_sigsegv).
-      if (info.signal === SIGNAL.SIGSEGV) this.#process.die(thread, info.signal);
+      if (info.signal === SIGNAL.SIGSEGV) this.#process.die(info.signal);
       else this.sendToThread(thread, { signal: SIGNAL.SIGSEGV, code: SI_KERNEL, forced: true });
       return;
     }
@@ -217,13 +254,15 @@ export class Signals {
     cpu.gpr[REG.RAX] = BigInt.asUintN(64, BigInt(-errno.EINTR));
   }
 
-  #defaultAction(thread: LinuxThread, info: SignalInfo): void {
+  #defaultAction(info: SignalInfo): void {
     switch (defaultAction(info.signal)) {
       case "terminate":
       case "core":
-        this.#process.die(thread, info.signal);
+        this.#process.die(info.signal);
         return;
       case "stop":
+        // Nobody could continue the members of an orphaned group (kernel/signal.c, get_signal).
+        if (info.signal !== SIGNAL.SIGSTOP && isOrphaned(this.#process)) return;
         this.#process.stop(info.signal);
         return;
       default:

@@ -6,7 +6,6 @@ import {
   MINSIGSTKSZ,
   SI_KERNEL,
   SI_TKILL,
-  SI_USER,
   SIG_BLOCK,
   SIG_SETMASK,
   SIG_UNBLOCK,
@@ -17,12 +16,10 @@ import {
 } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
-import type { LinuxProcess } from "../linux-process.ts";
+import { type LinuxProcess, sentBy } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
-import type { Child } from "../process/children.ts";
 import { row } from "../table.ts";
 import { deadlineAt, readTimespec } from "../time/timespec.ts";
-import { jobOf } from "../tty/job.ts";
 import { BadFrame, BadSelector, onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
 import { SIGINFO_SIZE, writeSigInfo } from "./info.ts";
 import { bitOf } from "./queue.ts";
@@ -118,45 +115,41 @@ export function checkSignal(signal: number): void {
   if (signal < 0 || signal > 64) throw new SyscallError("EINVAL");
 }
 
-/** Sends a signal to a child. One that has ended, but was not waited for, takes any (kill(2), ESRCH). */
-export function signalChild(process: LinuxProcess, child: Child, signal: number): number {
-  if (child.status !== undefined) {
-    if (!process.children.has(child)) throw new SyscallError("ESRCH");
-    return 0;
-  }
-  if (child.host !== undefined) process.host.processes?.kill(child.pid, signal);
-  return 0;
-}
-
 const JOB_STOPS: ReadonlySet<number> = new Set([SIGNAL.SIGSTOP, SIGNAL.SIGTSTP, SIGNAL.SIGTTIN, SIGNAL.SIGTTOU]);
 
+/** The processes that kill(2) reaches. @throws SyscallError ESRCH if there is none */
+function targets(process: LinuxProcess, pid: number): LinuxProcess[] {
+  const { kernel } = process;
+  const all = [...kernel.processes.values()];
+  let found: LinuxProcess[];
+  if (pid > 0) found = all.filter((each) => each === kernel.processOf(pid));
+  else if (pid === -1) found = all.filter((each) => each !== process);
+  else found = all.filter(({ group }) => group === (pid === 0 ? process.group : -pid));
+  if (found.length === 0) throw new SyscallError("ESRCH");
+  return found;
+}
+
+/** kill(2). One that has ended, but was not waited for, takes any signal. */
 function kill(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [pid, signal] = [args.i32(0), args.i32(1)];
   checkSignal(signal);
-  const child = process.children.find(Math.abs(pid));
-  if (child !== undefined && pid !== process.pid) {
-    if (pid > 0) return signalChild(process, child, signal);
-    process.host.processes?.kill(pid, signal);
-    return 0;
-  }
-  const job = jobOf(process);
-  if (pid !== process.pid && pid !== 0 && pid !== -process.pid && pid !== -job.group) throw new SyscallError("ESRCH");
-  // A stop in the foreground is the whole job's, or the shell does not see it: the host sends it to all, us included.
-  const stops = pid <= 0 && job.foreground === job.group && JOB_STOPS.has(signal);
-  if (stops && process.stopJob(signal)) return 0;
-  // For other signals the guest and its children are alone in the group: they reach nobody else.
-  if (signal !== 0) process.signals.send({ signal, code: SI_USER, pid: process.pid, uid: process.uid });
+  const found = targets(process, pid);
+  const { group, foreground } = process.job;
+  const isOurs = pid <= 0 && pid !== -1 && found.includes(process.kernel.first);
+  // A stop of the job that the host's shell has made is its business: the host sends it to all, us included.
+  if (isOurs && foreground === group && JOB_STOPS.has(signal) && process.stopJob(signal)) return 0;
+  if (signal !== 0) for (const target of found) target.receive(sentBy(process, signal));
   return 0;
 }
 
-function sendToTid(process: LinuxProcess, tid: number, signal: number): SyscallResult {
+function sendToTid(process: LinuxProcess, tid: number, signal: number, owner?: number): SyscallResult {
   if (tid <= 0) throw new SyscallError("EINVAL");
   checkSignal(signal);
-  const target = process.threadById(tid);
-  if (target === undefined) throw new SyscallError("ESRCH");
+  const target = process.kernel.threads.get(tid);
+  if (target === undefined || (owner !== undefined && target.process.pid !== owner)) throw new SyscallError("ESRCH");
   if (signal !== 0) {
     const info = { signal, code: SI_TKILL, pid: process.pid, uid: process.uid };
-    if (!process.signals.sendToThread(target, info)) return -errno.EAGAIN;
+    if (!target.process.signals.sendToThread(target, info)) return -errno.EAGAIN;
   }
   return 0;
 }
@@ -166,20 +159,30 @@ const tkill = (process: LinuxProcess, _thread: LinuxThread, args: Args): Syscall
 
 function tgkill(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   if (args.i32(0) <= 0) throw new SyscallError("EINVAL");
-  if (args.i32(0) !== process.pid) throw new SyscallError("ESRCH");
-  return sendToTid(process, args.i32(1), args.i32(2));
+  return sendToTid(process, args.i32(1), args.i32(2), args.i32(0));
 }
 
 /** rt_sigqueueinfo(2) and rt_tgsigqueueinfo(2): a siginfo of the sender's making. */
-function queueInfo(process: LinuxProcess, tid: number | undefined, signal: number, address: number): SyscallResult {
+function queueInfo(
+  process: LinuxProcess,
+  pid: number,
+  tid: number | undefined,
+  signal: number,
+  address: number,
+): SyscallResult {
   const raw = process.memory.readBytes(address, SIGINFO_SIZE);
+  const code = new DataView(raw.buffer).getInt32(8, true);
+  // Nobody may look like the kernel, or like kill(2), to others (kernel/signal.c, do_rt_sigqueueinfo).
+  if ((code >= 0 || code === SI_TKILL) && pid !== process.pid) throw new SyscallError("EPERM");
   checkSignal(signal);
-  const target = tid === undefined ? undefined : process.threadById(tid);
-  if (tid !== undefined && target === undefined) throw new SyscallError("ESRCH");
+  const { kernel } = process;
+  const target = tid === undefined ? undefined : kernel.threads.get(tid);
+  const owner = tid === undefined ? kernel.processOf(pid) : target?.process;
+  if (owner === undefined || (tid !== undefined && owner.pid !== pid)) throw new SyscallError("ESRCH");
   if (signal === 0) return 0;
   new DataView(raw.buffer).setInt32(0, signal, true);
-  const info = { signal, code: new DataView(raw.buffer).getInt32(8, true), raw };
-  const sent = target === undefined ? process.signals.send(info) : process.signals.sendToThread(target, info);
+  const info = { signal, code, raw };
+  const sent = target === undefined ? owner.receive(info) : owner.signals.sendToThread(target, info);
   return sent ? 0 : -errno.EAGAIN;
 }
 
@@ -218,6 +221,7 @@ function rtSigtimedwait(process: LinuxProcess, thread: LinuxThread, args: Args):
   // While it waits the set counts as open, so that sending wakes the thread; the mask is back before delivery.
   const before = thread.signalMask;
   thread.signalMask &= ~set;
+  thread.awaited = set & before;
   return new Block({
     retry: attempt,
     deadline: timeout === undefined ? undefined : deadlineAt(process, timeout),
@@ -225,6 +229,7 @@ function rtSigtimedwait(process: LinuxProcess, thread: LinuxThread, args: Args):
     onSignal: "eintr",
     cleanup: () => {
       thread.signalMask = before;
+      thread.awaited = 0n;
     },
   });
 }
@@ -239,13 +244,12 @@ export const SIGNAL_SYSCALLS = [
     "kill",
     ["int", "signal"],
     kill,
-    "the guest sees itself and its children; stops of its group are sent to the host's",
+    "the guest sees the processes of its machine; stops of the first one's group are sent to the host's",
   ),
   row(127, "rt_sigpending", ["sigset", "size"], rtSigpending),
   row(128, "rt_sigtimedwait", ["sigset", "address", "timespec", "size"], rtSigtimedwait),
   row(129, "rt_sigqueueinfo", ["int", "signal", "address"], (process: LinuxProcess, _thread: LinuxThread, args) => {
-    if (args.i32(0) !== process.pid) throw new SyscallError("ESRCH");
-    return queueInfo(process, undefined, args.i32(1), args.address(2));
+    return queueInfo(process, args.i32(0), undefined, args.i32(1), args.address(2));
   }),
   row(130, "rt_sigsuspend", ["sigset", "size"], rtSigsuspend),
   row(131, "sigaltstack", ["address", "address"], sigaltstack),
@@ -256,8 +260,7 @@ export const SIGNAL_SYSCALLS = [
     "rt_tgsigqueueinfo",
     ["int", "int", "signal", "address"],
     (process: LinuxProcess, _thread: LinuxThread, args) => {
-      if (args.i32(0) !== process.pid) throw new SyscallError("ESRCH");
-      return queueInfo(process, args.i32(1), args.i32(2), args.address(3));
+      return queueInfo(process, args.i32(0), args.i32(1), args.i32(2), args.address(3));
     },
   ),
   ...SIGNALFD_SYSCALLS,

@@ -1,5 +1,6 @@
 import { GuestFault, type GuestMemory } from "../../emu/memory/guest-memory.ts";
-import type { FutexTable } from "./futex.ts";
+import type { LinuxProcess } from "../linux-process.ts";
+import { futexAt } from "./futex.ts";
 
 /** sizeof(struct robust_list_head): first entry, offset of the futex word in an entry, entry under way. */
 export const ROBUST_LIST_HEAD = 24;
@@ -21,7 +22,8 @@ interface Entry {
  * (set_robust_list(2); kernel/futex/core.c, exit_robust_list()). A list that can't be read ends the walk, as in Linux.
  * @param head address of the thread's struct robust_list_head
  */
-export function walkRobustList(memory: GuestMemory, futexes: FutexTable, head: number, tid: number): void {
+export function walkRobustList(process: LinuxProcess, head: number, tid: number): void {
+  const { memory } = process;
   try {
     const offset = Number(BigInt.asIntN(64, memory.readU64(head + 8)));
     const pending = readEntry(memory, head + 16);
@@ -29,10 +31,10 @@ export function walkRobustList(memory: GuestMemory, futexes: FutexTable, head: n
     for (let count = 0; entry.address !== head && count < LIMIT; count++) {
       // What comes next is read first: whoever is woken may free the entry.
       const next = readEntry(memory, entry.address);
-      if (entry.address !== pending.address) release(memory, futexes, entry, offset, tid, false);
+      if (entry.address !== pending.address) release(process, entry, offset, tid, false);
       entry = next;
     }
-    if (pending.address !== 0) release(memory, futexes, pending, offset, tid, true);
+    if (pending.address !== 0) release(process, pending, offset, tid, true);
   } catch (error) {
     if (!(error instanceof GuestFault)) throw error;
   }
@@ -45,22 +47,26 @@ function readEntry(memory: GuestMemory, at: number): Entry {
 
 /** kernel/futex/core.c, handle_futex_death(). */
 function release(
-  memory: GuestMemory,
-  futexes: FutexTable,
+  process: LinuxProcess,
   { address, isPriorityInheriting }: Entry,
   offset: number,
   tid: number,
   isPending: boolean,
 ): void {
+  const { memory } = process;
   const word = address + offset;
+  const wakeOne = (): void => {
+    const { table, key } = futexAt(process, word, false);
+    table.wake(key, 1);
+  };
   if (word % 4 !== 0) return;
   const value = memory.readU32(word);
   // The owner may have died between storing 0 and waking who waits.
   if (isPending && !isPriorityInheriting && value === 0) {
-    futexes.wake(word, 1);
+    wakeOne();
     return;
   }
   if ((value & TID_MASK) !== tid) return;
   memory.writeU32(word, ((value & WAITERS) | OWNER_DIED) >>> 0);
-  if (!isPriorityInheriting && value & WAITERS) futexes.wake(word, 1);
+  if (!isPriorityInheriting && value & WAITERS) wakeOne();
 }

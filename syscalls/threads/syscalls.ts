@@ -4,9 +4,9 @@ import { SyscallError } from "../abi/errno.ts";
 import { SIGNAL, SS_DISABLE } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
+import { fork } from "../kernel/fork.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
-import { vfork } from "../process/vfork.ts";
 import { row } from "../table.ts";
 import { futex } from "./futex.ts";
 import { ROBUST_LIST_HEAD } from "./robust-list.ts";
@@ -30,19 +30,28 @@ export const CLONE = {
   PIDFD: 0x1000,
   UNTRACED: 0x80_0000,
   CHILD_SETTID: 0x100_0000,
+  NEWCGROUP: 0x200_0000,
+  NEWUTS: 0x400_0000,
+  NEWIPC: 0x800_0000,
+  NEWUSER: 0x1000_0000,
+  NEWPID: 0x2000_0000,
+  NEWNET: 0x4000_0000,
 } as const;
 
 /** What makes a thread of this process; anything without it would be a new process. */
 const THREAD_FLAGS = CLONE.VM | CLONE.FS | CLONE.FILES | CLONE.SIGHAND | CLONE.THREAD;
 
-/** What a child may have in common with its parent, and be given, when it shares its memory (vfork). */
-const VFORK_FLAGS = CLONE.VM | CLONE.VFORK | CLONE.PIDFD | CLONE.SETTLS | CLONE.PARENT_SETTID;
+/** Namespaces of one's own, which an unprivileged process can't have (namespaces(7)). */
+const NAMESPACES =
+  CLONE.NEWNS | CLONE.NEWCGROUP | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWUSER | CLONE.NEWPID | CLONE.NEWNET;
 const EXIT_SIGNAL = 0xff;
 
 /** What clone(2) and clone3(2) ask for (kernel/fork.c, struct kernel_clone_args). */
 interface CloneRequest {
   readonly flags: number;
   readonly exitSignal: number;
+  /** Signal actions are the default ones (CLONE_CLEAR_SIGHAND). */
+  readonly clearActions: boolean;
   /** The new thread's stack pointer; 0 for the caller's. */
   readonly stack: bigint;
   readonly parentTid: number;
@@ -51,28 +60,43 @@ interface CloneRequest {
   readonly tls: bigint;
 }
 
-/** A child process that is to call execve(2). @throws SyscallError ENOSYS for any other kind of process */
+/** A process (kernel/fork.c, copy_process()). @throws SyscallError EINVAL, EPERM for namespaces, EAGAIN, ENOMEM */
 function cloneProcess(process: LinuxProcess, thread: LinuxThread, request: CloneRequest): SyscallResult {
   const { flags } = request;
-  const needed = CLONE.VM | CLONE.VFORK;
-  if ((flags & needed) !== needed || flags & ~VFORK_FLAGS) throw new SyscallError("ENOSYS");
-  return vfork(process, thread, {
+  const has = (flag: number): boolean => (flags & flag) !== 0;
+  if (has(NAMESPACES)) throw new SyscallError(has(CLONE.FS) && has(CLONE.NEWNS | CLONE.NEWUSER) ? "EINVAL" : "EPERM");
+  return fork(process, thread, {
+    memory: has(CLONE.VM),
+    descriptors: has(CLONE.FILES),
+    directory: has(CLONE.FS),
+    actions: has(CLONE.SIGHAND),
+    clearActions: request.clearActions,
+    waits: has(CLONE.VFORK),
+    sibling: has(CLONE.PARENT),
     exitSignal: request.exitSignal,
     stack: request.stack,
-    parentTid: flags & CLONE.PARENT_SETTID ? request.parentTid : undefined,
-    pidfd: flags & CLONE.PIDFD ? request.pidfd : undefined,
-    tls: flags & CLONE.SETTLS ? request.tls : undefined,
+    tls: has(CLONE.SETTLS) ? request.tls : undefined,
+    parentTid: has(CLONE.PARENT_SETTID) ? request.parentTid : undefined,
+    childTid: has(CLONE.CHILD_SETTID) ? request.childTid : undefined,
+    clearTid: has(CLONE.CHILD_CLEARTID) ? request.childTid : undefined,
+    pidfd: has(CLONE.PIDFD) ? request.pidfd : undefined,
   });
 }
 
-const vforkCall = (process: LinuxProcess, thread: LinuxThread): SyscallResult =>
-  vfork(process, thread, {
-    exitSignal: SIGNAL.SIGCHLD,
-    stack: 0n,
-    parentTid: undefined,
-    pidfd: undefined,
-    tls: undefined,
-  });
+/** fork(2) and vfork(2): clone(2) with these flags. */
+const forkWith =
+  (flags: number) =>
+  (process: LinuxProcess, thread: LinuxThread): SyscallResult =>
+    cloneProcess(process, thread, {
+      flags,
+      exitSignal: SIGNAL.SIGCHLD,
+      clearActions: false,
+      stack: 0n,
+      parentTid: 0,
+      childTid: 0,
+      pidfd: 0,
+      tls: 0n,
+    });
 
 /** clone(2): flags with the exit signal, stack, parent's and child's tid address, TLS base. */
 function clone(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
@@ -82,6 +106,7 @@ function clone(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallR
   return start(process, thread, {
     flags: flags & ~EXIT_SIGNAL,
     exitSignal: flags & EXIT_SIGNAL,
+    clearActions: false,
     stack: args.u64(1),
     parentTid: args.address(2),
     childTid: args.address(3),
@@ -93,6 +118,10 @@ function clone(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallR
 /** Sizes of struct clone_args (include/uapi/linux/sched.h, CLONE_ARGS_SIZE_VER0 and VER2), the largest that is read. */
 const CLONE_ARGS_SIZE = 64;
 const CLONE_ARGS_SIZE_NOW = 88;
+/** Flags of clone3(2) alone (include/uapi/linux/sched.h). */
+const CLEAR_SIGHAND = 1n << 32n;
+const INTO_CGROUP = 1n << 33n;
+const NEWTIME = 0x80n;
 
 /**
  * clone3(2): struct clone_args, its size (kernel/fork.c, copy_clone_args_from_user(), clone3_args_valid()).
@@ -115,12 +144,16 @@ function clone3(process: LinuxProcess, thread: LinuxThread, args: Args): Syscall
   }
   if ((stack === 0n) !== (stackSize === 0n)) throw new SyscallError("EINVAL");
   if ((setTid === 0n) !== (setTidSize === 0n)) throw new SyscallError("EINVAL");
-  // CLONE_INTO_CGROUP and CLONE_CLEAR_SIGHAND lie above 32 bits; ids that the caller chooses want a right that it lacks.
-  if (flags >> 32n !== 0n) throw new SyscallError("ENOSYS");
+  const clearActions = (flags & CLEAR_SIGHAND) !== 0n;
+  if (clearActions && flags & BigInt(CLONE.SIGHAND)) throw new SyscallError("EINVAL");
+  // CLONE_INTO_CGROUP; the rest is not there. Ids that the caller chooses want a right that it lacks.
+  if ((flags & ~CLEAR_SIGHAND) >> 32n !== 0n) throw new SyscallError(flags & INTO_CGROUP ? "ENOSYS" : "EINVAL");
+  if (flags & NEWTIME) throw new SyscallError("EPERM");
   if (setTid !== 0n) throw new SyscallError("EPERM");
   return start(process, thread, {
-    flags: Number(flags),
+    flags: Number(flags & 0xffff_ffffn),
     exitSignal: Number(exitSignal),
+    clearActions,
     stack: stack === 0n ? 0n : stack + stackSize,
     parentTid: Number(parentTid),
     childTid: Number(childTid),
@@ -131,14 +164,16 @@ function clone3(process: LinuxProcess, thread: LinuxThread, args: Args): Syscall
 
 /**
  * Starts a thread or a child (kernel/fork.c, copy_process()).
- * @throws SyscallError ENOSYS for a process with memory of its own, EAGAIN when there are too many threads
+ * @throws SyscallError ENOSYS for a thread that does not share descriptors and directory, EAGAIN when there are too many
  */
 function start(process: LinuxProcess, thread: LinuxThread, request: CloneRequest): SyscallResult {
   const { flags, parentTid, childTid } = request;
+  if (flags & CLONE.PIDFD && flags & CLONE.DETACHED) throw new SyscallError("EINVAL");
   if (flags & CLONE.THREAD && !(flags & CLONE.SIGHAND)) throw new SyscallError("EINVAL");
   if (flags & CLONE.SIGHAND && !(flags & CLONE.VM)) throw new SyscallError("EINVAL");
   if (!(flags & CLONE.THREAD)) return cloneProcess(process, thread, request);
-  if ((flags & THREAD_FLAGS) !== THREAD_FLAGS || thread.vfork !== undefined) throw new SyscallError("ENOSYS");
+  if ((flags & THREAD_FLAGS) !== THREAD_FLAGS) throw new SyscallError("ENOSYS");
+  if (flags & CLONE.PIDFD) throw new SyscallError("EINVAL");
   const child = process.createThread(thread.name);
   try {
     if (flags & CLONE.PARENT_SETTID) process.memory.writeU32(parentTid, child.tid);
@@ -171,7 +206,7 @@ const setRobustList = (_process: LinuxProcess, thread: LinuxThread, args: Args):
 
 function getRobustList(process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult {
   const pid = args.i32(0);
-  const asked = pid === 0 ? thread : process.threadById(pid);
+  const asked = pid === 0 ? thread : process.kernel.threads.get(pid);
   if (asked === undefined) throw new SyscallError("ESRCH");
   process.memory.writeU64(args.address(2), BigInt(ROBUST_LIST_HEAD));
   process.memory.writeU64(args.address(1), BigInt(asked.robustList));
@@ -183,8 +218,8 @@ const exit = (process: LinuxProcess, thread: LinuxThread, args: Args): SyscallRe
   return 0;
 };
 
-const exitGroup = (process: LinuxProcess, thread: LinuxThread, args: Args): SyscallResult => {
-  process.exit(args.i32(0) & 0xff, thread);
+const exitGroup = (process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult => {
+  process.exit(args.i32(0) & 0xff);
   return 0;
 };
 
@@ -194,7 +229,7 @@ const CPU_MASK_BYTES = 8;
 function schedGetaffinity(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [pid, length, address] = [args.i32(0), args.u32(1), args.address(2)];
   if (length * 8 < process.cpus || length % 8 !== 0) throw new SyscallError("EINVAL");
-  if (pid !== 0 && process.threadById(pid) === undefined) throw new SyscallError("ESRCH");
+  if (pid !== 0 && process.kernel.threads.get(pid) === undefined) throw new SyscallError("ESRCH");
   const words = Math.ceil(process.cpus / 64);
   for (let word = 0; word < words; word++) {
     const cpus = Math.min(64, process.cpus - word * 64);
@@ -206,7 +241,7 @@ function schedGetaffinity(process: LinuxProcess, _thread: LinuxThread, args: Arg
 /** Accepts any mask that leaves a CPU: all guest threads share the host's one. */
 function schedSetaffinity(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [pid, length, address] = [args.i32(0), args.u32(1), args.address(2)];
-  if (pid !== 0 && process.threadById(pid) === undefined) throw new SyscallError("ESRCH");
+  if (pid !== 0 && process.kernel.threads.get(pid) === undefined) throw new SyscallError("ESRCH");
   const mask = process.memory.readBytes(address, Math.min(length, 128));
   const usable = mask.some((byte, i) =>
     [...Array(8).keys()].some((bit) => byte & (1 << bit) && i * 8 + bit < process.cpus),
@@ -226,16 +261,13 @@ const getcpu = (process: LinuxProcess, _thread: LinuxThread, args: Args): Syscal
   return 0;
 };
 
+const CLONE_NOTE = "no namespaces; threads share descriptors and directory";
+
 export const THREAD_SYSCALLS = [
   row(24, "sched_yield", [], schedYield),
-  row(
-    56,
-    "clone",
-    ["cloneFlags", "address", "address", "address", "address"],
-    clone,
-    "threads, and children that share memory until execve (vfork); no fork",
-  ),
-  row(58, "vfork", [], vforkCall),
+  row(56, "clone", ["cloneFlags", "address", "address", "address", "address"], clone, CLONE_NOTE),
+  row(57, "fork", [], forkWith(0)),
+  row(58, "vfork", [], forkWith(CLONE.VM | CLONE.VFORK)),
   row(60, "exit", ["status"], exit),
   row(186, "gettid", [], (_process: LinuxProcess, thread: LinuxThread) => thread.tid),
   row(202, "futex", ["address", "futexOp", "uint", "timespec", "address", "hex"], futex, "no priority inheritance"),

@@ -107,6 +107,17 @@ export class IntervalTimers {
     );
   }
 
+  /** The process ends: nothing is due any more. */
+  close(): void {
+    for (const timer of this.#itimers) this.#set(timer, 0, 0);
+    this.deleteAll();
+  }
+
+  /** What timer_create(2) made does not outlive an execve(2). */
+  deleteAll(): void {
+    for (const id of [...this.#posix.keys()]) this.delete(id);
+  }
+
   /** After a thread's turn: CPU time has gone by. */
   checkCpuTimers(): void {
     for (const timer of this.#cpuTimers) {

@@ -16,9 +16,8 @@ const TOLERANCE_NS = 20_000_000n;
  */
 export class Timekeeping {
   readonly #host: Host;
-  readonly #memory: GuestMemory;
-  /** Address of the data page; 0 without one. */
-  #page = 0;
+  /** Where the data pages are, one in each address space. */
+  readonly #pages = new Map<GuestMemory, number>();
   /** The host's wall clock goes by an offset; a class derived from a host may have changed that. */
   #hasOffset = false;
   /** What the page says: CLOCK_REALTIME minus CLOCK_MONOTONIC, undefined if it has to be asked for. */
@@ -26,9 +25,8 @@ export class Timekeeping {
   /** Called when the host's wall clock was found to be set. */
   readonly onClockSet = new Set<() => void>();
 
-  constructor(host: Host, memory: GuestMemory) {
+  constructor(host: Host) {
     this.#host = host;
-    this.#memory = memory;
   }
 
   /** CLOCK_MONOTONIC in ns. */
@@ -48,15 +46,23 @@ export class Timekeeping {
   }
 
   /** Fills the vDSO's data page at an address of guest memory, from now on. */
-  publishAt(page: number): void {
-    this.#page = page;
-    const offset = this.#host.realtimeOffsetNs?.();
-    if (offset !== undefined) {
-      const error = this.#host.realtimeNs() - offset - BigInt(this.tsc());
-      this.#hasOffset = error < TOLERANCE_NS && error > -TOLERANCE_NS;
+  publishAt(memory: GuestMemory, page: number): void {
+    const isFirst = this.#pages.size === 0;
+    this.#pages.set(memory, page);
+    if (isFirst) {
+      const offset = this.#host.realtimeOffsetNs?.();
+      if (offset !== undefined) {
+        const error = this.#host.realtimeNs() - offset - BigInt(this.tsc());
+        this.#hasOffset = error < TOLERANCE_NS && error > -TOLERANCE_NS;
+      }
+      this.#offset = this.#currentOffset();
     }
-    this.#offset = this.#currentOffset();
-    this.#publish();
+    this.#publish(memory, page);
+  }
+
+  /** An address space is gone. */
+  forget(memory: GuestMemory): void {
+    this.#pages.delete(memory);
   }
 
   /** Looks whether the host's wall clock was set. */
@@ -64,7 +70,7 @@ export class Timekeeping {
     const offset = this.#currentOffset();
     if (offset === this.#offset) return;
     this.#offset = offset;
-    this.#publish();
+    for (const [memory, page] of this.#pages) this.#publish(memory, page);
     for (const tell of [...this.onClockSet]) tell();
   }
 
@@ -76,14 +82,14 @@ export class Timekeeping {
     return offset >= 0n && offset < VDSO_OFFSET_LIMIT ? offset : undefined;
   }
 
-  #publish(): void {
+  #publish(memory: GuestMemory, at: number): void {
     // The guest may have unmapped the page, and put something else there.
-    if (this.#memory.space.vmas.at(this.#page)?.name !== "[vvar]") return;
+    if (memory.space.vmas.at(at)?.name !== "[vvar]") return;
     const bytes = new Uint8Array(VVAR.offsets + 8 * VVAR_CLOCKS);
     const view = new DataView(bytes.buffer);
     const realtime = this.#offset === undefined ? [] : REALTIME;
     view.setUint32(VVAR.clocks, maskOf([...MONOTONIC, ...realtime]), true);
     for (const clock of realtime) view.setBigInt64(VVAR.offsets + clock * 8, this.#offset ?? 0n, true);
-    this.#memory.poke(this.#page, bytes);
+    memory.poke(at, bytes);
   }
 }

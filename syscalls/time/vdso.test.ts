@@ -61,7 +61,7 @@ async function run(
   const status = await machine.run();
   const view = new DataView(new Uint8Array(host.stdout.bytes).buffer);
   const words = Array.from({ length: Math.floor(view.byteLength / 8) }, (_, i) => view.getBigUint64(i * 8, true));
-  const calls = Object.fromEntries(machine.process.syscallCounts);
+  const calls = Object.fromEntries(machine.kernel.syscallCounts);
   for (const number of [SYS.write, SYS.exit_group]) delete calls[number];
   return { words, stdout: host.stdout.bytes, stderr: "", status, calls, maps: mapsText(machine.process) };
 }

@@ -4,7 +4,6 @@ import type { FileStat } from "../abi/stat.ts";
 import { FileDescription } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
 import type { Process } from "../process.ts";
-import type { Thread } from "../thread.ts";
 import { ttyIoctl } from "./ioctl.ts";
 import type { Tty } from "./tty.ts";
 
@@ -71,8 +70,8 @@ export class TtyDescription extends FileDescription {
     return this.tty.poll();
   }
 
-  override ioctl(process: Process, request: number, argument: number, thread: Thread): number | undefined {
-    return ttyIoctl(process, thread, this.tty, request, argument);
+  override ioctl(process: Process, request: number, argument: number): number | undefined {
+    return ttyIoctl(process, this.tty, request, argument);
   }
 
   override endRead(to: IoVector): void {

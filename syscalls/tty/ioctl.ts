@@ -13,7 +13,6 @@ import {
   type Termios,
 } from "../abi/termios.ts";
 import type { Process } from "../process.ts";
-import type { Thread } from "../thread.ts";
 import { jobOf } from "./job.ts";
 import type { Tty, When } from "./tty.ts";
 
@@ -64,13 +63,7 @@ const FLOWS = ["stop-output", "start-output", "send-stop", "send-start"] as cons
  * @param argument an address, or the number itself where the request takes one
  * @throws SyscallError, GuestFault
  */
-export function ttyIoctl(
-  process: Process,
-  thread: Thread,
-  tty: Tty,
-  request: number,
-  argument: number,
-): number | undefined {
+export function ttyIoctl(process: Process, tty: Tty, request: number, argument: number): number | undefined {
   const { memory } = process;
   switch (request) {
     case abi.TCGETS:
@@ -147,12 +140,12 @@ export function ttyIoctl(
     case abi.TIOCSTI:
       throw new SyscallError("EIO");
     default:
-      return jobIoctl(process, thread, tty, request, argument);
+      return jobIoctl(process, tty, request, argument);
   }
 }
 
 /** Requests of job control (Linux: drivers/tty/tty_jobctrl.c, tty_jobctrl_ioctl). */
-function jobIoctl(process: Process, thread: Thread, tty: Tty, request: number, argument: number): number | undefined {
+function jobIoctl(process: Process, tty: Tty, request: number, argument: number): number | undefined {
   const { memory } = process;
   switch (request) {
     case abi.TIOCGPGRP:
@@ -165,8 +158,7 @@ function jobIoctl(process: Process, thread: Thread, tty: Tty, request: number, a
       controlling(process, tty);
       const group = memory.readI32(argument);
       if (group < 0) throw new SyscallError("EINVAL");
-      // The host can't be asked to put a group into the foreground. A child that wants to be there stays in ours.
-      if (thread.vfork !== undefined && !thread.vfork.leadsSession) thread.vfork.detached = false;
+      process.setForeground(group);
       return 0;
     }
     case abi.TIOCSCTTY:
