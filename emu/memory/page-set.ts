@@ -1,6 +1,6 @@
 /** Page numbers of a piece, as a power of two: 4,096, as one table of the radix tree has (pages.ts). */
 const PIECE_SHIFT = 12;
-const PIECE_PAGES = 1 << PIECE_SHIFT;
+export const PIECE_PAGES = 1 << PIECE_SHIFT;
 const WORDS = PIECE_PAGES / 32;
 
 /** A set of page numbers below 2^36, which tend to come in runs: bitmaps of 4,096 pages each, where there are any. */
@@ -26,13 +26,22 @@ export class PageSet {
     this.size++;
   }
 
-  /** Adds those of four pages, the first a multiple of four, whose bits are set. */
-  addFour(first: number, bits: number): void {
-    const piece = this.#piece(first);
-    const at = first % PIECE_PAGES;
-    const before = piece[at >>> 5];
-    piece[at >>> 5] = before | (bits << (at & 31));
-    this.size += ones(piece[at >>> 5] ^ before);
+  /**
+   * The bitmap of the 4,096 pages from a multiple of 4,096 on, made if there is none, 32 pages a word. Who sets bits says so
+   * (`grew`).
+   */
+  bitmap(first: number): Int32Array {
+    return this.#piece(first);
+  }
+
+  /** So many bits were set in bitmaps. */
+  grew(pages: number): void {
+    this.size += pages;
+  }
+
+  /** The bitmaps that have a page of [first, last), by their first pages, in order. */
+  bitmaps(first: number, last: number): [number, Int32Array][] {
+    return this.#near(first, last).map(([number, piece]) => [number * PIECE_PAGES, piece]);
   }
 
   /** Takes a page out; says whether it was there. */
@@ -102,9 +111,9 @@ export class PageSet {
   }
 }
 
-/** Bits that are 1 in a word. */
-function ones(word: number): number {
-  let count = 0;
-  for (let left = word; left !== 0; left &= left - 1) count++;
-  return count;
+/** Bits that are 1 in a word (Warren, "Hacker's Delight", 5-1). */
+export function ones(word: number): number {
+  let count = word - ((word >>> 1) & 0x5555_5555);
+  count = (count & 0x3333_3333) + ((count >>> 2) & 0x3333_3333);
+  return Math.imul((count + (count >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;
 }

@@ -16,7 +16,7 @@ import {
   PROT_WRITE,
   WINDOW_END,
 } from "../layout.ts";
-import type { PageSet } from "./page-set.ts";
+import { ones, type PageSet, PIECE_PAGES } from "./page-set.ts";
 
 const PROT_MASK = 7;
 const PAGES_IN_WINDOW = WINDOW_END >>> PAGE_SHIFT;
@@ -210,25 +210,13 @@ export class PageMap {
    * which has their mapping, absent and inherited (Sharing).
    */
   shareWindow(child: PageMap, first: number, last: number, frozen: PageSet, inherited: PageSet): void {
-    const [ours, theirs] = [this.#u32, child.#u32];
     let found = false;
-    for (let page = first & ~3; page < last; page += 4) {
-      if (this.#used[page >>> CHUNK_SHIFT] === 0) {
-        page = chunkAfter(page) - 4;
-        continue;
-      }
-      const word = (PERM_MAP + page) >>> 2;
-      // A one in each byte whose page is dirty.
-      let dirty = (ours[word] >>> 6) & EVERY_BYTE;
-      if (page < first) dirty &= -1 << ((first - page) * 8);
-      if (page + 4 > last) dirty &= -1 >>> ((page + 4 - last) * 8);
-      if (dirty === 0) continue;
-      found = true;
-      ours[word] &= ~(dirty * (PROT_WRITE | PERM_WRITE_SPAN));
-      theirs[word] = (theirs[word] & ~Math.imul(dirty, 0xff)) | Math.imul(dirty, PERM_ABSENT);
-      const four = (dirty | (dirty >>> 7) | (dirty >>> 14) | (dirty >>> 21)) & 15;
-      frozen.addFour(page, four);
-      inherited.addFour(page, four);
+    // A gigabyte has a quarter of a million pages: four at a time.
+    for (let page = first & ~3; page < last; ) {
+      const end = Math.min(chunkAfter(page), last);
+      if (this.#used[page >>> CHUNK_SHIFT] !== 0 && this.#shareChunk(child, page, first, end, frozen, inherited))
+        found = true;
+      page = end;
     }
     if (!found) return;
     child.#use(first, last);
@@ -236,25 +224,93 @@ export class PageMap {
     this.#respan(first - 1, first);
   }
 
+  /** @param from a multiple of four, which may lie before `first` */
+  #shareChunk(child: PageMap, from: number, first: number, last: number, frozen: PageSet, inherited: PageSet): boolean {
+    const [ours, theirs] = [this.#u32, child.#u32];
+    const [start, bits] = [from - (from % PIECE_PAGES), [frozen.bitmap(from), inherited.bitmap(from)]];
+    const [frozenBits, inheritedBits] = bits;
+    let [newlyFrozen, newlyInherited] = [0, 0];
+    for (let page = from; page < last; page += 4) {
+      const word = (PERM_MAP + page) >>> 2;
+      // A one in each byte whose page is dirty.
+      let dirty = (ours[word] >>> 6) & EVERY_BYTE;
+      if (page < first) dirty &= -1 << ((first - page) * 8);
+      if (page + 4 > last) dirty &= -1 >>> ((page + 4 - last) * 8);
+      if (dirty === 0) continue;
+      ours[word] &= ~(dirty * (PROT_WRITE | PERM_WRITE_SPAN));
+      theirs[word] = (theirs[word] & ~Math.imul(dirty, 0xff)) | Math.imul(dirty, PERM_ABSENT);
+      const four = ((dirty | (dirty >>> 7) | (dirty >>> 14) | (dirty >>> 21)) & 15) << (page & 31);
+      const at = (page - start) >>> 5;
+      newlyFrozen += ones(four & ~frozenBits[at]);
+      newlyInherited += ones(four & ~inheritedBits[at]);
+      frozenBits[at] |= four;
+      inheritedBits[at] |= four;
+    }
+    frozen.grew(newlyFrozen);
+    inherited.grew(newlyInherited);
+    return newlyInherited > 0;
+  }
+
+  /** The same for pages [start, end) outside of the window, in frames or in swap; the child has none of them yet. */
+  shareOutside(start: number, end: number, frozen: PageSet, inherited: PageSet): void {
+    this.#eachLeaf(start, end, (leaf, from, until) => {
+      const first = Math.floor(from / PAGE_SIZE) % TABLE_ENTRIES;
+      const count = (until - from) / PAGE_SIZE;
+      const [frozenBits, inheritedBits] = [frozen.bitmap(from / PAGE_SIZE), inherited.bitmap(from / PAGE_SIZE)];
+      let [newlyFrozen, newlyInherited] = [0, 0];
+      for (let i = first; i < first + count; i++) {
+        const value = this.#u32[(leaf >>> 2) + i];
+        if (value === 0) continue;
+        if (!(value & SWAPPED)) this.#u32[(leaf >>> 2) + i] = value & ~PROT_WRITE;
+        const bit = 1 << (i & 31);
+        newlyFrozen += frozenBits[i >>> 5] & bit ? 0 : 1;
+        newlyInherited += inheritedBits[i >>> 5] & bit ? 0 : 1;
+        frozenBits[i >>> 5] |= bit;
+        inheritedBits[i >>> 5] |= bit;
+      }
+      frozen.grew(newlyFrozen);
+      inherited.grew(newlyInherited);
+    });
+  }
+
   /** Gives those pages of [start, end) that are among some, and in memory, the right to be written to, or takes it. */
   setWrites(some: PageSet, start: number, end: number, allowed: boolean): void {
     for (const part of parts(start, end)) {
       const [first, last] = [part.start / PAGE_SIZE, part.end / PAGE_SIZE];
-      let found = false;
-      for (const page of some.within(first, last)) {
-        if (part.isWindow) {
-          found = true;
-          if (!allowed) this.#u8[PERM_MAP + page] &= ~PROT_WRITE;
-          else if (!(this.#u8[PERM_MAP + page] & PERM_ABSENT)) this.#u8[PERM_MAP + page] |= PROT_WRITE;
-          continue;
-        }
-        const entry = this.#entryAddress(page * PAGE_SIZE, false) >>> 2;
-        const value = this.#u32[entry];
-        if (entry === 0 || value === 0 || value & SWAPPED) continue;
-        this.#u32[entry] = allowed ? value | PROT_WRITE : value & ~PROT_WRITE;
+      for (const [at, bits] of some.bitmaps(first, last)) {
+        const [from, until] = [Math.max(at, first), Math.min(at + PIECE_PAGES, last)];
+        if (part.isWindow) this.#setWindowWrites(bits, from, until, allowed);
+        else this.#setOutsideWrites(bits, from, until, allowed);
       }
-      if (found) this.#respan(first - 1, last);
     }
+  }
+
+  /** @param bits of 4,096 pages, those from `from` on among them */
+  #setWindowWrites(bits: Int32Array, from: number, until: number, allowed: boolean): void {
+    const u8 = this.#u8;
+    let found = false;
+    for (let page = from; page < until; page++) {
+      const word = bits[(page % PIECE_PAGES) >>> 5];
+      if (word === 0) page |= 31;
+      else if (word & (1 << (page & 31))) {
+        found = true;
+        if (!allowed) u8[PERM_MAP + page] &= ~PROT_WRITE;
+        else if (!(u8[PERM_MAP + page] & PERM_ABSENT)) u8[PERM_MAP + page] |= PROT_WRITE;
+      }
+    }
+    if (found) this.#respan(from - 1, until);
+  }
+
+  #setOutsideWrites(bits: Int32Array, from: number, until: number, allowed: boolean): void {
+    this.#eachLeaf(from * PAGE_SIZE, until * PAGE_SIZE, (leaf) => {
+      const first = from % TABLE_ENTRIES;
+      for (let i = first; i < first + until - from; i++) {
+        if (!(bits[i >>> 5] & (1 << (i & 31)))) continue;
+        const value = this.#u32[(leaf >>> 2) + i];
+        if (value !== 0 && !(value & SWAPPED))
+          this.#u32[(leaf >>> 2) + i] = allowed ? value | PROT_WRITE : value & ~PROT_WRITE;
+      }
+    });
   }
 
   /** Gives the page at `address` the right to be written to, beside those that it has; one that is absent, when it comes in. */

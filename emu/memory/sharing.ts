@@ -69,13 +69,7 @@ export class Sharing {
       for (const part of parts(vma.start, vma.end)) {
         const [first, last] = [part.start / PAGE_SIZE, part.end / PAGE_SIZE];
         if (part.isWindow) pages.shareWindow(child.#open.pages, first, last, this.frozen, child.inherited);
-        else {
-          pages.forEachOutside(part.start, part.end, (address) => {
-            this.frozen.add(address / PAGE_SIZE);
-            child.inherited.add(address / PAGE_SIZE);
-          });
-          pages.setWrites(this.frozen, part.start, part.end, false);
-        }
+        else pages.shareOutside(part.start, part.end, this.frozen, child.inherited);
         for (const page of this.inherited.within(first, last)) {
           this.frozen.add(page);
           child.inherited.add(page);
