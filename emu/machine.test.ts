@@ -67,4 +67,57 @@ describe("cores", () => {
     expect(again?.address).toBe(state.address);
     expect(again?.gpr[REG.RBX]).toBe(0n);
   });
+
+  it("leave nothing in memory that the next ones get", () => {
+    const first = new Core({ features, tier: "auto", tsc: () => 5 });
+    const wasm = first.space.memory;
+    load(first, COUNT);
+    const far = 0x3_0000_0000;
+    first.space.map({ address: far, length: 64 * PAGE_SIZE, prot: PROT_READ | PROT_WRITE, fixed: true });
+    first.space.map({ address: 0x9_0000, length: PAGE_SIZE, prot: PROT_READ | PROT_EXEC, fixed: true });
+    first.memory.poke(0x9_0000, Uint8Array.of(0xf4));
+    for (let i = 0; i < 64; i++) first.memory.writeU32(far + i * PAGE_SIZE, i + 1);
+    first.space.protect(DATA, PAGE_SIZE, PROT_READ);
+    first.space.protect(DATA, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    const cpus = [first.takeCpu(), first.takeCpu()];
+    for (const cpu of cpus) {
+      if (cpu === undefined) throw new Error("no CPU state");
+      cpu.rip = CODE;
+      cpu.fuel = 1_000_000;
+      first.run(cpu);
+      cpu.rip = 0x9_0000;
+      cpu.fuel = 100;
+      first.run(cpu);
+    }
+    expect(first.interpreter.jit?.statistics.regions).toBeGreaterThan(0);
+    first.close();
+    const second = first.fresh();
+    expect(second.space.memory).toBe(wasm);
+    const untouched = new Core({ features, tier: "auto", tsc: () => 5 });
+    const [used, fresh] = [second, untouched].map(({ memory }) => new Int32Array(memory.u8.buffer));
+    // Low memory, what was mapped, where frames come from, and the emulator's own.
+    const differs: string[] = [];
+    for (const [start, end] of [
+      [0, 0x60_0000],
+      [0xea00_0000, 0x1_0000_0000],
+    ]) {
+      for (let i = start >>> 2; i < end / 4; i++) if (used[i] !== fresh[i]) differs.push((i * 4).toString(16));
+    }
+    expect(differs.slice(0, 10)).toEqual([]);
+    // The same again: what ran there first does not matter.
+    load(second, COUNT);
+    const cpu = second.takeCpu();
+    if (cpu === undefined) throw new Error("no CPU state");
+    cpu.rip = CODE;
+    cpu.fuel = 3000;
+    second.run(cpu);
+    expect(second.memory.readU32(DATA)).toBeGreaterThanOrEqual(1000);
+    expect(second.memory.readU32(DATA)).toBeLessThan(1050);
+    // One that has much in its memory is not worth clearing, and closed cores are not kept without end.
+    second.space.map({ address: 0x3000_0000, length: 0x800_0000, prot: PROT_READ | PROT_WRITE, fixed: true });
+    for (let i = 0; i < 0x800_0000; i += PAGE_SIZE) second.memory.writeU8(0x3000_0000 + i, 1);
+    second.close();
+    expect(untouched.fresh().space.memory).not.toBe(wasm);
+    expect(first.fresh().space.memory).not.toBe(wasm);
+  });
 });

@@ -4,9 +4,10 @@ import { CpuState } from "./cpu/state.ts";
 import type { CodeCache } from "./interpreter/code-cache.ts";
 import type { HandlerPack } from "./interpreter/handlers.ts";
 import { Interpreter, type Stop } from "./interpreter/interpreter.ts";
+import { wipeTranslations } from "./interpreter/wipe.ts";
 import type { CompilerThread } from "./jit/compile-protocol.ts";
 import type { FunctionBounds } from "./jit/region-compiler.ts";
-import { MAX_THREADS, WASM_PAGES, WINDOW_END } from "./layout.ts";
+import { CPU_STATE_SIZE, CPU_STATES, MAX_THREADS, WASM_PAGES, WINDOW_END } from "./layout.ts";
 import { AddressSpace, type AddressSpaceOptions, COMPACT, type Placement } from "./memory/address-space.ts";
 import { GuestMemory } from "./memory/guest-memory.ts";
 import { MemoryError } from "./memory/memory-error.ts";
@@ -40,6 +41,20 @@ export interface CoreOptions extends AddressSpaceOptions {
   readonly tsc?: () => number;
 }
 
+/** Cores that are closed whose memory the next ones get, and bytes that such a one may have in use: clearing takes time. */
+const MOST_IDLE = 4;
+const MOST_IDLE_BYTES = 0x400_0000;
+
+/** What the cores of a machine share. */
+interface Shared {
+  readonly allows: ReturnType<typeof instructionsWith>;
+  /**
+   * V8 collects garbage whenever a memory is made, which takes much longer than all else that a core needs: that of a
+   * process that has ended is used again.
+   */
+  readonly idle: Core[];
+}
+
 /** Addresses whose function is remembered. */
 const MOST_BOUNDS = 10_000;
 
@@ -55,7 +70,7 @@ export class Core implements Processor {
   readonly space: AddressSpace;
   readonly memory: GuestMemory;
   readonly interpreter: Interpreter;
-  readonly #allows: ReturnType<typeof instructionsWith>;
+  readonly #shared: Shared;
   readonly #freeSlots: number[] = [];
   #nextSlot = 0;
 
@@ -64,17 +79,34 @@ export class Core implements Processor {
    * @param wasm 4 GiB of untouched memory for it
    * @throws MemoryError ENOMEM where the host has none
    */
-  constructor(options: CoreOptions, wasm = newWasmMemory(), allows?: ReturnType<typeof instructionsWith>) {
+  constructor(options: CoreOptions, wasm = newWasmMemory(), shared?: Shared) {
     const { handlerPack } = options;
     this.options = options;
     this.space = new AddressSpace(wasm, options.placement ?? COMPACT, options);
     this.memory = new GuestMemory(this.space);
     this.interpreter = new Interpreter(this.memory, handlerPack);
-    this.#allows = allows ?? instructionsWith(options.features);
-    this.interpreter.code.allows = this.#allows;
+    this.#shared = shared ?? { allows: instructionsWith(options.features), idle: [] };
+    this.code.allows = this.#shared.allows;
     if (handlerPack !== undefined) this.code.loadPack(handlerPack, options.isPackFiltered ?? false);
     this.interpreter.tsc = options.tsc ?? (() => 0);
     if (options.tier !== "interpreter") this.#enableJit();
+    this.space.sharing.onFree = () => this.#retire();
+  }
+
+  /** Nobody needs the memory any more. */
+  #retire(): void {
+    const { idle } = this.#shared;
+    if (this.space.residentBytes > MOST_IDLE_BYTES || this.code.generation > 0 || idle.length >= MOST_IDLE) return;
+    idle.push(this);
+  }
+
+  /** The memory, as if it had never been used; undefined if that can't be. */
+  #wipe(): WebAssembly.Memory | undefined {
+    const { memory } = this.space;
+    if (!this.space.wipe()) return undefined;
+    wipeTranslations(memory.buffer as ArrayBuffer);
+    new Uint8Array(memory.buffer).fill(0, CPU_STATES, CPU_STATES + this.#nextSlot * CPU_STATE_SIZE);
+    return memory;
   }
 
   #enableJit(): void {
@@ -90,7 +122,12 @@ export class Core implements Processor {
 
   /** Another empty address space of the same machine, as execve(2) wants one. @throws MemoryError ENOMEM */
   fresh(): Core {
-    return new Core(this.options, newWasmMemory(), this.#allows);
+    const shared = this.#shared;
+    for (let idle = shared.idle.pop(); idle !== undefined; idle = shared.idle.pop()) {
+      const wasm = idle.#wipe();
+      if (wasm !== undefined) return new Core(this.options, wasm, shared);
+    }
+    return new Core(this.options, newWasmMemory(), shared);
   }
 
   /**
@@ -163,7 +200,7 @@ export class Core implements Processor {
 
   /**
    * Nothing runs here any more: what compiles for it is given up, and what is in its memory, unless a child still looks at
-   * it. What there was may be read until then.
+   * it. It may be read until the next core is made, which may get it.
    */
   close(): void {
     this.interpreter.jit?.close();

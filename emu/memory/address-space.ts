@@ -519,6 +519,17 @@ export class AddressSpace {
     this.sharing.fork(child.sharing);
   }
 
+  /**
+   * Makes wasm memory zero where it has pages, or what is known of them, so that another address space can have it: nobody
+   * uses this one any more.
+   * @returns false if that can't be done
+   */
+  wipe(): boolean {
+    this.onCodeChange = () => {};
+    for (const vma of [...this.vmas]) if (vma.name !== FRAMES_NAME) this.#releasePart(vma.start, vma.end);
+    return this.pages.wipe();
+  }
+
   /** May the page be executed, be it there or not? */
   isExecutable(page: number): boolean {
     if (this.pages.window(page) & PERM_ABSENT) return ((this.vmas.at(page * PAGE_SIZE)?.prot ?? 0) & PROT_EXEC) !== 0;

@@ -10,6 +10,7 @@ import {
   PERM_CODE,
   PERM_DIRTY,
   PERM_MAP,
+  PERM_MAP_END,
   PERM_READ_SPAN,
   PERM_WRITE_SPAN,
   PROT_READ,
@@ -93,6 +94,14 @@ export class PageMap {
   constructor(buffer: ArrayBuffer) {
     this.#u8 = new Uint8Array(buffer);
     this.#u32 = new Uint32Array(buffer);
+  }
+
+  /** Makes zero all that there is in wasm memory of mappings that are gone. @returns false if that is not known */
+  wipe(): boolean {
+    if (this.#tablesEnd !== PAGE_TABLES_END) return false;
+    this.#u8.fill(0, PAGE_TABLES, this.#nextTable);
+    this.#u8.fill(0, PERM_MAP, PERM_MAP_END);
+    return true;
   }
 
   /** Permission byte of a window page (layout.ts, PERM_*). */

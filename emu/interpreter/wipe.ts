@@ -1,0 +1,69 @@
+import {
+  BLOCK_INDEX,
+  BLOCK_INDEX_BITS,
+  BLOCK_LOG,
+  BLOCK_LOG_END,
+  BOUNCE,
+  CALL_CELLS,
+  CALL_CELLS_END,
+  LOOKUP_BITS,
+  LOOKUP_TABLE,
+  PAGE_SIZE,
+  RECORDS,
+  RECORDS_END,
+  TEMPLATES,
+  TRANSLATOR,
+} from "../layout.ts";
+import { RECORD, RECORD_SIZE } from "./record.ts";
+import { MAX_BLOCK, SHARED, TEMPLATE_SIZE } from "./template.ts";
+
+/** What is in use of these is not known: only pages that hold something are cleared, so that the others stay untouched. */
+const AREAS = [
+  [CALL_CELLS, CALL_CELLS_END],
+  [TRANSLATOR, TEMPLATES],
+  [BLOCK_LOG, BLOCK_LOG_END],
+  [BOUNCE, BOUNCE + PAGE_SIZE],
+] as const;
+const ENTRY_BYTES = 16;
+
+/**
+ * Makes zero what translated code has in wasm memory, but for the constant tables of helpers, so that another core can have it.
+ * Records must never have been dropped as a whole (CodeCache.generation): their addresses tell what is in the tables.
+ */
+export function wipeTranslations(buffer: ArrayBuffer): void {
+  const u8 = new Uint8Array(buffer);
+  const words = new Int32Array(buffer);
+  const recordsEnd = words[SHARED.nextRecord >>> 2] >>> 0;
+  wipeTables(words, recordsEnd);
+  // A block may have been begun, and not finished.
+  u8.fill(0, RECORDS, Math.min(recordsEnd + (MAX_BLOCK + 2) * RECORD_SIZE, RECORDS_END));
+  u8.fill(0, TEMPLATES, TEMPLATES + (words[SHARED.templates >>> 2] + 1) * TEMPLATE_SIZE);
+  for (const [start, end] of AREAS) {
+    for (let at = start; at < end; at += PAGE_SIZE) if (holdsSomething(words, at)) u8.fill(0, at, at + PAGE_SIZE);
+  }
+}
+
+/** Each entry of the block index and of the table for indirect jumps is about the address of a record. */
+function wipeTables(words: Int32Array, recordsEnd: number): void {
+  for (let record = RECORDS; record < recordsEnd; record += RECORD_SIZE) {
+    const address = words[(record + RECORD.address) >>> 2];
+    const lookup = LOOKUP_TABLE + (address & ((1 << LOOKUP_BITS) - 1)) * ENTRY_BYTES;
+    words.fill(0, lookup >>> 2, (lookup + ENTRY_BYTES) >>> 2);
+    // An entry that was taken led to the next one.
+    let number = (address >>> 2) & ((1 << BLOCK_INDEX_BITS) - 1);
+    for (let entry = entryAt(number); (words[entry] | words[entry + 1]) !== 0; entry = entryAt(number)) {
+      words.fill(0, entry, entry + ENTRY_BYTES / 4);
+      number = (number + 1) & ((1 << BLOCK_INDEX_BITS) - 1);
+    }
+  }
+}
+
+/** Where an entry of the block index lies, in words. */
+const entryAt = (number: number): number => (BLOCK_INDEX + number * ENTRY_BYTES) >>> 2;
+
+/** A plain loop: nearly all pages are empty. */
+function holdsSomething(words: Int32Array, page: number): boolean {
+  const end = (page + PAGE_SIZE) >>> 2;
+  for (let at = page >>> 2; at < end; at++) if (words[at] !== 0) return true;
+  return false;
+}
