@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { LEVELS } from "./cpu/features.ts";
 import { type CpuState, REG } from "./cpu/state.ts";
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from "./layout.ts";
-import { Core, type Tier } from "./machine.ts";
+import { type Core, Cores, type Tier } from "./machine.ts";
 import { GuestFault } from "./memory/guest-memory.ts";
 import type { Backing } from "./memory/vma.ts";
 import { SeededRandom } from "./threads/random.ts";
@@ -54,7 +54,7 @@ class Process {
   }
 
   static first(tier: Tier, frameBytes?: number): Process {
-    const core = new Core({ features, tier, frameBytes });
+    const core = new Cores({ features, tier, frameBytes }).make();
     core.space.map({ address: CODE, length: PAGE_SIZE, prot: RWX, fixed: true });
     core.memory.poke(CODE, Uint8Array.from(STORE));
     core.memory.poke(CALLER, Uint8Array.from(CALL));

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { LEVELS } from "./cpu/features.ts";
 import { REG } from "./cpu/state.ts";
 import { MAX_THREADS, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from "./layout.ts";
-import { Core, type CoreOptions } from "./machine.ts";
+import { type Core, type CoreOptions, Cores } from "./machine.ts";
 
 const CODE = 0x40_0000;
 const DATA = 0x50_0000;
@@ -21,8 +21,8 @@ const COUNT = [0xff, 0x04, 0x25, ...[0x00, 0x00, 0x50, 0x00], 0x0f, 0x31, 0xeb, 
 describe("cores", () => {
   it.each(["interpreter", "auto", "jit"] as const)("run beside each other, each with what is its own (%s)", (tier) => {
     const options: CoreOptions = { features, tier, tsc: () => 5 };
-    const first = new Core(options);
-    const cores = [first, first.fresh(), new Core({ ...options, tsc: () => 7 })];
+    const machine = new Cores(options);
+    const cores = [machine.make(), machine.make(), new Cores({ ...options, tsc: () => 7 }).make()];
     const cpus = cores.map((core) => {
       load(core, COUNT);
       const cpu = core.takeCpu();
@@ -55,7 +55,7 @@ describe("cores", () => {
   });
 
   it("have so many CPU states, which are used again", () => {
-    const core = new Core({ features, tier: "interpreter" });
+    const core = new Cores({ features, tier: "interpreter" }).make();
     const states = Array.from({ length: MAX_THREADS }, () => core.takeCpu());
     expect(new Set(states.map((cpu) => cpu?.address)).size).toBe(MAX_THREADS);
     expect(core.takeCpu()).toBeUndefined();
@@ -69,7 +69,8 @@ describe("cores", () => {
   });
 
   it("leave nothing in memory that the next ones get", () => {
-    const first = new Core({ features, tier: "auto", tsc: () => 5 });
+    const machine = new Cores({ features, tier: "auto", tsc: () => 5 });
+    const first = machine.make();
     const wasm = first.space.memory;
     load(first, COUNT);
     const far = 0x3_0000_0000;
@@ -91,9 +92,9 @@ describe("cores", () => {
     }
     expect(first.interpreter.jit?.statistics.regions).toBeGreaterThan(0);
     first.close();
-    const second = first.fresh();
+    const second = machine.make();
     expect(second.space.memory).toBe(wasm);
-    const untouched = new Core({ features, tier: "auto", tsc: () => 5 });
+    const untouched = machine.make();
     const [used, fresh] = [second, untouched].map(({ memory }) => new Int32Array(memory.u8.buffer));
     // Low memory, what was mapped, where frames come from, and the emulator's own.
     const differs: string[] = [];
@@ -117,7 +118,6 @@ describe("cores", () => {
     second.space.map({ address: 0x3000_0000, length: 0x800_0000, prot: PROT_READ | PROT_WRITE, fixed: true });
     for (let i = 0; i < 0x800_0000; i += PAGE_SIZE) second.memory.writeU8(0x3000_0000 + i, 1);
     second.close();
-    expect(untouched.fresh().space.memory).not.toBe(wasm);
-    expect(first.fresh().space.memory).not.toBe(wasm);
+    expect(machine.make().space.memory).not.toBe(wasm);
   });
 });

@@ -1,3 +1,4 @@
+import type { Code } from "iced-x86";
 import type { TranslationCache } from "./cache/translation-cache.ts";
 import { instructionsWith } from "./cpu/instruction-features.ts";
 import { CpuState } from "./cpu/state.ts";
@@ -45,14 +46,44 @@ export interface CoreOptions extends AddressSpaceOptions {
 const MOST_IDLE = 4;
 const MOST_IDLE_BYTES = 0x400_0000;
 
-/** What the cores of a machine share. */
-interface Shared {
-  readonly allows: ReturnType<typeof instructionsWith>;
+/** The cores of a machine: makes them, and has what they share. */
+export class Cores {
+  readonly options: CoreOptions;
+  /** Which instructions the processor has. */
+  readonly allows: (code: Code) => boolean;
   /**
    * V8 collects garbage whenever a memory is made, which takes much longer than all else that a core needs: that of a
    * process that has ended is used again.
    */
-  readonly idle: Core[];
+  readonly #idle: Core[] = [];
+
+  constructor(options: CoreOptions) {
+    this.options = options;
+    this.allows = instructionsWith(options.features);
+  }
+
+  /**
+   * An empty address space.
+   * @param wasm 4 GiB of untouched memory for it, if there is some
+   * @throws MemoryError ENOMEM where the host has none
+   */
+  make(wasm?: WebAssembly.Memory): Core {
+    return new Core(this, wasm ?? this.#idleMemory() ?? newWasmMemory());
+  }
+
+  #idleMemory(): WebAssembly.Memory | undefined {
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      const wasm = idle.wipe();
+      if (wasm !== undefined) return wasm;
+    }
+    return undefined;
+  }
+
+  /** A core is closed, and nobody needs its memory any more. */
+  retire(core: Core): void {
+    if (core.space.residentBytes > MOST_IDLE_BYTES || this.#idle.length >= MOST_IDLE) return;
+    this.#idle.push(core);
+  }
 }
 
 /** Addresses whose function is remembered. */
@@ -66,51 +97,38 @@ const MOST_BOUNDS = 10_000;
  * and budgets in, a Stop out.
  */
 export class Core implements Processor {
-  readonly options: CoreOptions;
   readonly space: AddressSpace;
   readonly memory: GuestMemory;
   readonly interpreter: Interpreter;
-  readonly #shared: Shared;
+  readonly #cores: Cores;
   readonly #freeSlots: number[] = [];
   #nextSlot = 0;
 
-  /**
-   * An empty address space.
-   * @param wasm 4 GiB of untouched memory for it
-   * @throws MemoryError ENOMEM where the host has none
-   */
-  constructor(options: CoreOptions, wasm = newWasmMemory(), shared?: Shared) {
+  /** See Cores.make. @param wasm 4 GiB of untouched memory */
+  constructor(cores: Cores, wasm: WebAssembly.Memory) {
+    const { options } = cores;
     const { handlerPack } = options;
-    this.options = options;
+    this.#cores = cores;
     this.space = new AddressSpace(wasm, options.placement ?? COMPACT, options);
     this.memory = new GuestMemory(this.space);
     this.interpreter = new Interpreter(this.memory, handlerPack);
-    this.#shared = shared ?? { allows: instructionsWith(options.features), idle: [] };
-    this.code.allows = this.#shared.allows;
+    this.code.allows = cores.allows;
     if (handlerPack !== undefined) this.code.loadPack(handlerPack, options.isPackFiltered ?? false);
     this.interpreter.tsc = options.tsc ?? (() => 0);
-    if (options.tier !== "interpreter") this.#enableJit();
-    this.space.sharing.onFree = () => this.#retire();
+    if (options.tier !== "interpreter") this.#enableJit(options);
+    this.space.sharing.onFree = () => cores.retire(this);
   }
 
-  /** Nobody needs the memory any more. */
-  #retire(): void {
-    const { idle } = this.#shared;
-    if (this.space.residentBytes > MOST_IDLE_BYTES || this.code.generation > 0 || idle.length >= MOST_IDLE) return;
-    idle.push(this);
-  }
-
-  /** The memory, as if it had never been used; undefined if that can't be. */
-  #wipe(): WebAssembly.Memory | undefined {
+  /** The memory of a core that is closed, as if it had never been used; undefined if that can't be. */
+  wipe(): WebAssembly.Memory | undefined {
     const { memory } = this.space;
-    if (!this.space.wipe()) return undefined;
+    if (this.code.generation > 0 || !this.space.wipe()) return undefined;
     wipeTranslations(memory.buffer as ArrayBuffer);
     new Uint8Array(memory.buffer).fill(0, CPU_STATES, CPU_STATES + this.#nextSlot * CPU_STATE_SIZE);
     return memory;
   }
 
-  #enableJit(): void {
-    const { options } = this;
+  #enableJit(options: CoreOptions): void {
     const jit = this.interpreter.enableJit();
     jit.eager = options.tier === "jit";
     jit.startThread = options.compilerThread;
@@ -118,16 +136,6 @@ export class Core implements Processor {
     jit.report = options.report ?? (() => {});
     jit.now = options.now ?? (() => 0);
     jit.patientFromStart = (options.placement ?? COMPACT).high > WINDOW_END;
-  }
-
-  /** Another empty address space of the same machine, as execve(2) wants one. @throws MemoryError ENOMEM */
-  fresh(): Core {
-    const shared = this.#shared;
-    for (let idle = shared.idle.pop(); idle !== undefined; idle = shared.idle.pop()) {
-      const wasm = idle.#wipe();
-      if (wasm !== undefined) return new Core(this.options, wasm, shared);
-    }
-    return new Core(this.options, newWasmMemory(), shared);
   }
 
   /**
@@ -138,7 +146,7 @@ export class Core implements Processor {
    * @throws MemoryError ENOMEM
    */
   fork(backingOf: (backing: Backing, memory: GuestMemory) => Backing = (backing) => backing): Core {
-    const child = this.fresh();
+    const child = this.#cores.make();
     this.space.fork(child.space, (backing) => backingOf(backing, child.memory));
     return child;
   }

@@ -4,7 +4,7 @@ import { REG } from "../emu/cpu/state.ts";
 import type { HandlerPack } from "../emu/interpreter/handlers.ts";
 import type { Interpreter } from "../emu/interpreter/interpreter.ts";
 import type { CompilerThread } from "../emu/jit/compile-protocol.ts";
-import type { Core, Tier } from "../emu/machine.ts";
+import { type Core, Cores, type Tier } from "../emu/machine.ts";
 import { COMPACT, LINUX } from "../emu/memory/address-space.ts";
 import type { GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { EventLoop } from "../emu/threads/scheduler.ts";
@@ -150,7 +150,7 @@ export class Machine {
     const kernel: Kernel = new Kernel({
       host,
       loop: options.eventLoop ?? new JsEventLoop(() => host.monotonicNs()),
-      cores: {
+      cores: new Cores({
         placement: layout === "linux" ? LINUX : COMPACT,
         features: this.features,
         isPackFiltered: options.cpu !== undefined,
@@ -163,7 +163,7 @@ export class Machine {
         report,
         now: () => host.monotonicNs() / 1e6,
         tsc: () => kernel.timekeeping.tsc(),
-      },
+      }),
       layout,
       cpus: options.cpus ?? 1,
       pid,

@@ -36,7 +36,8 @@ const request = (start: number, slot: number, end = start + 0x100): CompileReque
   start,
   slot,
   bounds: { start, end, name: `f${slot}`, goAbi: true },
-  patient: false, limit: 1000,
+  patient: false,
+  limit: 1000,
   stops: NO_STOPS,
 });
 

@@ -1,6 +1,6 @@
 import type { CpuEnvironment } from "../../emu/cpu/helpers.ts";
 import type { Stop } from "../../emu/interpreter/interpreter.ts";
-import type { CoreOptions } from "../../emu/machine.ts";
+import type { Cores } from "../../emu/machine.ts";
 import { type EventLoop, Scheduler, type Kernel as SchedulerKernel } from "../../emu/threads/scheduler.ts";
 import { WaitQueue } from "../../emu/threads/wait-queue.ts";
 import type { Host } from "../../host/host.ts";
@@ -32,7 +32,7 @@ const FIRST_AGAIN = 300;
 export interface KernelOptions {
   readonly host: Host;
   readonly loop: EventLoop;
-  readonly cores: CoreOptions;
+  readonly cores: Cores;
   readonly layout: AddressSpaceLayout;
   readonly cpus: number;
   /** Number of the first process; those of others follow. */
@@ -62,7 +62,7 @@ export interface KernelOptions {
  */
 export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
   readonly host: Host;
-  readonly cores: CoreOptions;
+  readonly cores: Cores;
   readonly layout: AddressSpaceLayout;
   readonly cpus: number;
   readonly features: ReadonlySet<string>;
@@ -113,7 +113,7 @@ export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
     this.cores = options.cores;
     this.layout = options.layout;
     this.cpus = options.cpus;
-    this.features = options.cores.features;
+    this.features = options.cores.options.features;
     this.ppid = options.ppid;
     this.tracer = options.tracer;
     this.report = options.report;

@@ -2,7 +2,7 @@ import type { TranslationCache } from "../../emu/cache/translation-cache.ts";
 import { cpuid } from "../../emu/cpu/helpers.ts";
 import { Interpreter } from "../../emu/interpreter/interpreter.ts";
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from "../../emu/layout.ts";
-import { Core } from "../../emu/machine.ts";
+import type { Core } from "../../emu/machine.ts";
 import { COMPACT } from "../../emu/memory/address-space.ts";
 import type { GuestMemory } from "../../emu/memory/guest-memory.ts";
 import type { Executable } from "../../loader/elf.ts";
@@ -65,12 +65,11 @@ export interface ProgramStart {
  * @throws LoadError if it can't be run, CacheError for a `cache` that fails, SyscallError ENOMEM
  */
 export function loadProgram(kernel: Kernel, start: ProgramStart): Mm {
-  const options = kernel.cores;
   const { executable, argv, envp, cache } = start;
   const plan = planImage(executable, { base: DYN_BASE[kernel.layout] });
   const onDamage = (error: unknown): void =>
     kernel.report(`its symbols can't be read everywhere (${reasonOf(error)}): names and lines are missing there`);
-  const core = new Core(options, start.wasmMemory);
+  const core = kernel.cores.make(start.wasmMemory);
   const { memory, interpreter } = core;
   const symbols = new MachineSymbols(executable, plan, memory.space, kernel.host.files, onDamage);
   start.check?.(symbols);
