@@ -8,6 +8,7 @@ import { Interpreter, type Stop } from "./interpreter/interpreter.ts";
 import { wipeTranslations } from "./interpreter/wipe.ts";
 import type { CompilerThread } from "./jit/compile-protocol.ts";
 import type { FunctionBounds } from "./jit/region-compiler.ts";
+import { SharedThread } from "./jit/shared-thread.ts";
 import { CPU_STATE_SIZE, CPU_STATES, MAX_THREADS, WASM_PAGES, WINDOW_END } from "./layout.ts";
 import { AddressSpace, type AddressSpaceOptions, COMPACT, type Placement } from "./memory/address-space.ts";
 import { GuestMemory } from "./memory/guest-memory.ts";
@@ -32,7 +33,7 @@ export interface CoreOptions extends AddressSpaceOptions {
   /** Handlers made ahead of time, for a faster start; and are there any among them that the processor has not? */
   readonly handlerPack?: HandlerPack | undefined;
   readonly isPackFiltered?: boolean;
-  /** Starts a thread that compiles hot code (Jit.startThread). */
+  /** Starts a thread that compiles hot code, for all cores (Jit.startThread). */
   readonly compilerThread?: (() => CompilerThread) | undefined;
   /** Receives a line about what goemu can't do for the guest. */
   readonly report?: (message: string) => void;
@@ -56,10 +57,25 @@ export class Cores {
    * process that has ended is used again.
    */
   readonly #idle: Core[] = [];
+  /** Compiles for all of them, if there is to be one. */
+  readonly #compiler: SharedThread | undefined;
 
   constructor(options: CoreOptions) {
     this.options = options;
     this.allows = instructionsWith(options.features);
+    this.#compiler = options.compilerThread && new SharedThread(options.compilerThread);
+  }
+
+  /** Starts what compiles for one more core, or joins it; undefined where there is nothing that does. */
+  get startCompiler(): (() => CompilerThread) | undefined {
+    const compiler = this.#compiler;
+    return compiler === undefined || compiler.hasFailed ? undefined : () => compiler.connect();
+  }
+
+  /** The machine has come to its end. */
+  close(): void {
+    this.#compiler?.close();
+    this.#idle.length = 0;
   }
 
   /**
@@ -131,7 +147,7 @@ export class Core implements Processor {
   #enableJit(options: CoreOptions): void {
     const jit = this.interpreter.enableJit();
     jit.eager = options.tier === "jit";
-    jit.startThread = options.compilerThread;
+    jit.startThread = this.#cores.startCompiler;
     jit.features = [...options.features];
     jit.report = options.report ?? (() => {});
     jit.now = options.now ?? (() => 0);

@@ -233,6 +233,7 @@ export class Machine {
     } finally {
       this.#seconds += (this.process.host.monotonicNs() - start) / 1e9;
       this.core.close();
+      this.kernel.cores.close();
     }
     if (this.process.exitStatus === undefined) throw new Error("the machine stopped before its process did");
     return this.process.exitStatus;

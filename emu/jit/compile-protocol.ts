@@ -14,6 +14,10 @@ export interface PageCopy {
 
 /** To the thread that compiles. All parts may be missing but in effect come one after the other, in this order. */
 export interface CompileMessage {
+  /** For which core, if there are several (SharedThread): each has its own links and pages. */
+  readonly core?: number;
+  /** Nothing more comes from that core. */
+  readonly isLast?: boolean;
   /** The first message: what is common to all regions. */
   readonly begin?: {
     /** The CPU's, as in /proc/cpuinfo: decides which instructions there are. */
@@ -48,6 +52,8 @@ export interface BatchRegion {
 
 /** From the thread that compiles. */
 export interface CompileReply {
+  /** For the core of this number. */
+  readonly core?: number;
   /** Why it does nothing any more: the rest is to be done without it. */
   readonly failure?: string;
   /** Regions that were compiled: one module, also as bytes, with a function for each. */

@@ -9,7 +9,50 @@ import type { StoredRegion } from "./region-store.ts";
 /** Instructions after which a batch is sent: regions of one module call each other directly, but the guest waits for them. */
 const BATCH_INSTRUCTIONS = 1500;
 
-/** Compiles regions for a machine that is elsewhere: in another thread, with pages of code and requests by message. */
+/** Compiles regions for several cores: those of each know of each other, and of no others. */
+export class CompileServers {
+  readonly #now: () => number;
+  readonly #servers = new Map<number, CompileServer>();
+
+  /** @param now a clock in ms */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  receive(message: CompileMessage): void {
+    const { core = 0 } = message;
+    if (message.isLast) {
+      this.#servers.delete(core);
+      return;
+    }
+    let server = this.#servers.get(core);
+    if (server === undefined) {
+      server = new CompileServer(this.#now);
+      this.#servers.set(core, server);
+    }
+    server.receive(message);
+  }
+
+  /** Is there something that could be compiled? */
+  get isBusy(): boolean {
+    for (const server of this.#servers.values()) if (server.isBusy) return true;
+    return false;
+  }
+
+  /** Compiles a batch for the core that has waited longest. */
+  work(): CompileReply | undefined {
+    for (const [core, server] of this.#servers) {
+      if (!server.isBusy) continue;
+      // Those behind it come first the next time.
+      this.#servers.delete(core);
+      this.#servers.set(core, server);
+      return { ...server.work(), core };
+    }
+    return undefined;
+  }
+}
+
+/** Compiles regions for a core that is elsewhere: in another thread, with pages of code and requests by message. */
 export class CompileServer {
   readonly #links = new RegionLinks();
   readonly #now: () => number;

@@ -1,9 +1,9 @@
 import type { CompileMessage, CompileReply, CompilerThread } from "./compile-protocol.ts";
-import { CompileServer } from "./compile-server.ts";
+import { CompileServers } from "./compile-server.ts";
 
 /** A compiler thread for tests that is none: it works when it is asked for answers, as soon as a test lets it. */
 export class TestThread implements CompilerThread {
-  readonly #server = new CompileServer(() => 0);
+  readonly #server = new CompileServers(() => 0);
   readonly #isDue: () => boolean;
   readonly #inbox: CompileMessage[] = [];
   /** What it was asked, and what it has answered. */
@@ -30,8 +30,8 @@ export class TestThread implements CompilerThread {
     const empty = { regions: [], targets: [], helpers: [], fuses: undefined, refused: [], missing: [] };
     if (this.failure !== undefined) return { ...empty, failure: this.failure, milliseconds: 0 };
     for (const message of this.#inbox.splice(0)) this.#server.receive(message);
-    if (!this.#server.isBusy) return undefined;
     const reply = this.#server.work();
+    if (reply === undefined) return undefined;
     this.replies.push(reply);
     return reply;
   }

@@ -2,12 +2,12 @@
 import { flushCompileCache } from "node:module";
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { CompileMessage, CompileReply } from "../../emu/jit/compile-protocol.ts";
-import { CompileServer } from "../../emu/jit/compile-server.ts";
+import { CompileServers } from "../../emu/jit/compile-server.ts";
 import { type CompilerWorkerData, failed } from "./compiler-thread.ts";
 
 const { port, sent } = workerData as CompilerWorkerData;
 // `performance` would be loaded first.
-const server = new CompileServer(() => {
+const servers = new CompileServers(() => {
   const [seconds, nanoseconds] = process.hrtime();
   return seconds * 1e3 + nanoseconds / 1e6;
 });
@@ -25,12 +25,13 @@ port.on("message", (message: CompileMessage) => {
 
 /** Takes a message and all that wait behind it, until nothing is left to compile. */
 function serve(port: MessagePort, message: CompileMessage): void {
-  server.receive(message);
+  servers.receive(message);
   do {
     for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
-      server.receive(next.message as CompileMessage);
-    send(port, server.work());
-  } while (server.isBusy);
+      servers.receive(next.message as CompileMessage);
+    const reply = servers.work();
+    if (reply !== undefined) send(port, reply);
+  } while (servers.isBusy);
   if (isCodeKept) return;
   // The end of a program leaves no time for it. By now V8 has compiled most of the compiler, which is what a start waits for.
   flushCompileCache();
