@@ -111,7 +111,9 @@ async function talkToNats({ port, signal }: Talk): Promise<string> {
   subscriber.send("SUB answers.1 2\r\n");
   // A time of fewer digits makes a shorter answer.
   const steady = (text: string): string =>
-    text.replace(/"(created|ts|last_ts|first_ts|time)":"[^"]*"/g, '"$1":""').replace(/^(MSG \S+ \d+) +\d+/, "$1 LENGTH");
+    text
+      .replace(/"(created|ts|last_ts|first_ts|time)":"[^"]*"/g, '"$1":""')
+      .replace(/^(MSG \S+ \d+) +\d+/, "$1 LENGTH");
   said.push(
     steady(await request("$JS.API.STREAM.CREATE.KEPT", '{"name":"KEPT","subjects":["kept.>"],"storage":"file"}')),
   );
