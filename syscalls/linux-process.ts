@@ -19,6 +19,7 @@ import { Block, type SyscallResult } from "./block.ts";
 import { signalOfStop } from "./exceptions.ts";
 import type { FileState } from "./files/file-state.ts";
 import { endProcess, exitThread } from "./kernel/end.ts";
+import { JobControl } from "./kernel/job-control.ts";
 import type { Kernel } from "./kernel/kernel.ts";
 import type { Mm } from "./kernel/mm.ts";
 import { LinuxThread } from "./linux-thread.ts";
@@ -36,6 +37,7 @@ import { SYSCALLS } from "./syscalls.ts";
 import { IntervalTimers } from "./time/interval-timers.ts";
 import type { Timekeeping } from "./time/timekeeping.ts";
 import type { ProcessObserver, Supervisor, SyscallTracer } from "./tracer.ts";
+import type { Ptys } from "./tty/ptys.ts";
 import type { Waits } from "./waits.ts";
 
 export type { ExitStatus } from "../host/processes.ts";
@@ -307,18 +309,19 @@ export class LinuxProcess implements Process {
   /** Where it stands: in the machine's groups and sessions, of which the first one's are the host's. */
   get job(): HostJob {
     const { group, session, host, kernel } = this;
+    const pty = kernel.ptys.ofSession(session);
+    if (pty !== undefined) return { group, session, terminal: pty.device, foreground: pty.foreground || -1 };
     const outside = host.job?.();
     if (outside === undefined) return { group, session, terminal: 0n, foreground: kernel.foreground.group || group };
     if (session !== kernel.hostSession) return { group, session, terminal: 0n, foreground: -1 };
     return { group, session, terminal: outside.terminal, foreground: kernel.foreground.group };
   }
 
-  /** @throws SyscallError ESRCH for a group that is not there, EPERM for one of another session (tiocspgrp()) */
-  setForeground(group: number): void {
-    const members = [...this.kernel.group(group)];
-    if (members.length === 0) throw new SyscallError("ESRCH");
-    if (!members.some(({ session }) => session === this.session)) throw new SyscallError("EPERM");
-    this.kernel.foreground.group = group;
+  /** What it may do to terminals. */
+  readonly jobControl = new JobControl(this);
+
+  get ptys(): Ptys {
+    return this.kernel.ptys;
   }
 
   // Threads.

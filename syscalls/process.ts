@@ -5,6 +5,18 @@ import type { FileState } from "./files/file-state.ts";
 import type { Network } from "./net/network.ts";
 import type { Limits } from "./process/limits.ts";
 import type { Thread } from "./thread.ts";
+import type { Pty } from "./tty/pty.ts";
+import type { Ptys } from "./tty/ptys.ts";
+import type { Tty } from "./tty/tty.ts";
+
+/** What a process may do to terminals (JobControl). */
+export interface TerminalUse {
+  mayUse(pty: Pty, signal: number): boolean;
+  setForeground(group: number, terminal: Tty): void;
+  opened(pty: Pty): void;
+  take(pty: Pty, steal: boolean): void;
+  leave(): void;
+}
 
 /** A guest process as system calls see it. */
 export interface Process {
@@ -29,8 +41,10 @@ export interface Process {
   readonly limits: Limits;
   /** Process group, session, and what the terminal has in its foreground. */
   readonly job: HostJob;
-  /** The terminal has a group in its foreground from now on (TIOCSPGRP). @throws SyscallError */
-  setForeground(group: number): void;
+  /** What it may do to terminals. */
+  readonly jobControl: TerminalUse;
+  /** Pseudo-terminals of the machine. */
+  readonly ptys: Ptys;
   /** What it does, as /proc/pid/stat says it: R, S, T or Z. */
   readonly state: string;
   /** All processes of the machine. */

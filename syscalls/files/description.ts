@@ -130,6 +130,11 @@ export abstract class FileDescription {
     return undefined;
   }
 
+  /** Must the caller wait before it may make such a request? It has been sent a signal then. @throws SyscallError EIO */
+  waitsToChange(_process: Process, _request: number): boolean {
+    return false;
+  }
+
   truncate(_size: number): void {
     throw new SyscallError("EINVAL");
   }

@@ -9,9 +9,10 @@ import { Block, type SyscallResult } from "../block.ts";
 import { Network } from "../net/network.ts";
 import { NETWORK_SYSCALLS } from "../net/syscalls.ts";
 import { Limits } from "../process/limits.ts";
-import type { Process } from "../process.ts";
+import type { Process, TerminalUse } from "../process.ts";
 import type { SyscallRow } from "../table.ts";
 import type { Thread } from "../thread.ts";
+import { Ptys } from "../tty/ptys.ts";
 import { FileState } from "./file-state.ts";
 import { FILE_SYSCALLS } from "./index.ts";
 import { pathToBytes } from "./path.ts";
@@ -49,6 +50,14 @@ export class FakeProcess implements Process {
   /** First of 16 mapped pages. */
   readonly scratch: number;
   readonly network: Network;
+  readonly ptys: Ptys;
+  readonly jobControl: TerminalUse = {
+    mayUse: () => true,
+    setForeground: () => {},
+    opened: () => {},
+    take: () => {},
+    leave: () => {},
+  };
   wakeUps = 0;
   #next: number;
 
@@ -57,6 +66,13 @@ export class FakeProcess implements Process {
     this.scratch = this.memory.space.map({ address: 0x20_0000, length: 0x1_0000, prot: 3, fixed: true });
     this.#next = this.scratch;
     this.host = host;
+    this.ptys = new Ptys({
+      ...this.jobControl,
+      signalGroup: (_group, signal) => this.signals.push(signal),
+      disassociate: () => {},
+      hangUp: () => {},
+      after: () => () => {},
+    });
     this.clock = host;
     this.files = new FileState(host);
     this.files.wakeUp = () => this.wakeUp();

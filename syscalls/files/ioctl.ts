@@ -2,6 +2,7 @@ import { errno, SyscallError } from "../abi/errno.ts";
 import { O_NONBLOCK, O_PATH } from "../abi/fcntl.ts";
 import * as abi from "../abi/ioctl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
+import { Block } from "../block.ts";
 import { Socket } from "../net/socket.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
@@ -50,12 +51,16 @@ const ioctl: Handler = (process, thread, args) => {
   const argument = args.address(2);
   const description = process.files.table.get(fd);
   if (description.flags & O_PATH) throw new SyscallError("EBADF");
-  return (
-    common(process, fd, request, argument) ?? description.ioctl(process, request, argument, thread) ?? -errno.ENOTTY
-  );
+  const carryOut = (): number =>
+    common(process, fd, request, argument) ?? description.ioctl(process, request, argument, thread) ?? -errno.ENOTTY;
+  if (!description.waitsToChange(process, request)) return carryOut();
+  return new Block({
+    on: [description.queue],
+    retry: () => (description.waitsToChange(process, request) ? null : carryOut()),
+  });
 };
 
 const NOTE =
-  "terminals: settings in full, by the host's stty (without it raw or not), sizes in characters; TIOCSPGRP and TIOCNOTTY change nothing, TIOCSTI is refused";
+  "terminals: settings in full, by the host's stty (without it raw or not), sizes in characters; TIOCNOTTY of the host's changes nothing, TIOCSTI is refused";
 
 export const IOCTL_SYSCALLS: readonly SyscallRow[] = [row(16, "ioctl", ["fd", "ioctl", "address"], ioctl, NOTE)];

@@ -110,7 +110,7 @@ function openInTree(
       throw new SyscallError("ELOOP");
     default:
       if (flags & abi.O_DIRECTORY) throw new SyscallError("ENOTDIR");
-      return openVirtual(process, node, path, status);
+      return openVirtual(process, node, path, status, flags);
   }
 }
 

@@ -128,14 +128,15 @@ function walk(process: Process, names: readonly string[], follow: boolean, links
     if (node.kind !== "directory") throw new SyscallError("ENOTDIR");
     const child = node.lookup(names[i]);
     if (child === undefined) {
-      if (names[0] === "dev" && i === 1) return undefined;
+      if (names[0] === "dev" && (i === 1 || names[1] === "pts")) return undefined;
       throw new SyscallError("ENOENT");
     }
     node = child;
     at = `${at}/${names[i]}`;
   }
   // /dev itself is the host's: ours are only some of its names.
-  return names.length === 1 && names[0] === "dev" ? undefined : { kind: "virtual", node, path: at };
+  const isHosts = names[0] === "dev" && (names.length === 1 || (names.length === 2 && names[1] === "pts"));
+  return isHosts ? undefined : { kind: "virtual", node, path: at };
 }
 
 /** Does the host's answer show that a symbolic link led into the host's own /proc or /sys? */

@@ -47,7 +47,10 @@ export interface MagicLink extends NodeBase {
 export interface VirtualDevice extends NodeBase {
   readonly kind: "device";
   readonly rdev: bigint;
-  open(flags: number): FileDescription;
+  /** What stat(2) says, where that is not made from its path. */
+  stat?(): FileStat;
+  /** @param flags status flags of the description; @param openFlags all flags of open(2) */
+  open(flags: number, openFlags: number): FileDescription;
 }
 
 export type VirtualNode = VirtualDirectory | VirtualFile | VirtualLink | MagicLink | VirtualDevice;
@@ -92,6 +95,7 @@ function inodeOf(path: string): bigint {
 
 /** What stat(2) says about a node. Sizes as Linux gives them: 0 for files of /proc, a page for those of /sys. */
 export function virtualStat(process: Process, node: VirtualNode, path: string): FileStat {
+  if (node.kind === "device" && node.stat !== undefined) return node.stat();
   const now = process.clock.realtimeNs();
   const inSys = path.startsWith("/sys");
   const own = path.startsWith("/proc/self") || path.startsWith(`/proc/${process.pid}`);
@@ -119,8 +123,9 @@ export function openVirtual(
   node: VirtualFile | VirtualDevice,
   path: string,
   flags: number,
+  openFlags: number,
 ): FileDescription {
-  if (node.kind === "device") return node.open(flags);
+  if (node.kind === "device") return node.open(flags, openFlags);
   if ((flags & O_ACCMODE) !== O_RDONLY) throw new SyscallError("EACCES");
   return new SyntheticFile(path, flags, () => virtualStat(process, node, path), node.content);
 }

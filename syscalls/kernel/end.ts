@@ -66,6 +66,7 @@ export function endProcess(process: LinuxProcess, status: ExitStatus, usage: Usa
   atEnd("close files", () => process.files.close());
   process.released?.();
   const { parent } = process;
+  if (process.pid === process.session) kernel.ptys.leave(process.session, true);
   leaveChildren(process);
   tellOrphans(process, parent);
   process.self.ended(status, usage ?? used);

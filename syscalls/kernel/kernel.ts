@@ -15,7 +15,9 @@ import { Network, type NetworkOwner } from "../net/network.ts";
 import { FutexTable } from "../threads/futex.ts";
 import { Timekeeping } from "../time/timekeeping.ts";
 import type { SyscallTracer } from "../tracer.ts";
+import { Ptys } from "../tty/ptys.ts";
 import { Waits } from "../waits.ts";
+import { ptyKernel } from "./job-control.ts";
 import { ForegroundJob } from "./jobs.ts";
 import type { Mm } from "./mm.ts";
 import type { ProgramFinder } from "./programs.ts";
@@ -82,6 +84,7 @@ export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
   readonly waits = new Waits(this);
   readonly network: Network;
   readonly foreground: ForegroundJob;
+  readonly ptys: Ptys;
   /** Processes by number, those that nobody has waited for among them. */
   readonly processes = new Map<number, LinuxProcess>();
   /** The threads of all of them. */
@@ -126,6 +129,7 @@ export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
     this.#nextPid = options.pid;
     this.timekeeping = new Timekeeping(options.host);
     this.foreground = new ForegroundJob(options.host);
+    this.ptys = new Ptys(ptyKernel(this), (index) => isHostTerminal(options.host, index));
     this.network = new Network(this.#networkOwner());
     this.scheduler = new Scheduler(options.loop, this, { seed: options.schedulerSeed });
   }
@@ -317,6 +321,16 @@ export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
 
   stopped(thread: LinuxThread, stop: Stop): void {
     thread.process.stopped(thread, stop);
+  }
+}
+
+/** Is /dev/pts/`index` a terminal of the host's? It keeps its name. */
+function isHostTerminal(host: Host, index: number): boolean {
+  try {
+    host.files.stat(`/dev/pts/${index}`, true);
+    return true;
+  } catch {
+    return false;
   }
 }
 

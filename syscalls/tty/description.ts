@@ -1,10 +1,12 @@
 import type { HostFile } from "../../host/host.ts";
 import type { Inheritance } from "../../host/processes.ts";
+import { SIGNAL } from "../abi/signals.ts";
 import type { FileStat } from "../abi/stat.ts";
 import { FileDescription } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
 import type { Process } from "../process.ts";
-import { ttyIoctl } from "./ioctl.ts";
+import { CHANGES, ttyIoctl } from "./ioctl.ts";
+import { Pty } from "./pty.ts";
 import type { Tty } from "./tty.ts";
 
 /** How a terminal was opened: what differs between the ways that lead to one terminal. */
@@ -68,6 +70,12 @@ export class TtyDescription extends FileDescription {
 
   override poll(): number {
     return this.tty.poll();
+  }
+
+  /** Who is in the background may not change a terminal of the machine's (tty_check_change()). */
+  override waitsToChange(process: Process, request: number): boolean {
+    const { tty } = this;
+    return tty instanceof Pty && CHANGES.has(request) && !process.jobControl.mayUse(tty, SIGNAL.SIGTTOU);
   }
 
   override ioctl(process: Process, request: number, argument: number): number | undefined {

@@ -14,10 +14,20 @@ import {
 } from "../abi/termios.ts";
 import type { Process } from "../process.ts";
 import { jobOf } from "./job.ts";
+import { Pty } from "./pty.ts";
 import type { Tty, When } from "./tty.ts";
 
-/** @throws SyscallError ENOTTY unless it is the caller's controlling terminal, if the host has such a thing */
-function controlling(process: Process, tty: Tty): HostJob {
+/**
+ * @param isMaster who has the master of a pair may ask whose terminal the slave is
+ * @throws SyscallError ENOTTY unless it is the caller's controlling terminal, if the host has such a thing
+ */
+function controlling(process: Process, tty: Tty, isMaster: boolean): Pick<HostJob, "foreground" | "session"> {
+  if (tty instanceof Pty) {
+    if (isMaster) {
+      if (tty.session === 0) throw new SyscallError("ENOTTY");
+    } else if (tty.session === 0 || tty.session !== process.job.session) throw new SyscallError("ENOTTY");
+    return tty;
+  }
   const job = jobOf(process);
   if (process.host.job?.() !== undefined && job.terminal !== tty.device) throw new SyscallError("ENOTTY");
   return job;
@@ -55,6 +65,12 @@ function set(
   return 0;
 }
 
+/** Requests that a process in the background may not make (tty_check_change()). */
+export const CHANGES: ReadonlySet<number> = new Set([
+  ...[abi.TCSETS, abi.TCSETSW, abi.TCSETSF, abi.TCSETS2, abi.TCSETSW2, abi.TCSETSF2],
+  ...[abi.TCSETA, abi.TCSETAW, abi.TCSETAF, abi.TCFLSH, abi.TCXONC, abi.TCSBRK, abi.TCSBRKP, abi.TIOCSPGRP],
+]);
+
 const FLOWS = ["stop-output", "start-output", "send-stop", "send-start"] as const;
 
 /**
@@ -63,8 +79,15 @@ const FLOWS = ["stop-output", "start-output", "send-stop", "send-start"] as cons
  * @param argument an address, or the number itself where the request takes one
  * @throws SyscallError, GuestFault
  */
-export function ttyIoctl(process: Process, tty: Tty, request: number, argument: number): number | undefined {
+export function ttyIoctl(
+  process: Process,
+  tty: Tty,
+  request: number,
+  argument: number,
+  isMaster = false,
+): number | undefined {
   const { memory } = process;
+  if (tty instanceof Pty && !isMaster && tty.hungUp) throw new SyscallError("EIO");
   switch (request) {
     case abi.TCGETS:
       return get(process, tty, argument, (termios) => encodeTermios(termios, TERMIOS_SIZE));
@@ -129,9 +152,10 @@ export function ttyIoctl(process: Process, tty: Tty, request: number, argument: 
       return 0;
     case abi.TIOCEXCL:
     case abi.TIOCNXCL:
+      if (tty instanceof Pty) tty.exclusive = request === abi.TIOCEXCL;
       return 0;
     case abi.TIOCGEXCL:
-      memory.writeU32(argument, 0);
+      memory.writeU32(argument, Number(tty instanceof Pty && tty.exclusive));
       return 0;
     case abi.TIOCGDEV:
       memory.writeU32(argument, Number(tty.device));
@@ -140,32 +164,40 @@ export function ttyIoctl(process: Process, tty: Tty, request: number, argument: 
     case abi.TIOCSTI:
       throw new SyscallError("EIO");
     default:
-      return jobIoctl(process, tty, request, argument);
+      return jobIoctl(process, tty, request, argument, isMaster);
   }
 }
 
 /** Requests of job control (Linux: drivers/tty/tty_jobctrl.c, tty_jobctrl_ioctl). */
-function jobIoctl(process: Process, tty: Tty, request: number, argument: number): number | undefined {
+function jobIoctl(
+  process: Process,
+  tty: Tty,
+  request: number,
+  argument: number,
+  isMaster: boolean,
+): number | undefined {
   const { memory } = process;
   switch (request) {
     case abi.TIOCGPGRP:
-      memory.writeU32(argument, Math.max(0, controlling(process, tty).foreground));
+      memory.writeU32(argument, Math.max(0, controlling(process, tty, isMaster).foreground));
       return 0;
     case abi.TIOCGSID:
-      memory.writeU32(argument, controlling(process, tty).session);
+      memory.writeU32(argument, controlling(process, tty, isMaster).session);
       return 0;
     case abi.TIOCSPGRP: {
-      controlling(process, tty);
+      controlling(process, tty, isMaster);
       const group = memory.readI32(argument);
       if (group < 0) throw new SyscallError("EINVAL");
-      process.setForeground(group);
+      process.jobControl.setForeground(group, tty);
       return 0;
     }
     case abi.TIOCSCTTY:
-      if (jobOf(process).terminal !== tty.device) throw new SyscallError("EPERM");
+      if (tty instanceof Pty) process.jobControl.take(tty, argument === 1);
+      else if (jobOf(process).terminal !== tty.device) throw new SyscallError("EPERM");
       return 0;
     case abi.TIOCNOTTY:
-      controlling(process, tty);
+      controlling(process, tty, isMaster);
+      process.jobControl.leave();
       return 0;
     default:
       return undefined;

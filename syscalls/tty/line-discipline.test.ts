@@ -4,7 +4,7 @@ import * as abi from "../abi/termios.ts";
 import { STANDARD_TERMIOS, type Termios } from "../abi/termios.ts";
 import { IoVector } from "../files/io-vector.ts";
 import { Random } from "../testing/random.ts";
-import { Pty } from "./pty.ts";
+import { Pty, type PtyKernel } from "./pty.ts";
 
 /** A line discipline's input, and what becomes of it: bytes shown, and those that reads get. */
 type Operation = { type: number[] } | { write: number[] } | { read: number };
@@ -15,6 +15,15 @@ interface Case {
   readonly cc: readonly number[];
   readonly operations: readonly Operation[];
 }
+
+/** A kernel without processes. */
+const NOBODY: PtyKernel = {
+  signalGroup: () => {},
+  disassociate: () => {},
+  hangUp: () => {},
+  mayUse: () => true,
+  after: () => () => {},
+};
 
 /** Carries cases out on pseudo-terminals of the kernel's, which echo a little later: that is waited for as long as said. */
 const ORACLE = `
@@ -61,7 +70,7 @@ json.dump(told, sys.stdout)
 `;
 
 function ours({ iflag, oflag, lflag, cc, operations }: Case): unknown[] {
-  const pty = new Pty(0, 0n, { signalGroup: () => {}, hangUp: () => {}, after: () => () => {} });
+  const pty = new Pty(0, 0n, NOBODY);
   const termios: Termios = { ...STANDARD_TERMIOS, iflag, oflag, lflag, cc: Uint8Array.from(cc) };
   pty.open();
   pty.setAttributes(termios, "now");
@@ -103,7 +112,7 @@ const CONTROLS = [127, 21, 23, 22, 18, 4, 3, 1, 0x1b, 0xff];
 
 describe("the line discipline", () => {
   it("starts as the kernel's", () => {
-    const pty = new Pty(0, 0n, { signalGroup: () => {}, hangUp: () => {}, after: () => () => {} });
+    const pty = new Pty(0, 0n, NOBODY);
     expect(pty.attributes()).toEqual(STANDARD_TERMIOS);
   });
 

@@ -3,7 +3,7 @@ import type { WindowSize } from "../../host/terminal.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM } from "../abi/poll.ts";
 import { SIGNAL } from "../abi/signals.ts";
-import { ICANON, IXON, type Termios, VMIN, VSTART, VSTOP, VTIME } from "../abi/termios.ts";
+import { ICANON, IXON, type Termios, TOSTOP, VMIN, VSTART, VSTOP, VTIME } from "../abi/termios.ts";
 import { WOULD_BLOCK } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
 import { LineDiscipline } from "./line-discipline.ts";
@@ -27,8 +27,16 @@ const PKT_DOSTOP = 32;
 export interface PtyKernel {
   /** Sends a signal to a process group. */
   signalGroup(group: number, signal: number): void;
-  /** The master is gone: the terminal is no session's any more (disassociate_ctty: SIGHUP, SIGCONT). */
+  /** The terminal is its session's no more: those in the foreground are told (SIGHUP, and SIGCONT unless at an end). */
+  disassociate(pty: Pty, onExit: boolean): void;
+  /** The master is gone: the session's leader is told as well (drivers/tty/tty_io.c, tty_signal_session_leader). */
   hangUp(pty: Pty): void;
+  /**
+   * May the caller read, write or change the terminal, or is it in the background? Then its group is sent `signal`, and the
+   * call is to wait (drivers/tty/tty_jobctrl.c, __tty_check_change).
+   * @throws SyscallError EIO where nobody could bring it to the foreground
+   */
+  mayUse(pty: Pty, signal: number): boolean;
   /** Calls back after so many milliseconds; what it returns takes that back. */
   after(ms: number, then: () => void): () => void;
 }
@@ -145,6 +153,7 @@ export class Pty implements Tty {
   /** n_tty_read(). @throws SyscallError EIO */
   read(to: IoVector, waits: boolean): number {
     if (this.hungUp) return this.#finish(to);
+    if (!this.#kernel.mayUse(this, SIGNAL.SIGTTIN)) return WOULD_BLOCK;
     const { lflag, cc } = this.#discipline.termios;
     const canonical = (lflag & ICANON) !== 0;
     const [minimum, tenths] = canonical ? [1, 0] : [cc[VMIN], cc[VTIME]];
@@ -195,6 +204,7 @@ export class Pty implements Tty {
   write(from: IoVector): number {
     if (this.hungUp) throw new SyscallError("EIO");
     if (from.remaining === 0) return 0;
+    if (this.#discipline.termios.lflag & TOSTOP && !this.#kernel.mayUse(this, SIGNAL.SIGTTOU)) return WOULD_BLOCK;
     if (!this.#takesOutput) return WOULD_BLOCK;
     const bytes = from.take(Math.min(CHUNK, from.remaining));
     if (bytes.length === 0) from.fault();
@@ -251,6 +261,19 @@ export class Pty implements Tty {
     if (--this.#slaves > 0) return;
     this.exclusive = false;
     this.masterQueue.wake();
+  }
+
+  /** Another group is in the foreground; who waits in the background may look again. */
+  setForeground(group: number): void {
+    this.foreground = group;
+    this.queue.wake();
+  }
+
+  /** TIOCSIG: a signal as if it had been typed. @throws SyscallError EINVAL */
+  signal(signal: number): void {
+    if (signal !== SIGNAL.SIGINT && signal !== SIGNAL.SIGQUIT && signal !== SIGNAL.SIGTSTP)
+      throw new SyscallError("EINVAL");
+    if (this.foreground > 0) this.#kernel.signalGroup(this.foreground, signal);
   }
 
   // The master.
