@@ -94,6 +94,13 @@ describe.skipIf(!hostIsNative)("a terminal (skipped unless the host is Linux on 
     expect(emulated).toEqual(native);
   });
 
+  it.concurrent.each(Object.entries(SESSIONS))("of the machine: %s", async (_, { run, script, files = [] }) => {
+    const native = await drive([...files, TERMINAL, ...run], script);
+    const within = await drive([...files, TERMINAL, ...run], script, [process.execPath, COMMAND, TERMINAL]);
+    expect(native.error).toBeUndefined();
+    expect(within).toEqual(native);
+  });
+
   it("interrupts a program without a handler", async () => {
     const session = await drive([process.execPath, COMMAND, TERMINAL, "line"], [READY, 'send "\\x03"', "end"]);
     expect(session.events[0]).toMatch(/^exit 130, /);

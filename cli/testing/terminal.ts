@@ -22,10 +22,16 @@ export interface Session {
  * Runs a program on a terminal and follows a script, a step a line: `send "keys"`, `wait "text"`, `size ROWS COLUMNS`,
  * `signal N`, `modes`, `stopped`, `continue`, `hangup`, `end`, `left` (fixtures/src/terminal/drive.go).
  * @param command program and arguments; files in the place of the terminal come first, as -stdin=PATH
+ * @param driver how the driver itself is started; in goemu, for instance, where the terminal is one of the machine's then
  */
-export function drive(command: readonly string[], script: readonly string[]): Promise<Session> {
+export function drive(
+  command: readonly string[],
+  script: readonly string[],
+  driver: readonly string[] = [TERMINAL],
+): Promise<Session> {
   const env = { PATH: process.env.PATH, TERM: "xterm", HOME: tmpdir() };
-  const child = spawn(TERMINAL, ["drive", ...command], { env, cwd: tmpdir(), stdio: ["pipe", "pipe", "inherit"] });
+  const [file, ...args] = [...driver, "drive", ...command];
+  const child = spawn(file, args, { env, cwd: tmpdir(), stdio: ["pipe", "pipe", "inherit"] });
   child.stdin.end(`${script.join("\n")}\n`);
   let text = "";
   child.stdout.on("data", (bytes: Buffer) => (text += bytes.toString()));
