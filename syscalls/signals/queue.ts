@@ -19,6 +19,11 @@ export class SignalQueue {
     return this.#mask;
   }
 
+  /** Those of its signals for which `is` holds, as a mask. */
+  maskOf(is: (info: SignalInfo) => boolean): bigint {
+    return this.#infos.reduce((mask, info) => (is(info) ? mask | bitOf(info.signal) : mask), 0n);
+  }
+
   #entered(info: SignalInfo): void {
     this.#mask |= bitOf(info.signal);
     if (info.forced) this.#forced++;

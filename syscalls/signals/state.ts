@@ -9,7 +9,9 @@ import {
   SA_RESTART,
   SEGV_MAPERR,
   SI_KERNEL,
+  SI_QUEUE,
   SI_TIMER,
+  SI_USER,
   SIG_DFL,
   SIG_IGN,
   SIGNAL,
@@ -40,7 +42,7 @@ const DEFAULT_ACTION: SignalAction = { handler: 0n, flags: 0, restorer: 0n, mask
 export class Signals {
   readonly #process: LinuxProcess;
   #actions: SignalAction[] = [];
-  /** Signals for the process as a whole: any thread that doesn't block them takes them. */
+  /** Signals for the process as a whole: a thread that doesn't block them takes them, the first one if it can. */
   readonly pending = new SignalQueue();
   /** Woken at each signal that is queued, for the process or one of its threads (signalfd(2)). */
   readonly arrivals = new WaitQueue();
@@ -123,8 +125,12 @@ export class Signals {
     this.pending.push(info);
     this.arrivals.wake();
     const current = this.#process.scheduler.current;
+    const leaders = this.#leaders(info);
     const taker =
-      takers.find((thread) => thread === current) ?? takers.find((thread) => thread.state === "runnable") ?? takers[0];
+      takers.find((thread) => leaders && thread === this.#leader) ??
+      takers.find((thread) => thread === current) ??
+      takers.find((thread) => thread.state === "runnable") ??
+      takers[0];
     if (taker !== undefined) this.#wake(taker);
     return true;
   }
@@ -172,9 +178,34 @@ export class Signals {
     this.#process.wakeUp();
   }
 
+  /** The first thread of the process, until it ends. */
+  get #leader(): LinuxThread | undefined {
+    return this.#process.threadById(this.#process.pid);
+  }
+
+  /**
+   * Is a signal of the process its first thread's? One that somebody has sent is, if that thread can take it (Linux:
+   * complete_signal). What ends the process does so at once, whichever thread is asked.
+   */
+  #leaders({ signal, code }: SignalInfo): boolean {
+    if (code !== SI_USER && code !== SI_QUEUE) return false;
+    const leader = this.#leader;
+    if (leader === undefined || leader.state === "exited" || leader.vfork !== undefined) return false;
+    if (leader.signalMask & bitOf(signal) || leader.wait?.block.onSignal === "never") return false;
+    return this.action(signal).handler !== BigInt(SIG_DFL);
+  }
+
+  /** Of the process's pending signals those that another thread is to take. */
+  #others(thread: LinuxThread): bigint {
+    return this.pending.length === 0 || thread === this.#leader
+      ? 0n
+      : this.pending.maskOf((info) => this.#leaders(info));
+  }
+
   /** Signals that a thread would take now. */
   deliverable(thread: LinuxThread): boolean {
-    return thread.pending.deliverable(thread.signalMask) || this.pending.deliverable(thread.signalMask);
+    const { signalMask } = thread;
+    return thread.pending.deliverable(signalMask) || this.pending.deliverable(signalMask | this.#others(thread));
   }
 
   /** All signals pending for a thread, as a mask (sigpending(2)). */
@@ -194,7 +225,10 @@ export class Signals {
   deliver(thread: LinuxThread): void {
     const process = this.#process;
     while (thread.state === "runnable" && !process.finished) {
-      const info = this.take(thread, (signal) => !(thread.signalMask & bitOf(signal)));
+      const isOpen = (signal: number): boolean => !(thread.signalMask & bitOf(signal));
+      const others = this.#others(thread);
+      const info =
+        thread.pending.take(isOpen) ?? this.pending.take((signal) => isOpen(signal) && !(others & bitOf(signal)));
       if (info === undefined) break;
       if (process.supervisor?.signal(thread, info) === false) return;
       process.strace?.signal(process, thread, info);
