@@ -190,7 +190,7 @@ export class Signals {
   #leaders({ signal, code }: SignalInfo): boolean {
     if (code !== SI_USER && code !== SI_QUEUE) return false;
     const leader = this.#leader;
-    if (leader === undefined || leader.state === "exited" || leader.vfork !== undefined) return false;
+    if (leader === undefined || leader.state === "exited") return false;
     if (leader.signalMask & bitOf(signal) || leader.wait?.block.onSignal === "never") return false;
     return this.action(signal).handler !== BigInt(SIG_DFL);
   }
