@@ -47,19 +47,25 @@ export function wipeTranslations(buffer: ArrayBuffer): void {
 function wipeTables(words: Int32Array, recordsEnd: number): void {
   for (let record = RECORDS; record < recordsEnd; record += RECORD_SIZE) {
     const address = words[(record + RECORD.address) >>> 2];
-    const lookup = LOOKUP_TABLE + (address & ((1 << LOOKUP_BITS) - 1)) * ENTRY_BYTES;
-    words.fill(0, lookup >>> 2, (lookup + ENTRY_BYTES) >>> 2);
+    clearEntry(words, (LOOKUP_TABLE + (address & ((1 << LOOKUP_BITS) - 1)) * ENTRY_BYTES) >>> 2);
     // An entry that was taken led to the next one.
     let number = (address >>> 2) & ((1 << BLOCK_INDEX_BITS) - 1);
-    for (let entry = entryAt(number); (words[entry] | words[entry + 1]) !== 0; entry = entryAt(number)) {
-      words.fill(0, entry, entry + ENTRY_BYTES / 4);
-      number = (number + 1) & ((1 << BLOCK_INDEX_BITS) - 1);
-    }
+    while (clearEntry(words, entryAt(number))) number = (number + 1) & ((1 << BLOCK_INDEX_BITS) - 1);
   }
 }
 
 /** Where an entry of the block index lies, in words. */
 const entryAt = (number: number): number => (BLOCK_INDEX + number * ENTRY_BYTES) >>> 2;
+
+/** @returns whether there was something in it; of what is empty nothing is written to */
+function clearEntry(words: Int32Array, at: number): boolean {
+  if ((words[at] | words[at + 1] | words[at + 2] | words[at + 3]) === 0) return false;
+  words[at] = 0;
+  words[at + 1] = 0;
+  words[at + 2] = 0;
+  words[at + 3] = 0;
+  return true;
+}
 
 /** A plain loop: nearly all pages are empty. */
 function holdsSomething(words: Int32Array, page: number): boolean {
