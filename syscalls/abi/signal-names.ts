@@ -34,9 +34,13 @@ const FAULT_CODES: ReadonlyMap<number, readonly string[]> = new Map([
   [SIGNAL.SIGTRAP, ["TRAP_BRKPT", "TRAP_TRACE"]],
 ]);
 
+/** What SIGCHLD tells. */
+const CHILD_CODES = ["CLD_EXITED", "CLD_KILLED", "CLD_DUMPED", "CLD_TRAPPED", "CLD_STOPPED", "CLD_CONTINUED"];
+
 /** Name of the si_code of a signal as strace prints it. */
 export function signalCodeName(signal: number, code: number): string {
-  return FAULT_CODES.get(signal)?.[code - 1] ?? GENERAL_CODES.get(code) ?? String(code);
+  const ofSignal = signal === SIGNAL.SIGCHLD ? CHILD_CODES : FAULT_CODES.get(signal);
+  return ofSignal?.[code - 1] ?? GENERAL_CODES.get(code) ?? String(code);
 }
 
 /** Is this an si_code that comes with an address instead of a sender? */

@@ -285,7 +285,8 @@ export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
   /** A signal from outside. */
   signalFromHost(signal: number): void {
     if (this.finished) return;
-    if (this.first.finished) {
+    if (signal === SIGNAL.SIGKILL) for (const process of [...this.processes.values()]) process.killFromHost();
+    else if (this.first.finished) {
       // Whoever started the machine waits for those that are left: he can end that.
       if (ENDS.has(signal)) for (const process of [...this.processes.values()]) process.killFromHost();
     } else if (signal === SIGNAL.SIGCONT) {

@@ -85,8 +85,10 @@ export class Child {
     const parent = this.process?.parent;
     if (parent === undefined || parent.finished) return;
     const { handler, flags } = parent.signals.action(SIGNAL.SIGCHLD);
-    if (handler !== BigInt(SIG_IGN) && !(flags & SA_NOCLDSTOP)) parent.signals.send(childSignal(this));
+    const signal = childSignal(this);
+    // Who waits is told before a handler runs (kernel/exit.c, do_wait()).
     parent.children.queue.wake();
+    if (handler !== BigInt(SIG_IGN) && !(flags & SA_NOCLDSTOP)) parent.signals.send(signal);
     parent.wakeUp();
   }
 }
@@ -160,8 +162,9 @@ export class Children {
       this.reap(child);
       if (child.process !== undefined) child.process.kernel.remove(child.process);
     }
-    if (child.exitSignal !== 0) signals.send({ ...childSignal(child), signal: child.exitSignal });
+    // Who waits is told before a handler runs (kernel/exit.c, do_wait()).
     this.queue.wake();
+    if (child.exitSignal !== 0) signals.send({ ...childSignal(child), signal: child.exitSignal });
   }
 
   /** At the end of the process: its pipes to processes of the host are gone, its children go on. */

@@ -1,6 +1,7 @@
 import { describeErrno } from "../abi/errno.ts";
 import { F_GETFL } from "../abi/fcntl.ts";
 import { isFaultCode, signalCodeName } from "../abi/signal-names.ts";
+import { CLD_EXITED } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
 import type { Process } from "../process.ts";
 import type { ArgKind } from "../table.ts";
@@ -21,6 +22,8 @@ export interface TracedSignal {
   readonly pid?: number;
   readonly uid?: number;
   readonly address?: bigint;
+  /** Of SIGCHLD. */
+  readonly status?: number;
 }
 
 export type TracedExit =
@@ -29,6 +32,7 @@ export type TracedExit =
 
 /** A system call that has been entered and not left. */
 interface Open {
+  readonly pid: number;
   readonly call: TracedCall;
   readonly args: Args;
   /** Index of the first argument that has not been printed. */
@@ -71,7 +75,7 @@ export class Strace {
       this.#write(`${`${thread.tid} ${text})`.padEnd(COLUMN)} = ?`);
       return;
     }
-    this.#open.set(thread.tid, { call, args, next, text, unfinished: false });
+    this.#open.set(thread.tid, { pid: process.pid, call, args, next, text, unfinished: false });
   }
 
   /** Ends the lines of other threads that are in the middle of a call. */
@@ -107,13 +111,17 @@ export class Strace {
     const fields = [`si_signo=${name}`, `si_code=${code}`];
     if (isFaultCode(info.signal, info.code)) fields.push(`si_addr=${pointer(info.address ?? 0n)}`);
     else if (info.pid !== undefined) fields.push(`si_pid=${info.pid}`, `si_uid=${info.uid ?? 0}`);
+    if (info.status !== undefined) {
+      const isSignal = info.code !== CLD_EXITED;
+      fields.push(`si_status=${isSignal ? signalName(info.status) : info.status}`, "si_utime=0", "si_stime=0");
+    }
     this.#write(`${thread.tid} --- ${name} {${fields.join(", ")}} ---`);
   }
 
   /** The process ends. */
   processExit(process: Process, status: TracedExit): void {
     this.#interrupt(-1);
-    this.#open.clear();
+    for (const [tid, { pid }] of [...this.#open]) if (pid === process.pid) this.#open.delete(tid);
     const how = status.kind === "exited" ? `exited with ${status.status}` : `killed by ${signalName(status.signal)}`;
     this.#write(`${process.pid} +++ ${how} +++`);
   }
