@@ -1,125 +1,39 @@
 import { describe, expect, it } from "vitest";
-import type { Assembler, Register } from "../testing/assembler.ts";
-import { buildGuest, DATA, expectOutcomes, type GuestRun, guestTest, outcome, runGuest } from "../testing/guest.ts";
+import type { Assembler } from "../testing/assembler.ts";
+import { buildGuest, DATA, expectOutcomes, guestTest, outcome, runGuest } from "../testing/guest.ts";
 import { recordWord } from "../testing/handlers.ts";
+import {
+  action,
+  BYTE,
+  block,
+  children,
+  ends,
+  exit,
+  exitWith,
+  fork,
+  hear,
+  INFO,
+  ifZero,
+  kill,
+  OTHER,
+  PR,
+  pipe,
+  READ,
+  recordStatus,
+  SA_NOCLDWAIT,
+  SA_RESTORER,
+  SET,
+  SIG,
+  STATUS,
+  SYS,
+  same,
+  say,
+  sys,
+  W,
+  WORD,
+  wait,
+} from "../testing/processes.ts";
 import { CLONE } from "../threads/syscalls.ts";
-
-const SYS = {
-  read: 0,
-  write: 1,
-  close: 3,
-  poll: 7,
-  mmap: 9,
-  rt_sigaction: 13,
-  rt_sigprocmask: 14,
-  nanosleep: 35,
-  getpid: 39,
-  socket: 41,
-  connect: 42,
-  accept: 43,
-  bind: 49,
-  listen: 50,
-  clone: 56,
-  fork: 57,
-  vfork: 58,
-  exit: 60,
-  wait4: 61,
-  kill: 62,
-  fcntl: 72,
-  ftruncate: 77,
-  umask: 95,
-  setpgid: 109,
-  getppid: 110,
-  setsid: 112,
-  getpgid: 121,
-  getsid: 124,
-  rt_sigtimedwait: 128,
-  prctl: 157,
-  futex: 202,
-  exit_group: 231,
-  waitid: 247,
-  pipe2: 293,
-  memfd_create: 319,
-  pidfd_send_signal: 424,
-  pidfd_open: 434,
-} as const;
-const SIG = { KILL: 9, TERM: 15, CHLD: 17, CONT: 18, STOP: 19 } as const;
-const W = { NOHANG: 1, UNTRACED: 2, EXITED: 4, CONTINUED: 8, NOWAIT: 0x100_0000 } as const;
-const SA_NOCLDWAIT = 2;
-const SA_RESTORER = 0x400_0000;
-const PR = { SET_PDEATHSIG: 1, SET_CHILD_SUBREAPER: 36 } as const;
-
-const WORD = DATA;
-const OTHER = DATA + 8;
-const STATUS = DATA + 0x10;
-const FDS = DATA + 0x20;
-const BYTE = DATA + 0x30;
-const SET = DATA + 0x40;
-const ACTION = DATA + 0x80;
-const INFO = DATA + 0x100;
-const NAME = DATA + 0x200;
-const LOCK = DATA + 0x300;
-/** Where a shared mapping goes. */
-const SHARED = 0x1000_0000;
-/** The first pipe's ends, as all tests have nothing else open. */
-const [READ, WRITE] = [3, 4];
-
-/** SYSCALL with what is in the argument registers. */
-const sys = (a: Assembler, number: number): Assembler => a.mov("rax", number).bytes(0x0f, 0x05);
-
-/** Jumps if a call has returned 0. */
-const ifZero = (a: Assembler, label: string): Assembler => a.bytes(0x48, 0x85, 0xc0).jcc("e", label);
-
-/** Makes a child that goes on at a label; its number is in a register that calls leave alone. */
-const fork = (a: Assembler, label: string, pid: Register = "rbx"): Assembler =>
-  ifZero(a.syscall(SYS.fork), label).copy(pid, "rax");
-
-/** Waits for any child; what wait4 returns is in RAX, the status in STATUS. */
-const wait = (a: Assembler, options = 0): Assembler => a.put(STATUS, 0).syscall(SYS.wait4, -1, STATUS, options, 0);
-
-/** Records the status that `wait` has stored. */
-const recordStatus = (a: Assembler): Assembler => {
-  recordWord(a, STATUS);
-  return a;
-};
-
-const pipe = (a: Assembler): Assembler => a.syscall(SYS.pipe2, FDS, 0);
-/** Waits until the other one has said something; says something. */
-const hear = (a: Assembler): Assembler => a.syscall(SYS.read, READ, BYTE, 1);
-const say = (a: Assembler): Assembler => a.syscall(SYS.write, WRITE, BYTE, 1);
-const exit = (a: Assembler, status: number): Assembler => a.syscall(SYS.exit_group, status);
-/** Ends with what is in a register. */
-const exitWith = (a: Assembler, register: Register): Assembler => sys(a.copy("rdi", register), SYS.exit_group);
-
-/** Sends a signal to the process whose number is in a register. */
-const kill = (a: Assembler, pid: Register, signal: number): Assembler =>
-  sys(a.copy("rdi", pid).mov("rsi", signal), SYS.kill);
-
-/** 1 in RAX if two registers are the same, else 0. */
-function same(a: Assembler, left: Register, right: Register): Assembler {
-  const done = a.fresh();
-  a.cmp(left, right).mov("rax", 1).jcc("e", done).mov("rax", 0);
-  return a.label(done);
-}
-
-function action(a: Assembler, signal: number, handler: number, flags: number): void {
-  a.put(ACTION, handler)
-    .put(ACTION + 8, flags)
-    .put(ACTION + 16, 0)
-    .put(ACTION + 24, 0)
-    .syscall(SYS.rt_sigaction, signal, ACTION, 0, 8);
-}
-
-const block = (a: Assembler, signal: number): Assembler =>
-  a.put(SET, 1n << BigInt(signal - 1)).syscall(SYS.rt_sigprocmask, 0, SET, 0, 8);
-
-/** Everything behind the end of the parent's part: children. */
-function children(a: Assembler, ...parts: (() => unknown)[]): void {
-  a.jmp("finish");
-  for (const part of parts) part();
-}
-
-const ends = (expected: readonly (string | number)[]) => (run: GuestRun) => expectOutcomes(run, expected);
 
 describe("fork(2)", () => {
   guestTest(
@@ -495,130 +409,6 @@ describe("groups and sessions", () => {
       });
     },
     ends([1, "EPERM", "ESRCH", "EINVAL"]),
-  );
-});
-
-describe("what processes share", () => {
-  const map = (a: Assembler, flags: number, fd: number): Assembler =>
-    a.syscall(SYS.mmap, SHARED, 0x2000, 3, flags | 0x10, fd, 0);
-  const MAP = { SHARED: 1, PRIVATE: 2, ANONYMOUS: 0x20 } as const;
-  const FUTEX = { WAIT: 0, WAKE: 1 } as const;
-
-  /** Parent and child store to a mapping in turn, and wait for each other by a futex there. */
-  function pingPong(a: Assembler): void {
-    const turn = (mine: number, next: number): void => {
-      const [again, done] = [a.fresh(), a.fresh()];
-      a.label(again).load32("rax", SHARED).mov("rcx", mine).cmp("rax", "rcx").jcc("e", done);
-      sys(a.copy("rdx", "rax").mov("rdi", SHARED).mov("rsi", FUTEX.WAIT).mov("r10", 0), SYS.futex).jmp(again);
-      a.label(done)
-        .load("rax", SHARED + 0x1000)
-        .mov("rcx", 1)
-        .add("rax", "rcx")
-        .store(SHARED + 0x1000, "rax");
-      a.put32(SHARED, next).syscall(SYS.futex, SHARED, FUTEX.WAKE, 1);
-    };
-    fork(a, "child");
-    for (let i = 0; i < 5; i++) turn(2 * i, 2 * i + 1);
-    wait(a);
-    recordStatus(a);
-    recordWord(a, SHARED + 0x1000);
-    children(a, () => {
-      a.label("child");
-      for (let i = 0; i < 5; i++) turn(2 * i + 1, 2 * i + 2);
-      exit(a, 0);
-    });
-  }
-
-  guestTest(
-    "anonymous memory, and futexes in it",
-    (a) => {
-      map(a, MAP.SHARED | MAP.ANONYMOUS, -1);
-      pingPong(a);
-    },
-    ends([0, 10]),
-  );
-
-  guestTest(
-    "a mapped memfd, and futexes in it",
-    (a) => {
-      a.put(NAME, 0x78).syscall(SYS.memfd_create, NAME, 0).syscall(SYS.ftruncate, 3, 0x2000);
-      map(a, MAP.SHARED, 3);
-      pingPong(a);
-    },
-    ends([0, 10]),
-  );
-
-  guestTest(
-    "offsets of open files, but not private mappings of them",
-    (a) => {
-      a.put(NAME, 0x78).syscall(SYS.memfd_create, NAME, 0).syscall(SYS.ftruncate, 3, 0x2000);
-      map(a, MAP.PRIVATE, 3);
-      a.put(SHARED, 0x41);
-      fork(a, "child");
-      wait(a);
-      recordStatus(a);
-      recordWord(a, SHARED);
-      // The child has written one byte before.
-      a.syscall(SYS.write, 3, BYTE, 1);
-      a.syscall(8, 3, 0, 1).record();
-      children(a, () => {
-        a.label("child").load("rbx", SHARED).put(SHARED, 0x42).syscall(SYS.write, 3, BYTE, 1);
-        exitWith(a, "rbx");
-      });
-    },
-    ends([0x41 << 8, 0x41, 2]),
-  );
-
-  guestTest(
-    "sockets that listen: a child accepts on its parent's",
-    (a) => {
-      // AF_UNIX, an abstract name of its own in case two of these tests run at a time.
-      a.syscall(SYS.getpid).bytes(0x48, 0xc1, 0xe0, 24).mov("rcx", 1).add("rax", "rcx").store(NAME, "rax");
-      a.syscall(SYS.socket, 1, 1, 0).syscall(SYS.bind, 3, NAME, 8).syscall(SYS.listen, 3, 5).record();
-      fork(a, "child");
-      a.syscall(SYS.socket, 1, 1, 0).syscall(SYS.connect, 4, NAME, 8).record();
-      a.storeByte(BYTE, 77).syscall(SYS.write, 4, BYTE, 1).record();
-      wait(a);
-      recordStatus(a);
-      children(a, () => {
-        a.label("child").syscall(SYS.accept, 3, 0, 0).syscall(SYS.read, 4, BYTE, 1);
-        exitWith(a.load32("rdi", BYTE), "rdi");
-      });
-    },
-    ends([0, 0, 1, 77 << 8]),
-  );
-
-  guestTest(
-    "but not record locks",
-    (a) => {
-      const lock = (command: number, type: number): Assembler =>
-        a
-          .put(LOCK, type)
-          .put(LOCK + 8, 0)
-          .put(LOCK + 16, 0)
-          .syscall(SYS.fcntl, 3, command, LOCK);
-      const [GETLK, SETLK, SETLKW, WRLCK] = [5, 6, 7, 1];
-      a.put(NAME, 0x78).syscall(SYS.memfd_create, NAME, 0);
-      a.syscall(SYS.pipe2, FDS, 0).syscall(SYS.getpid).copy("r13", "rax");
-      lock(SETLK, WRLCK).record();
-      fork(a, "child");
-      a.syscall(SYS.read, 4, BYTE, 1);
-      // The child waits, and is granted the lock.
-      lock(SETLK, 2).record();
-      wait(a);
-      recordStatus(a);
-      children(a, () => {
-        a.label("child");
-        lock(GETLK, WRLCK);
-        same(a.load32("rcx", LOCK + 24), "rcx", "r13").copy("r14", "rax");
-        lock(SETLK, WRLCK).add("r14", "rax");
-        a.syscall(SYS.write, 5, BYTE, 1);
-        lock(SETLKW, WRLCK).add("r14", "rax").mov("rcx", 11).add("r14", "rcx");
-        exitWith(a, "r14");
-      });
-    },
-    // 1 for the owner's number, EAGAIN for the lock that is not to be had (-11, made up for), 0 for the one that is.
-    ends([0, 0, 1 << 8]),
   );
 });
 
