@@ -27,7 +27,7 @@ export class RegionDump {
     this.#places = new Map(
       places.map((text) => [resolveAddress(machine.symbols, text), { text, isFound: false }] as const),
     );
-    const { jit } = machine.interpreter;
+    const { jit } = machine.core;
     if (jit !== undefined) jit.onCompile = (report) => this.#compiled(report);
   }
 
@@ -36,7 +36,7 @@ export class RegionDump {
     for (const [address, { text, isFound }] of this.#places) {
       if (isFound) continue;
       const where = printable(text === hex(address) ? text : `${text} (${hex(address)})`);
-      const why = this.#machine.interpreter.jit === undefined ? " (--tier interpreter compiles nothing)" : "";
+      const why = this.#machine.core.jit === undefined ? " (--tier interpreter compiles nothing)" : "";
       this.#write(`goemu: --dump-region: no code at ${where} was compiled${why}\n`);
     }
   }

@@ -343,7 +343,7 @@ describe("Core.fork", () => {
     const parent = start("auto");
     const { core } = parent;
     for (let i = 0; i < 40; i++) parent.store(AREAS[0], i, 3000, 8);
-    const { jit } = core.interpreter;
+    const { jit } = core;
     const regions = jit?.statistics.regions ?? 0;
     expect(regions).toBeGreaterThan(0);
     const child = parent.fork();

@@ -90,7 +90,7 @@ describe("cores", () => {
       cpu.fuel = 100;
       first.run(cpu);
     }
-    expect(first.interpreter.jit?.statistics.regions).toBeGreaterThan(0);
+    expect(first.jit?.statistics.regions).toBeGreaterThan(0);
     first.close();
     const second = machine.make();
     expect(second.space.memory).toBe(wasm);

@@ -9,6 +9,7 @@ import { wipeTranslations } from "./interpreter/wipe.ts";
 import type { CompilerThread } from "./jit/compile-protocol.ts";
 import type { FunctionBounds } from "./jit/region-compiler.ts";
 import { SharedThread } from "./jit/shared-thread.ts";
+import { enableJit, type Jit } from "./jit/tier.ts";
 import { CPU_STATE_SIZE, CPU_STATES, MAX_THREADS, WASM_PAGES, WINDOW_END } from "./layout.ts";
 import { AddressSpace, type AddressSpaceOptions, COMPACT, type Placement } from "./memory/address-space.ts";
 import { GuestMemory } from "./memory/guest-memory.ts";
@@ -117,6 +118,7 @@ export class Core implements Processor {
   readonly memory: GuestMemory;
   readonly interpreter: Interpreter;
   readonly #cores: Cores;
+  #jit: Jit | undefined;
   readonly #freeSlots: number[] = [];
   #nextSlot = 0;
 
@@ -145,7 +147,8 @@ export class Core implements Processor {
   }
 
   #enableJit(options: CoreOptions): void {
-    const jit = this.interpreter.enableJit();
+    const jit = enableJit(this.interpreter);
+    this.#jit = jit;
     jit.eager = options.tier === "jit";
     jit.startThread = this.#cores.startCompiler;
     jit.features = [...options.features];
@@ -167,13 +170,18 @@ export class Core implements Processor {
     return child;
   }
 
+  /** The second tier, if there is one, and nobody has turned it off. */
+  get jit(): Jit | undefined {
+    return this.interpreter.jit === undefined ? undefined : this.#jit;
+  }
+
   get code(): CodeCache {
     return this.interpreter.code;
   }
 
   /** Tells the second tier where functions begin and end. Of an address it is asked once, as long as code does not move. */
   set functionRange(range: (address: number) => FunctionBounds | undefined) {
-    const { jit } = this.interpreter;
+    const { jit } = this;
     if (jit === undefined) return;
     // Asked for at each sample, of the same addresses again and again; before Go 1.20 it means reading the name of a file.
     const known = new Map<number, FunctionBounds | undefined>();
@@ -227,7 +235,7 @@ export class Core implements Processor {
    * it. It may be read until the next core is made, which may get it.
    */
   close(): void {
-    this.interpreter.jit?.close();
+    this.#jit?.close();
     this.space.sharing.close();
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { REG } from "../emu/cpu/state.ts";
+import { enableJit } from "../emu/jit/tier.ts";
 import type { LinuxThread } from "../syscalls/linux-thread.ts";
 import { ProbeError } from "./probes.ts";
 import { loadFixture as load } from "./testing.ts";
@@ -51,7 +52,7 @@ describe("Probes", () => {
 
   it("is as exact in compiled code, for probes set after it was compiled", async () => {
     const { machine, probes } = load("bench-fib", ["18"]);
-    const jit = machine.interpreter.jit ?? machine.interpreter.enableJit();
+    const jit = machine.core.jit ?? enableJit(machine.interpreter);
     probes.onFunctionEntry("main.main", () => {
       jit.eager = true;
     });

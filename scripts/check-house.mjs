@@ -16,6 +16,11 @@ const LAYERS = {
   observe: ["emu", "loader", "host", "syscalls"],
   cli: ["emu", "loader", "host", "syscalls", "observe"],
 };
+/** What emu/ is made of, from the bottom up: each may import from those before it. */
+const EMU = [
+  ...["layout.ts", "wasm/", "cache/", "memory/", "cpu/state.ts", "decode/", "cpu/", "semantics/", "interpreter/"],
+  ...["jit/", "threads/", "machine.ts"],
+];
 /** What the host's interfaces may know of Linux: its numbers and structs, byte-string paths, addresses. */
 const HOST_KNOWS = /^syscalls\/(abi|files\/(path|memory-file)|net\/ip)/;
 /** What the portable layers may know of the host: what it is, never how Node does it. */
@@ -53,6 +58,9 @@ function checkImports(file, text) {
   for (const [, from, dynamic] of text.matchAll(/(?:\bfrom|^import) "(\.[^"]+)"|\bimport\("(\.[^"]+)"\)/gm)) {
     const target = normalize(join(dirname(file), from ?? dynamic));
     const [to] = target.split("/");
+    if (layer === "emu" && to === "emu" && rankInEmu(target) > rankInEmu(file)) {
+      problems.push(`${file}: imports ${target}, which is above it (docs/architecture.md)`);
+    }
     if (to === layer || !target.includes("/")) continue;
     if (!allowed.includes(to)) problems.push(`${file}: imports ${target}, but ${layer} must not know ${to}`);
     else if (layer === "host" && !file.startsWith("host/node/") && to === "syscalls" && !HOST_KNOWS.test(target)) {
@@ -61,6 +69,14 @@ function checkImports(file, text) {
       problems.push(`${file}: imports ${target}, but Linux must not know Node`);
     }
   }
+}
+
+/** Where in EMU a file of emu/ is: what is said of a file goes before what is said of its folder. */
+function rankInEmu(file) {
+  const inside = file.slice("emu/".length);
+  const rank = EMU.indexOf(inside) < 0 ? EMU.indexOf(inside.replace(/\/.*/, "/")) : EMU.indexOf(inside);
+  if (rank < 0) problems.push(`${file}: scripts/check-house.mjs does not know its place in emu/`);
+  return rank;
 }
 
 function checkPortable(file, lines) {

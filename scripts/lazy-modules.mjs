@@ -19,7 +19,7 @@ const LAZY = {
   "emu/jit/compile-client.ts": { names: ["CompileClient"], from: ["emu/jit/tier.ts"] },
   "emu/jit/region-compiler.ts": { names: ["compileRequest"], from: ["emu/jit/tier.ts"] },
   "emu/jit/region-module.ts": { names: ["regionModule"], from: ["emu/jit/tier.ts", "emu/jit/region-store.ts"] },
-  "emu/jit/tier.ts": { names: ["Jit"], from: ["emu/interpreter/interpreter.ts"] },
+  "emu/jit/tier.ts": { names: ["enableJit"], from: ["emu/machine.ts"] },
 };
 /** What small files import, and the file of the build that it is instead. */
 const BUNDLES = {

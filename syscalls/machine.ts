@@ -251,7 +251,7 @@ export class Machine {
 
   statistics(): Statistics {
     const { kernel, interpreter } = this;
-    const jit = interpreter.jit?.statistics;
+    const jit = this.core.jit?.statistics;
     return {
       instructions: kernel.instructions,
       seconds: this.#seconds,

@@ -5,7 +5,6 @@ import { ERROR_SHIFT, EXIT, FIRST_ADDRESS, VECTOR } from "../cpu/exits.ts";
 import { type CpuState, REG, STATE } from "../cpu/state.ts";
 import { BlockDecoder, decodeOne, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
-import { Jit } from "../jit/tier.ts";
 import { BOUNCE, HELPER_TABLES, PAGE_SIZE, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { OutOfFrames } from "../memory/pages.ts";
@@ -46,6 +45,24 @@ export type Stop =
  * `access` is PROT_READ or PROT_WRITE.
  */
 export type Watch = (address: number, bytes: number, access: number) => boolean;
+
+/** Tier 1, as far as tier 0 knows of it (jit/tier.ts, Jit). */
+export interface SecondTier {
+  /** All code is to be compiled at first sight. */
+  readonly eager: boolean;
+  /** Takes into use what is ready; between two entries into guest code. */
+  poll(): void;
+  /** Execution comes to `address`, where all is to be compiled. */
+  wanted(address: number): void;
+  /** Can a region be entered here? */
+  isEntry(address: number): boolean;
+  /** Tier 0 has spent a while: its last instruction, and where it goes on. */
+  sampled(last: number, next: number): void;
+  /** A region asked tier 0 for help with an access. @param slot of the region */
+  helped(slot: number): void;
+  restore(cache: TranslationCache): void;
+  save(cache: TranslationCache): void;
+}
 
 /** Beside the access in STATE.exitDetail: it failed because of `watch`, or there was no frame for a page. */
 const WATCHED = 0x100;
@@ -123,7 +140,7 @@ export class Interpreter {
   /** Who wants to know each block that runs; only without tier 1. */
   log: BlockLog | undefined;
   /** Tier 1, if there is to be one. */
-  jit: Jit | undefined;
+  jit: SecondTier | undefined;
   readonly #regions: WebAssembly.Table;
   readonly #imports: WebAssembly.ModuleImports;
   readonly #helpers: HelperLibrary;
@@ -166,16 +183,15 @@ export class Interpreter {
     return { ...made, core: buildCoreModule(), tables: helperTables(), templates: new Uint8Array(0) };
   }
 
-  /** Adds the second tier. */
-  enableJit(): Jit {
-    this.jit = new Jit({
+  /** What regions are put into: the tables of wasm, of translated blocks, and of calls' cells in memory. */
+  get places() {
+    return {
       code: this.code,
       view: this.#view,
       table: this.#regions,
       imports: this.#imports,
       helpers: this.#helpers,
-    });
-    return this.jit;
+    };
   }
 
   /** Takes over what an earlier run left; the program is mapped, nothing has run. */

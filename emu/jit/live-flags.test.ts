@@ -6,6 +6,7 @@ import { Interpreter } from "../interpreter/interpreter.ts";
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../layout.ts";
 import { AddressSpace } from "../memory/address-space.ts";
 import { GuestMemory } from "../memory/guest-memory.ts";
+import { enableJit } from "./tier.ts";
 
 const CODE = 0x40_0000;
 const CALLEE = CODE + PAGE_SIZE;
@@ -27,7 +28,7 @@ function run(main: string, callee: string, size = bytes(main).length): number {
   memory.poke(CODE, bytes(main));
   memory.poke(CALLEE, bytes(callee));
   const interpreter = new Interpreter(memory);
-  const jit = interpreter.enableJit();
+  const jit = enableJit(interpreter);
   jit.functionRange = (address) =>
     address >= CALLEE
       ? { start: CALLEE, end: CALLEE + 0x100, name: "runtime.duffzero", goAbi: false }

@@ -23,7 +23,7 @@ function start(cores: Cores, n: number): () => number {
     cpu.fuel = 100_000;
     core.run(cpu);
     expect(core.memory.readU32(DATA) % n).toBe(0);
-    return core.interpreter.jit?.statistics.regions ?? 0;
+    return core.jit?.statistics.regions ?? 0;
   };
 }
 

@@ -8,7 +8,7 @@ import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../layo
 import { AddressSpace } from "../memory/address-space.ts";
 import { GuestMemory } from "../memory/guest-memory.ts";
 import { TestThread } from "./test-thread.ts";
-import type { Jit } from "./tier.ts";
+import { enableJit, type Jit } from "./tier.ts";
 
 const CODE = 0x40_0000;
 /** In a page of its own. */
@@ -30,7 +30,7 @@ function setUp(): void {
   space.map({ address: STACK, length: PAGE_SIZE, prot: PROT_READ | PROT_WRITE, fixed: true });
   memory = new GuestMemory(space);
   interpreter = new Interpreter(memory);
-  jit = interpreter.enableJit();
+  jit = enableJit(interpreter);
   reports = [];
   jit.report = (message) => reports.push(message);
   cpu = new CpuState(wasm.buffer, 0);

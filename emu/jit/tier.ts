@@ -1,6 +1,7 @@
 import { checksum } from "../cache/checksum.ts";
 import type { TranslationCache } from "../cache/translation-cache.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
+import type { Interpreter, SecondTier } from "../interpreter/interpreter.ts";
 import { inWindow, PAGE_SIZE } from "../layout.ts";
 import type { RegionMark } from "./compile.ts";
 import { type Batch, CompileClient } from "./compile-client.ts";
@@ -76,8 +77,15 @@ export interface JitStatistics {
   readonly restored: number;
 }
 
+/** Adds the second tier to an interpreter. */
+export function enableJit(interpreter: Interpreter): Jit {
+  const jit = new Jit(interpreter.places);
+  interpreter.jit = jit;
+  return jit;
+}
+
 /** Tier 1: decides what is compiled, and keeps track of what was. */
-export class Jit {
+export class Jit implements SecondTier {
   readonly #code: CodeCache;
   readonly #regions: RegionTable;
   readonly #samples = new Map<number, number>();

@@ -10,6 +10,7 @@ import {
   WINDOW_END,
   WINDOW_START,
 } from "../layout.ts";
+import { FrameSource } from "./frame-source.ts";
 import { FRAME_CHUNK, Frames } from "./frames.ts";
 import { Guards } from "./guards.ts";
 import { MemoryError } from "./memory-error.ts";
@@ -96,10 +97,7 @@ export class AddressSpace {
   readonly #u8: Uint8Array;
   readonly #frames: Frames;
   readonly paging: Paging;
-  readonly #mostFrameBytes: number;
-  #frameBytes = 0;
-  /** Pieces of reservations in the window that are frames, by their addresses. */
-  readonly #borrowed = new Set<number>();
+  readonly #source: FrameSource;
   /** Bytes of the window that mappings lie on, and those of them that have no right. */
   #windowBytes = 0;
   #idleBytes = 0;
@@ -111,9 +109,9 @@ export class AddressSpace {
     this.placement = placement;
     this.limit = options.limit ?? Number.POSITIVE_INFINITY;
     this.size = options.size ?? DEFAULT_MEMORY;
-    this.#mostFrameBytes = options.frameBytes ?? Number.POSITIVE_INFINITY;
+    this.#source = new FrameSource(this.vmas, this.pages, options.frameBytes ?? Number.POSITIVE_INFINITY);
     const isHeld = (page: number): boolean => this.guards.isHeld(page);
-    this.#frames = new Frames(this.pages, this.#u8, () => this.#claimFrames() ?? this.#borrowFrames(), isHeld);
+    this.#frames = new Frames(this.pages, this.#u8, () => this.#source.claim() ?? this.#source.borrow(), isHeld);
     const places = { pages: this.pages, frames: this.#frames, u8: this.#u8, vmas: this.vmas };
     this.sharing = new Sharing(places);
     this.paging = new Paging(places, this.sharing);
@@ -123,7 +121,7 @@ export class AddressSpace {
     };
     this.#frames.maySwap = () => this.residentBytes < this.size;
     this.pages.moreTables = () => {
-      const start = this.#claimFrames();
+      const start = this.#source.claim();
       return start === undefined ? undefined : { start, end: start + FRAME_CHUNK };
     };
   }
@@ -243,7 +241,7 @@ export class AddressSpace {
 
   /** Is there room in the window for so many bytes? What lies outside may as well lie where the program wants it. */
   #fitsWindow(length: number): boolean {
-    const reserve = Math.max(this.#frameBytes, LEAST_RESERVE, FRAME_RESERVE - this.#idleBytes);
+    const reserve = Math.max(this.#source.bytes, LEAST_RESERVE, FRAME_RESERVE - this.#idleBytes);
     return this.#windowBytes + length + reserve <= COMPACT.high - COMPACT.low;
   }
 
@@ -558,45 +556,13 @@ export class AddressSpace {
     return vma?.name === FRAMES_NAME ? undefined : vma;
   }
 
-  /** Takes FRAME_CHUNK bytes from the window for the emulator's own use. */
-  #claimFrames(): number | undefined {
-    if (this.#frameBytes + FRAME_CHUNK > this.#mostFrameBytes) return undefined;
-    const start = this.vmas.findFree(FRAME_CHUNK, COMPACT.low, COMPACT.high);
-    if (start === undefined) return undefined;
-    const name = FRAMES_NAME;
-    this.vmas.insert({ start, end: start + FRAME_CHUNK, prot: 0, shared: true, backing: undefined, offset: 0, name });
-    this.#frameBytes += FRAME_CHUNK;
-    return start;
-  }
-
-  /** Takes FRAME_CHUNK bytes of a reservation that nobody has used, until somebody does (vacate). */
-  #borrowFrames(): number | undefined {
-    if (this.#frameBytes + this.#borrowed.size * FRAME_CHUNK + FRAME_CHUNK > this.#mostFrameBytes) return undefined;
-    for (const vma of this.vmas.overlapping(COMPACT.low, COMPACT.high)) {
-      if (vma.prot !== 0 || vma.shared || vma.backing !== undefined) continue;
-      const first = Math.ceil(vma.start / FRAME_CHUNK) * FRAME_CHUNK;
-      for (let at = first; at + FRAME_CHUNK <= Math.min(vma.end, COMPACT.high); at += FRAME_CHUNK) {
-        if (this.#borrowed.has(at) || !this.pages.isUnused(at / PAGE_SIZE, (at + FRAME_CHUNK) / PAGE_SIZE)) continue;
-        this.#borrowed.add(at);
-        return at;
-      }
-    }
-    return undefined;
-  }
-
   /**
    * Takes frames away from [start, end), so that its bytes are its own.
    * @throws MemoryError
    */
   vacate(start: number, end: number): void {
-    if (this.#borrowed.size === 0 || start >= WINDOW_END) return;
-    for (const chunk of [...this.#borrowed]) {
-      if (chunk >= end || chunk + FRAME_CHUNK <= start) continue;
-      this.#borrowed.delete(chunk);
-      if (this.#frames.giveUp(chunk)) continue;
-      this.#borrowed.add(chunk);
-      throw new MemoryError("ENOMEM", { kind: "machine", bytes: end - start, before: this.residentBytes });
-    }
+    if (this.#source.vacate(start, end, (chunk) => this.#frames.giveUp(chunk))) return;
+    throw new MemoryError("ENOMEM", { kind: "machine", bytes: end - start, before: this.residentBytes });
   }
 }
 

@@ -16,7 +16,7 @@ it("brings back the flags of a goroutine that was interrupted between two instru
   const program = readFileSync(path);
   const machine = new Machine({ program, path, host, args: [path, ...args], env: ["GOMAXPROCS=1"], tier: "jit" });
   const regions = new Map<string, Region>();
-  const { jit } = machine.interpreter;
+  const { jit } = machine.core;
   if (jit === undefined) throw new Error("no second tier");
   jit.onCompile = ({ name, region }) => regions.set(name.replace(/(\.abi0)?@.*/, ""), region);
   expect(await machine.run()).toEqual({ kind: "exited", status: 0 });

@@ -55,7 +55,7 @@ async function run(
 ): Promise<VdsoRun> {
   const guest = buildGuest(build);
   const { machine, host } = machineOf(guest, options);
-  if (machine.interpreter.jit !== undefined) machine.interpreter.jit.eager = true;
+  if (machine.core.jit !== undefined) machine.core.jit.eager = true;
   const vdso = [...machine.memory.space.vmas].find(({ name }) => name === "[vdso]");
   machine.memory.writeU64(VDSO, BigInt(vdso?.start ?? 0));
   const status = await machine.run();
