@@ -339,6 +339,25 @@ describe("Core.fork", () => {
     for (let i = 0; i < count; i++) expect(grandchild.core.memory.readU32(area + i * PAGE_SIZE)).toBe(i);
   });
 
+  it("knows what has been translated already, until it is written to on that side", () => {
+    const parent = start("interpreter");
+    parent.store(AREAS[0], 1, 30, 8);
+    const [child, other] = [parent.fork(), parent.fork()];
+    child.store(AREAS[0], 2, 30, 8);
+    expect(child.core.code.instructions).toBe(0);
+    // add rsi, 2
+    other.core.memory.writeBytes(CODE + 9, Uint8Array.of(2));
+    other.core.memory.writeBytes(CODE + 9, Uint8Array.of(1));
+    other.store(AREAS[0], 4, 30, 8);
+    expect(other.core.code.instructions).toBeGreaterThan(0);
+    // What the parent drops after a fork it does not pass on to the next child.
+    parent.core.memory.writeBytes(CODE + 9, Uint8Array.of(1));
+    const last = parent.fork();
+    last.store(AREAS[0], 5, 30, 8);
+    expect(last.core.code.instructions).toBeGreaterThan(0);
+    for (const process of [parent, child, other, last]) process.check();
+  });
+
   it("leaves compiled code in use, and drops it on the side where it is written to", () => {
     const parent = start("auto");
     const { core } = parent;

@@ -159,14 +159,15 @@ export class Core implements Processor {
 
   /**
    * A core whose memory is what this one's is now, as fork(2) makes it; neither sees what the other stores from now on, but
-   * to shared mappings. A page is copied when it is first stored to here, or used there. Code is translated anew there, and
-   * there are no CPU states in use.
+   * to shared mappings. A page is copied when it is first stored to here, or used there. What has been translated for the
+   * first tier is known there, too; there are no CPU states in use.
    * @param backingOf what is behind its mappings, in its memory, that have this behind them here
    * @throws MemoryError ENOMEM
    */
   fork(backingOf: (backing: Backing, memory: GuestMemory) => Backing = (backing) => backing): Core {
     const child = this.#cores.make();
     this.space.fork(child.space, (backing) => backingOf(backing, child.memory));
+    child.code.inherit(this.code);
     return child;
   }
 

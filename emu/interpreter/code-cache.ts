@@ -48,6 +48,10 @@ const WORTH_KEEPING = 1000;
 /** Bytes of records that are kept at most: reading more takes longer than making those again that the next run needs. */
 const WORTH_READING = 0x40_0000;
 
+/** Bytes of records beyond which a forked process does not get a copy: most of them execute another program soon. */
+const WORTH_COPYING = 0x80_0000;
+/** New records that are not worth another snapshot. */
+const NEARLY = 0x1_0000;
 /** Writes to a page with code of which each drops all that it has; from then on one in so many does. */
 const FIRST_CHANGES = 4;
 const WHOLE_AGAIN = 256;
@@ -82,6 +86,9 @@ export class CodeCache {
   readonly templates: Templates;
   /** Grows at each flush: records from before are gone. */
   generation = 0;
+  /** How often code was dropped; the last snapshot for a forked process, and when it was taken. */
+  #drops = 0;
+  #lastLegacy: { readonly records: Uint8Array; readonly end: number; readonly drops: number } | undefined;
   /** May instructions with this code be used? What CPUID does not report is #UD. */
   allows: (code: Code) => boolean = () => true;
   /** Addresses at which a block must start, so that a probe or breakpoint is seen there. */
@@ -177,6 +184,28 @@ export class CodeCache {
     this.#handlers.make();
     for (const page of snapshot.pages) space.pages.markCodeAt(page * PAGE_SIZE, true);
     return true;
+  }
+
+  /**
+   * Takes over what another core with the same memory contents has translated, as a forked process begins; nothing has run
+   * here. What can't be taken over is translated again.
+   */
+  inherit(from: CodeCache): void {
+    if (!this.#handlers.inherit(from.#handlers) || !this.templates.restore(from.templates.save())) return;
+    const records = from.#legacy();
+    if (records !== undefined) this.restore(records);
+  }
+
+  /** A snapshot for a forked process: what there is now, or nearly so. */
+  #legacy(): Uint8Array | undefined {
+    const end = this.#view.getUint32(SHARED.nextRecord, true);
+    if (end - FIRST_RECORD > WORTH_COPYING) return undefined;
+    const known = this.#lastLegacy;
+    if (known !== undefined && known.drops === this.#drops && end - known.end < NEARLY) return known.records;
+    const { codePages } = this.#memory.space.pages;
+    const records = takeSnapshot(this.#memory.u8, FIRST_RECORD, end, (page) => codePages.has(page), this.#displaced);
+    this.#lastLegacy = records && { records, end, drops: this.#drops };
+    return records;
   }
 
   /** Lets indirect jumps find a record without leaving WebAssembly. */
@@ -489,6 +518,7 @@ export class CodeCache {
     // The decoder of the page before has copied this page's first bytes.
     this.#dropDecoder(page);
     this.#dropDecoder(page - 1);
+    this.#drops++;
     const changes = (this.#changes.get(page) ?? 0) + 1;
     this.#changes.set(page, changes);
     if (changes > FIRST_CHANGES && changes % WHOLE_AGAIN !== 0 && bytes <= SMALL_WRITE) {
@@ -523,5 +553,7 @@ export class CodeCache {
     this.#view.setUint32(SHARED.indexed, 0, true);
     this.#view.setUint32(SHARED.nextRecord, FIRST_RECORD, true);
     this.generation++;
+    this.#drops++;
+    this.#lastLegacy = undefined;
   }
 }

@@ -4,7 +4,7 @@ import type { ModuleBuilder } from "../wasm/module.ts";
 import { buildFormModule } from "./form-module.ts";
 import { fusionTable } from "./fusion.ts";
 import { HelperLibrary } from "./helper-library.ts";
-import { instantiate, instantiateShared } from "./instantiate.ts";
+import { instantiateShared } from "./instantiate.ts";
 import { FIRST_SPECIAL_HANDLER, STALE_HANDLER } from "./slots.ts";
 
 /** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
@@ -194,8 +194,24 @@ export class Handlers {
     this.#instantiate(module);
   }
 
+  /** Makes an instance; other cores may want one too (inherit). */
   #instantiate(module: Uint8Array): void {
-    instantiate(module, { env: this.#imports });
+    instantiateShared(module, { env: this.#imports });
+  }
+
+  /**
+   * Takes over the handlers of another core with the same pack, in the same slots; nothing has been made here.
+   * @returns whether that could be done
+   */
+  inherit(from: Handlers): boolean {
+    if (this.#next !== this.#packed || from.#packed !== this.#packed || from.#wanted.length > 0) return false;
+    this.#helpers.inherit(from.#helpers);
+    for (const made of from.#modules) {
+      for (const key of made.keys) this.#indices.set(key, this.#next++);
+      this.#instantiate(made.module);
+      this.#modules.push(made);
+    }
+    return true;
   }
 
   /** The handlers beyond the pack, for `restore` in a later run with the same pack. */

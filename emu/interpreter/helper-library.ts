@@ -1,6 +1,6 @@
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { buildHelpers, helperSignature } from "./helper-module.ts";
-import { instantiate } from "./instantiate.ts";
+import { instantiate, instantiateShared } from "./instantiate.ts";
 
 /**
  * The helper functions of the semantics, made when code first calls them, with what they call themselves: most programs
@@ -10,6 +10,8 @@ export class HelperLibrary {
   /** Imports of every module of translated code; helpers are added to it as they are made. */
   readonly #imports: Record<string, WebAssembly.ImportValue>;
   readonly #made = new Set<string>();
+  /** The modules that they came in, in their order. */
+  readonly #modules: { readonly names: readonly string[]; readonly module: Uint8Array }[] = [];
 
   constructor(imports: Record<string, WebAssembly.ImportValue>) {
     this.#imports = imports;
@@ -36,8 +38,16 @@ export class HelperLibrary {
     return buildHelpers(wanted, made);
   }
 
+  /** Has the helpers that another core has. */
+  inherit(from: HelperLibrary): void {
+    for (const { names, module } of from.#modules) {
+      if (!names.every((name) => this.#made.has(name))) this.load(names, module, instantiateShared);
+    }
+  }
+
   /** Takes over helpers that `build` made. */
   load(names: readonly string[], module: Uint8Array, make = instantiate): void {
+    this.#modules.push({ names, module });
     const { exports } = make(module, { env: this.#imports });
     Object.assign(this.#imports, exports);
     for (const name of names) this.#made.add(name);

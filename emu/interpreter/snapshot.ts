@@ -1,6 +1,6 @@
 import { inWindow, PAGE_SIZE } from "../layout.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
-import { ENTER_HANDLER } from "./slots.ts";
+import { ENTER_HANDLER, FORWARD_HANDLER, STALE_HANDLER } from "./slots.ts";
 
 /** Largest snapshot: beyond, reading it would take longer than translating again what a run needs. */
 const MAX_BYTES = 32 * 2 ** 20;
@@ -17,6 +17,8 @@ export interface Snapshot {
   /** Numbers of the pages. */
   readonly pages: Uint32Array;
 }
+
+const MEANINGLESS: ReadonlySet<number> = new Set([ENTER_HANDLER, STALE_HANDLER, FORWARD_HANDLER]);
 
 /**
  * Takes a snapshot of the records in [first, end).
@@ -55,8 +57,8 @@ export function takeSnapshot(
     const isKept =
       count > 0 &&
       next <= length &&
-      // A record that only leads to a region means nothing without it.
-      view.getUint32(at + RECORD.handler, true) !== ENTER_HANDLER &&
+      // A record that only leads to a region means nothing without it, one that was dropped nothing at all.
+      !MEANINGLESS.has(view.getUint32(at + RECORD.handler, true)) &&
       inWindow(start) &&
       isUsable(Math.floor(start / PAGE_SIZE)) &&
       isUsable(Math.floor((readAddress(view, next - RECORD_SIZE + RECORD.next) - 1) / PAGE_SIZE));
