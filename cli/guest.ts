@@ -119,6 +119,7 @@ export function createMachine(
       gid: process.getgid?.() ?? 1000,
       euid: process.geteuid?.() ?? 1000,
       egid: process.getegid?.() ?? 1000,
+      groups: process.getgroups?.(),
     },
     // While goemu listens to a signal for the guest, that one does not stop it.
     stopHost: (signal) => process.kill(process.pid, isListenedTo(signal) ? SIGNAL.SIGSTOP : signal),

@@ -28,6 +28,7 @@ import type { MemoryNotes } from "./memory/notes.ts";
 import type { Network } from "./net/network.ts";
 import type { Bridge } from "./process/bridge.ts";
 import { Child, Children } from "./process/children.ts";
+import type { Credentials } from "./process/credentials.ts";
 import { type Limits, RLIMIT } from "./process/limits.ts";
 import type { Process } from "./process.ts";
 import type { SignalInfo } from "./signals/info.ts";
@@ -52,7 +53,7 @@ export interface ProcessParts {
   readonly parent: LinuxProcess | undefined;
   /** What its parent gets at its end, 0 for nothing (clone(2)). */
   readonly exitSignal: number;
-  readonly ids: { readonly uid: number; readonly gid: number; readonly euid: number; readonly egid: number };
+  readonly credentials: Credentials;
   readonly group: number;
   readonly session: number;
 }
@@ -69,10 +70,7 @@ export class LinuxProcess implements Process {
   /** What its parent knows of it. */
   readonly self: Child;
   readonly children = new Children(this);
-  uid: number;
-  gid: number;
-  euid: number;
-  egid: number;
+  readonly credentials: Credentials;
   /** Process group and session (setpgid(2), setsid(2)). */
   group: number;
   session: number;
@@ -118,10 +116,7 @@ export class LinuxProcess implements Process {
     this.limits = parts.limits;
     this.parent = parts.parent;
     this.self = new Child(pid, parts.exitSignal, this);
-    this.uid = parts.ids.uid;
-    this.gid = parts.ids.gid;
-    this.euid = parts.ids.euid;
-    this.egid = parts.ids.egid;
+    this.credentials = parts.credentials;
     this.group = parts.group;
     this.session = parts.session;
     this.strace = kernel.tracer;
@@ -187,6 +182,22 @@ export class LinuxProcess implements Process {
 
   get auxv(): Uint8Array {
     return this.mm.program.auxv;
+  }
+
+  get uid(): number {
+    return this.credentials.user.real;
+  }
+
+  get euid(): number {
+    return this.credentials.user.effective;
+  }
+
+  get gid(): number {
+    return this.credentials.group.real;
+  }
+
+  get egid(): number {
+    return this.credentials.group.effective;
   }
 
   get host(): Host {

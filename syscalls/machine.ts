@@ -23,6 +23,7 @@ import { type ProgramFinder, saveTranslations } from "./kernel/programs.ts";
 import type { MachineSymbols } from "./library-symbols.ts";
 import { type ExitStatus, LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
+import { Credentials } from "./process/credentials.ts";
 import { Limits, RLIMIT } from "./process/limits.ts";
 import { Signals } from "./signals/state.ts";
 import type { SyscallTracer } from "./tracer.ts";
@@ -74,7 +75,16 @@ export interface MachineOptions {
   /** Receives a line about what goemu can't do for the guest. */
   readonly report?: (message: string) => void;
   readonly eventLoop?: EventLoop;
-  readonly ids?: { pid: number; ppid: number; uid: number; gid: number; euid: number; egid: number };
+  readonly ids?: {
+    pid: number;
+    ppid: number;
+    uid: number;
+    gid: number;
+    euid: number;
+    egid: number;
+    /** Supplementary groups; by default that of `gid` alone. */
+    groups?: readonly number[];
+  };
   /** Absolute path of the program file, for /proc/self/exe. */
   readonly exePath?: string;
   readonly stopHost?: (signal: number) => void;
@@ -144,7 +154,14 @@ export class Machine {
     this.features = parseCpuModel(options.cpu);
     this.executable = readExecutable(options.program, options.path);
     const { host } = options;
-    const { pid, ppid, ...ids } = options.ids ?? { pid: 1000, ppid: 1, uid: 1000, gid: 1000, euid: 1000, egid: 1000 };
+    const { pid, ppid, ...ids }: NonNullable<MachineOptions["ids"]> = options.ids ?? {
+      pid: 1000,
+      ppid: 1,
+      uid: 1000,
+      gid: 1000,
+      euid: 1000,
+      egid: 1000,
+    };
     const report = options.report ?? (() => {});
     const layout = options.addressSpace ?? "compact";
     const kernel: Kernel = new Kernel({
@@ -208,7 +225,7 @@ export class Machine {
       limits,
       parent: undefined,
       exitSignal: SIGNAL.SIGCHLD,
-      ids,
+      credentials: new Credentials(ids),
       group,
       session,
     });

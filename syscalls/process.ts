@@ -3,6 +3,7 @@ import type { Host } from "../host/host.ts";
 import type { HostJob } from "../host/terminal.ts";
 import type { FileState } from "./files/file-state.ts";
 import type { Network } from "./net/network.ts";
+import type { Credentials } from "./process/credentials.ts";
 import type { Limits } from "./process/limits.ts";
 import type { Thread } from "./thread.ts";
 import type { Pty } from "./tty/pty.ts";
@@ -30,6 +31,7 @@ export interface Process {
   readonly gid: number;
   readonly euid: number;
   readonly egid: number;
+  readonly credentials: Credentials;
   readonly exePath: string;
   /** Name of its first thread. */
   readonly comm: string;

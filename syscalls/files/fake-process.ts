@@ -8,6 +8,7 @@ import { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import { Network } from "../net/network.ts";
 import { NETWORK_SYSCALLS } from "../net/syscalls.ts";
+import { Credentials } from "../process/credentials.ts";
 import { Limits } from "../process/limits.ts";
 import type { Process, TerminalUse } from "../process.ts";
 import type { SyscallRow } from "../table.ts";
@@ -34,6 +35,7 @@ export class FakeProcess implements Process {
   readonly gid = 1000;
   readonly euid = 1000;
   readonly egid = 1000;
+  readonly credentials = new Credentials(this);
   exePath = "/bin/guest";
   readonly argv = [pathToBytes("guest"), pathToBytes("-x")];
   readonly envp = [pathToBytes("HOME=/root")];

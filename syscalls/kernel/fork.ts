@@ -60,7 +60,7 @@ export function fork(process: LinuxProcess, thread: LinuxThread, request: ForkRe
     limits: process.limits.fork(),
     parent: request.sibling ? process.parent : process,
     exitSignal: request.sibling ? process.self.exitSignal : request.exitSignal,
-    ids: process,
+    credentials: process.credentials.fork(),
     group: process.group,
     session: process.session,
   });

@@ -177,7 +177,10 @@ function fillStack(
     programHeaderCount: executable.programHeaderTable.count,
     base: interpreter?.bias ?? 0,
     entry: plan.entry,
-    ...ids,
+    uid: ids.uid,
+    euid: ids.euid,
+    gid: ids.gid,
+    egid: ids.egid,
     secure: false,
     minSignalStackSize: signalFrameBytes(features),
   });

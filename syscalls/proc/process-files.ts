@@ -12,6 +12,7 @@ import {
   type VirtualDirectory,
   type VirtualNode,
 } from "../files/virtual.ts";
+import type { Ids } from "../process/credentials.ts";
 import { RLIM_INFINITY, RLIMIT } from "../process/limits.ts";
 import type { Process } from "../process.ts";
 import type { Thread } from "../thread.ts";
@@ -66,7 +67,9 @@ function statusText(process: Process, tid: number, name: string): string {
   const isZombie = process.state === "Z";
   const { size, resident, text, data, stack } = isZombie ? NO_MEMORY : memoryUse(process);
   const kilobytes = (pages: number): string => `${String(pages * 4).padStart(8)} kB`;
-  const ids = (id: number): string => `${id}\t${id}\t${id}\t${id}`;
+  const { credentials } = process;
+  const ids = ({ real, effective, saved, file }: Ids): string => `${real}\t${effective}\t${saved}\t${file}`;
+  const set = (bits: bigint): string => bits.toString(16).padStart(16, "0");
   const mask = "0".repeat(16);
   const cpuMask = ((1n << BigInt(process.cpus)) - 1n).toString(16);
   return [
@@ -78,10 +81,10 @@ function statusText(process: Process, tid: number, name: string): string {
     `Pid:\t${tid}`,
     `PPid:\t${process.ppid}`,
     "TracerPid:\t0",
-    `Uid:\t${ids(process.uid)}`,
-    `Gid:\t${ids(process.gid)}`,
+    `Uid:\t${ids(credentials.user)}`,
+    `Gid:\t${ids(credentials.group)}`,
     "FDSize:\t256",
-    "Groups:\t ",
+    `Groups:\t${credentials.groups.map((id) => `${id} `).join("")}`,
     `VmPeak:\t${kilobytes(size)}`,
     `VmSize:\t${kilobytes(size)}`,
     `VmHWM:\t${kilobytes(resident)}`,
@@ -93,11 +96,11 @@ function statusText(process: Process, tid: number, name: string): string {
     `Threads:\t${[...process.threads].length}`,
     `SigPnd:\t${mask}`,
     `ShdPnd:\t${mask}`,
-    `CapInh:\t${mask}`,
-    `CapPrm:\t${mask}`,
-    `CapEff:\t${mask}`,
-    `CapBnd:\t${mask}`,
-    "NoNewPrivs:\t0",
+    `CapInh:\t${set(credentials.inheritable)}`,
+    `CapPrm:\t${set(credentials.permitted)}`,
+    `CapEff:\t${set(credentials.effective)}`,
+    `CapBnd:\t${set(credentials.bounding)}`,
+    `NoNewPrivs:\t${credentials.noNewPrivileges ? 1 : 0}`,
     "Seccomp:\t0",
     "Seccomp_filters:\t0",
     `Cpus_allowed:\t${cpuMask.padStart(8, "0")}`,

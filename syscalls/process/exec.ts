@@ -206,6 +206,7 @@ function enterProgram(process: LinuxProcess, thread: LinuxThread, mm: Mm, path: 
   process.limitMemory();
   kernel.timekeeping.publishAt(mm.memory, mm.vvar);
   thread.enterProgram(mm.takeCpu(), mm.program, commandName(path));
+  process.credentials.execute();
   process.signals.execute();
   process.timers.deleteAll();
   process.files.execute();

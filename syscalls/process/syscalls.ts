@@ -11,6 +11,7 @@ import type { LinuxThread } from "../linux-thread.ts";
 import { OS_RELEASE, OS_VERSION } from "../proc/system-files.ts";
 import { checkSignal } from "../signals/syscalls.ts";
 import { row } from "../table.ts";
+import { CAP, CREDENTIAL_SYSCALLS } from "./credentials.ts";
 import { execve, execveat } from "./exec.ts";
 import { RLIM_INFINITY, RLIMIT } from "./limits.ts";
 import { PidFd } from "./pidfd.ts";
@@ -48,11 +49,16 @@ const archPrctl: Handler = (process, thread, args) => {
 };
 
 const TASK_COMM_LEN = 16;
+const LAST_CAPABILITY = 40;
 const PR = {
   SET_PDEATHSIG: 1,
   GET_PDEATHSIG: 2,
   GET_DUMPABLE: 3,
   SET_DUMPABLE: 4,
+  GET_KEEPCAPS: 7,
+  SET_KEEPCAPS: 8,
+  CAPBSET_READ: 23,
+  CAPBSET_DROP: 24,
   SET_NAME: 15,
   GET_NAME: 16,
   SET_NO_NEW_PRIVS: 38,
@@ -63,6 +69,7 @@ const PR = {
 
 /** prctl(2): names, what happens at a parent's end, and the flags that change nothing here; EINVAL for the rest, as a kernel without them says. */
 const prctl: Handler = (process, thread, args) => {
+  const { credentials } = process;
   switch (args.i32(0)) {
     case PR.SET_NAME: {
       const name =
@@ -94,8 +101,25 @@ const prctl: Handler = (process, thread, args) => {
     case PR.SET_DUMPABLE:
       return args.address(1) > 1 ? -errno.EINVAL : 0;
     case PR.SET_NO_NEW_PRIVS:
-      return args.address(1) === 1 ? 0 : -errno.EINVAL;
+      if (args.address(1) !== 1 || args.address(2) !== 0 || args.address(3) !== 0 || args.address(4) !== 0)
+        throw new SyscallError("EINVAL");
+      credentials.noNewPrivileges = true;
+      return 0;
     case PR.GET_NO_NEW_PRIVS:
+      return credentials.noNewPrivileges ? 1 : 0;
+    case PR.GET_KEEPCAPS:
+      return credentials.keepsCapabilities ? 1 : 0;
+    case PR.SET_KEEPCAPS:
+      if (args.address(1) > 1) throw new SyscallError("EINVAL");
+      credentials.keepsCapabilities = args.address(1) === 1;
+      return 0;
+    case PR.CAPBSET_READ:
+      if (args.address(1) > LAST_CAPABILITY) throw new SyscallError("EINVAL");
+      return credentials.bounding & (1n << args.u64(1)) ? 1 : 0;
+    case PR.CAPBSET_DROP:
+      if (!credentials.has(CAP.SETPCAP)) throw new SyscallError("EPERM");
+      if (args.address(1) > LAST_CAPABILITY) throw new SyscallError("EINVAL");
+      credentials.bounding &= ~(1n << args.u64(1));
       return 0;
     default:
       throw new SyscallError("EINVAL");
@@ -170,37 +194,6 @@ const getrandom: Handler = (process, _thread, args) => {
   }
   return count;
 };
-
-/** getgroups(2): the group of the process alone. */
-const getgroups: Handler = (process, _thread, args) => {
-  const size = args.i32(0);
-  if (size < 0) throw new SyscallError("EINVAL");
-  if (size >= 1) process.memory.writeU32(args.address(1), process.gid);
-  return 1;
-};
-
-/** getresuid(2) and getresgid(2): real, effective and saved id. */
-const threeIds =
-  (ids: (process: LinuxProcess) => [number, number]): Handler =>
-  (process, _thread, args) => {
-    const [real, effective] = ids(process);
-    for (const [i, id] of [real, effective, effective].entries()) process.memory.writeU32(args.address(i), id);
-    return 0;
-  };
-
-/** setuid(2) and kin: to an id that the process has already, nothing changes; to another it may not. */
-const setId =
-  (count: number, ids: (process: LinuxProcess) => [number, number]): Handler =>
-  (process, _thread, args) => {
-    for (let i = 0; i < count; i++) {
-      const id = args.i32(i);
-      if (id !== -1 && !ids(process).includes(id)) throw new SyscallError("EPERM");
-    }
-    return 0;
-  };
-
-const users = (process: LinuxProcess): [number, number] => [process.uid, process.euid];
-const groups = (process: LinuxProcess): [number, number] => [process.gid, process.egid];
 
 /** The process that a number names, 0 for the caller's. @throws SyscallError ESRCH */
 function processBy(process: LinuxProcess, pid: number): LinuxProcess {
@@ -299,6 +292,7 @@ const one =
     value(process);
 
 export const PROCESS_SYSCALLS = [
+  ...CREDENTIAL_SYSCALLS,
   row(
     39,
     "getpid",
@@ -311,32 +305,6 @@ export const PROCESS_SYSCALLS = [
   row(63, "uname", ["utsname"], uname),
   row(97, "getrlimit", ["resource", "rlimit"], getrlimit),
   row(99, "sysinfo", ["address"], sysinfo),
-  row(
-    102,
-    "getuid",
-    [],
-    one((p) => p.uid),
-  ),
-  row(
-    104,
-    "getgid",
-    [],
-    one((p) => p.gid),
-  ),
-  row(105, "setuid", ["int"], setId(1, users), "only to an id that the process has"),
-  row(106, "setgid", ["int"], setId(1, groups), "only to an id that the process has"),
-  row(
-    107,
-    "geteuid",
-    [],
-    one((p) => p.euid),
-  ),
-  row(
-    108,
-    "getegid",
-    [],
-    one((p) => p.egid),
-  ),
   row(
     110,
     "getppid",
@@ -351,13 +319,6 @@ export const PROCESS_SYSCALLS = [
   ),
   row(109, "setpgid", ["int", "int"], setpgid),
   row(112, "setsid", [], setsid),
-  row(113, "setreuid", ["int", "int"], setId(2, users), "only to ids that the process has"),
-  row(114, "setregid", ["int", "int"], setId(2, groups), "only to ids that the process has"),
-  row(115, "getgroups", ["int", "address"], getgroups),
-  row(117, "setresuid", ["int", "int", "int"], setId(3, users), "only to ids that the process has"),
-  row(118, "getresuid", ["address", "address", "address"], threeIds(users)),
-  row(119, "setresgid", ["int", "int", "int"], setId(3, groups), "only to ids that the process has"),
-  row(120, "getresgid", ["address", "address", "address"], threeIds(groups)),
   row(121, "getpgid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => processBy(p, args.i32(0)).group),
   row(124, "getsid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => processBy(p, args.i32(0)).session),
   row(140, "getpriority", ["int", "int"], getpriority),

@@ -18,6 +18,7 @@ import type { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import { type LinuxProcess, sentBy } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
+import { maySignal } from "../process/credentials.ts";
 import { row } from "../table.ts";
 import { deadlineAt, readTimespec } from "../time/timespec.ts";
 import { BadFrame, BadSelector, onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
@@ -117,8 +118,8 @@ export function checkSignal(signal: number): void {
 
 const JOB_STOPS: ReadonlySet<number> = new Set([SIGNAL.SIGSTOP, SIGNAL.SIGTSTP, SIGNAL.SIGTTIN, SIGNAL.SIGTTOU]);
 
-/** The processes that kill(2) reaches. @throws SyscallError ESRCH if there is none */
-function targets(process: LinuxProcess, pid: number): LinuxProcess[] {
+/** The processes that kill(2) reaches. @throws SyscallError ESRCH if there is none, EPERM if none may be sent it */
+function targets(process: LinuxProcess, pid: number, signal: number): LinuxProcess[] {
   const { kernel } = process;
   const all = [...kernel.processes.values()];
   let found: LinuxProcess[];
@@ -126,14 +127,16 @@ function targets(process: LinuxProcess, pid: number): LinuxProcess[] {
   else if (pid === -1) found = all.filter((each) => each !== process);
   else found = all.filter(({ group }) => group === (pid === 0 ? process.group : -pid));
   if (found.length === 0) throw new SyscallError("ESRCH");
-  return found;
+  const allowed = found.filter((target) => maySignal(process, target, signal));
+  if (allowed.length === 0) throw new SyscallError("EPERM");
+  return allowed;
 }
 
 /** kill(2). One that has ended, but was not waited for, takes any signal. */
 function kill(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
   const [pid, signal] = [args.i32(0), args.i32(1)];
   checkSignal(signal);
-  const found = targets(process, pid);
+  const found = targets(process, pid, signal);
   const { group, foreground } = process.job;
   const isOurs = pid <= 0 && pid !== -1 && found.includes(process.kernel.first);
   // A stop of the job that the host's shell has made is its business: the host sends it to all, us included.
@@ -147,6 +150,7 @@ function sendToTid(process: LinuxProcess, tid: number, signal: number, owner?: n
   checkSignal(signal);
   const target = process.kernel.threads.get(tid);
   if (target === undefined || (owner !== undefined && target.process.pid !== owner)) throw new SyscallError("ESRCH");
+  if (!maySignal(process, target.process, signal)) throw new SyscallError("EPERM");
   if (signal !== 0) {
     const info = { signal, code: SI_TKILL, pid: process.pid, uid: process.uid };
     if (!target.process.signals.sendToThread(target, info)) return -errno.EAGAIN;
@@ -179,6 +183,7 @@ function queueInfo(
   const target = tid === undefined ? undefined : kernel.threads.get(tid);
   const owner = tid === undefined ? kernel.processOf(pid) : target?.process;
   if (owner === undefined || (tid !== undefined && owner.pid !== pid)) throw new SyscallError("ESRCH");
+  if (!maySignal(process, owner, signal)) throw new SyscallError("EPERM");
   if (signal === 0) return 0;
   new DataView(raw.buffer).setInt32(0, signal, true);
   const info = { signal, code, raw };
