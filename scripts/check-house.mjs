@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { LAZY } from "./lazy-modules.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -33,6 +34,9 @@ const CLOCK = /\b(Date\.now\(|new Date\(\)|performance\.now\(|process\.hrtime)/;
 /** elfy takes Node's Buffer, and nothing else. */
 const TAKES_BUFFER = new Set(["loader/elf-tables.ts", "loader/symbols/image.ts", "loader/elfy.d.ts"]);
 
+/** The second tier is loaded when it is first used, but that is at once. */
+const AT_START = ["syscalls/machine.ts", "emu/jit/tier.ts"];
+const ALL_SEMANTICS = "emu/semantics/index.ts";
 const MOST_LINES = 600;
 /** Data, not code. */
 const IS_TABLE = /(table|tables|data)\.ts$/;
@@ -79,6 +83,27 @@ function rankInEmu(file) {
   return rank;
 }
 
+/**
+ * What a start evaluates: the machine, the second tier, and what they import in turn, but for types and for what is loaded when it is first used
+ * (scripts/lazy-modules.mjs). All semantics together take 25 ms, so they are not to be among it.
+ */
+function checkStart() {
+  const from = new Map(AT_START.map((file) => [file, undefined]));
+  for (const file of from.keys()) {
+    const text = readFileSync(join(root, file), "utf8");
+    for (const [, names, source] of text.matchAll(/^(?:import|export) ((?!type )[^;]*?) from "(\.[^"]+)"/gms)) {
+      const target = normalize(join(dirname(file), source));
+      const isLazy = LAZY[target]?.from.includes(file);
+      const isType = /^\{(\s*type [^,}]+,?)*\s*\}$/.test(names);
+      if (!isLazy && !isType && !from.has(target)) from.set(target, file);
+    }
+  }
+  if (!from.has(ALL_SEMANTICS)) return;
+  const way = [];
+  for (let file = ALL_SEMANTICS; file !== undefined; file = from.get(file)) way.unshift(file);
+  problems.push(`a start evaluates all semantics: ${way.join(" → ")}`);
+}
+
 function checkPortable(file, lines) {
   for (const [index, line] of lines.entries()) {
     const code = line.replace(/^\s*(\/\/|\*|\/\*).*/, "").replace(/"(?!node:)(?:[^"\\]|\\.)*"/g, '""');
@@ -91,6 +116,7 @@ function checkPortable(file, lines) {
   }
 }
 
+checkStart();
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exit(1);
 console.log(`${files.length} files are as docs/architecture.md says`);

@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { relative, resolve } from "node:path";
 
 /** Modules by path: what others use of them, and which of these others get the stand-ins. */
-const LAZY = {
+export const LAZY = {
   "emu/cpu/x87/execute.ts": { names: ["runX87"], from: ["emu/cpu/helpers.ts"] },
   "emu/interpreter/core-module.ts": { names: ["buildCoreModule"], from: ["emu/interpreter/interpreter.ts"] },
   "emu/interpreter/form-module.ts": { names: ["buildFormModule"], from: ["emu/interpreter/handlers.ts"] },

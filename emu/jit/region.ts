@@ -6,9 +6,8 @@ import { findJumpTable, type JumpTable, type TableSource } from "./jump-table.ts
 import { findLiveFlags, goesTo } from "./live-flags.ts";
 import { loopsOf } from "./loops.ts";
 
-/** Bounds on a region: V8 optimizes very large functions poorly, and a compilation must not stall the guest. */
+/** Bound on a region, beside that of its instructions. */
 const MAX_BLOCKS = 500;
-export const MAX_INSTRUCTIONS = 2600;
 
 /** How a block ends; `switch` is a jump through a table, `dispatch` goes on at one of several entries (entries.ts). */
 export type BlockEnd = "next" | "jump" | "branch" | "switch" | "call" | "leave" | "dispatch";
