@@ -24,7 +24,9 @@ export const TASK_SIZE = 0x7fff_ffff_f000;
 export const LOW_AREA = 0x8_0000;
 /** One word a target of direct calls: the table slot of its region, or 0 (jit/tier.ts). */
 export const CALL_CELLS = LOW_AREA;
-export const CALL_CELLS_END = 0x10_0000;
+export const CALL_CELLS_END = 0xf_ffc0;
+/** Words by which regions that count tell of themselves (interpreter/region-counts.ts). */
+export const COUNT_CELLS = CALL_CELLS_END;
 /** One byte a 4 KiB page of the wasm memory, bits below. */
 export const PERM_MAP = 0x10_0000;
 export const PERM_MAP_END = 0x20_0000;
@@ -64,6 +66,9 @@ export const BLOCK_LOG = 0xfe80_0000;
 export const BLOCK_LOG_END = 0xfe90_0000;
 /** Constant tables of instruction helpers. */
 export const HELPER_TABLES = 0xff00_0000;
+/** How often the blocks of regions ran, while somebody wants to know (interpreter/region-counts.ts). */
+export const COUNT_NODES = 0xff10_0000;
+export const COUNT_NODES_END = 0xfff0_0000;
 /** Where an access that straddles pages that are not neighbours in wasm memory is put together. */
 export const BOUNCE = 0xffff_0000;
 

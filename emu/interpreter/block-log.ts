@@ -2,6 +2,7 @@ import { STATE } from "../cpu/state.ts";
 import { BLOCK_LOG, BLOCK_LOG_END, PAGE_SHIFT, PERM_MAP, PERM_READ_SPAN, PROT_READ, TASK_SIZE } from "../layout.ts";
 import { call, I32, type I32Expr, I64, type I64Expr, i32, i64 } from "../wasm/expr.ts";
 import { FunctionBuilder } from "../wasm/function.ts";
+import type { RegionCounting } from "./region-counts.ts";
 import { SHARED } from "./template.ts";
 
 /**
@@ -33,6 +34,8 @@ export const LOGGED_HEAT = -1;
  * not know of it: while there is a log each place is hot, so that each block ends in `follow`, which writes an entry.
  */
 export class BlockLog {
+  /** Keeps what regions count: those of a log that has nobody are not entered. */
+  counting: RegionCounting | undefined;
   /** Reads and empties the log: it is full, or `run` is over. `entries` are there, from BLOCK_LOG on. */
   readonly #drain: (entries: number) => void;
   readonly #view: DataView;
@@ -59,10 +62,25 @@ export class BlockLog {
     return this.#view.getUint32(SHARED.logNext, true) >= this.#view.getUint32(SHARED.logEnd, true);
   }
 
+  /** No guest code stands on the host's stack. */
+  unwound(): void {
+    if (this.isFull) this.drain();
+    this.counting?.unwound();
+  }
+
   drain(): void {
     const entries = (this.#view.getUint32(SHARED.logNext, true) - BLOCK_LOG) / BLOCK_LOG_ENTRY_SIZE;
     this.#view.setUint32(SHARED.logNext, BLOCK_LOG, true);
     if (entries > 0) this.#drain(entries);
+  }
+
+  /** Instructions that the interpreter may still run before its place is noted as hot. */
+  get heat(): number {
+    return this.#view.getInt32(SHARED.logHeat, true);
+  }
+
+  set heat(instructions: number) {
+    this.#view.setInt32(SHARED.logHeat, instructions, true);
   }
 
   /** Nothing is written from now on. */

@@ -35,6 +35,7 @@ import { afterBlock } from "./block-end.ts";
 import { buildLog, buildPeek, isLogFull, LOGGED_HEAT, nextLogEntry } from "./block-log.ts";
 import { RECORD } from "./record.ts";
 import { HANDLER_PARAMS } from "./record-translator.ts";
+import { COUNT_CELL } from "./region-counts.ts";
 import { ENTER_HANDLER, FORWARD_HANDLER, REGION_SLOTS, STALE_HANDLER } from "./slots.ts";
 import { SHARED } from "./template.ts";
 import { addTranslator } from "./translate-module.ts";
@@ -53,6 +54,10 @@ export const GO_ON_SIGNATURE = { params: [I32, I32, I32, I32, I64], results: [I3
 export const FOLLOW_SIGNATURE = { params: [I32, I32, I64, I32], results: [I32] } as const;
 export const FOLLOW_INDIRECT_SIGNATURE = { params: [I32, I32, I64], results: [I32] } as const;
 export const SLOW_SIGNATURE = { params: [I32, I64, I32, I32], results: [I32] } as const;
+/** RegionCounting.enter, call and resumed; left; replace. */
+export const COUNT_SIGNATURE = { params: [I32, I32, I32], results: [I32] } as const;
+export const LEFT_SIGNATURE = { params: [I32, I32], results: [] } as const;
+export const REPLACE_SIGNATURE = { params: [I32, I32], results: [I32] } as const;
 export const COMMIT_SIGNATURE = { params: [], results: [] } as const;
 /** The time stamp counter as a whole number: a double, so that no BigInt is made. */
 export const TIMESTAMP_SIGNATURE = { params: [], results: [F64] } as const;
@@ -65,15 +70,19 @@ export function buildCoreModule(): Uint8Array {
   const module = ownerModule();
   const access = module.import("access", ACCESS_SIGNATURE);
   const reach = module.import("reach", ACCESS_SIGNATURE);
+  const counting = {
+    enter: module.import("countEnter", COUNT_SIGNATURE),
+    left: module.import("countLeft", LEFT_SIGNATURE),
+  };
   const { find, resolve, resolveIndirect } = addTranslator(module);
   const slow = module.add(buildSlow(access), [I32], "slow");
   const log = module.add(buildLog(module.add(buildPeek(slow), [I64])), []);
   module.add(buildFollow(resolve, log), [I32], "follow");
   module.add(buildFollowIndirect(resolveIndirect, log), [I32], "followIndirect");
-  const goOn = module.add(buildGoOn(resolveIndirect), [I32], "goOn");
+  const goOn = module.add(buildGoOn(resolveIndirect, counting), [I32], "goOn");
   module.add(buildEnter(goOn), [I32], "enter");
   module.add(buildSlow(reach), [I32], "slowRegion");
-  module.place(ENTER_HANDLER, [module.add(buildEnterRegion(), [I32])]);
+  module.place(ENTER_HANDLER, [module.add(buildEnterRegion(counting), [I32])]);
   // Records that were dropped leave at once, until it is known which one has taken their place.
   module.place(STALE_HANDLER, [module.add(buildStale(), [I32])]);
   module.place(FORWARD_HANDLER, [module.add(buildForward(find), [I32])]);
@@ -137,8 +146,13 @@ function endBlock(
   const entry = f.let(nextLogEntry());
   f.if(entry, () => {
     f.callVoid(log, [cpu, entry, target]);
+    const heat = f.let(i32.sub(i32.load(i32.const(0), SHARED.logHeat), i32.load16u(record, RECORD.count)));
+    f.storeI32(i32.const(0), heat, SHARED.logHeat);
     f.storeI32(cpu, i32.const(LOGGED_HEAT), STATE.heat);
-    f.set(leaves, i32.or(i64.ltS(i64.load(cpu, STATE.fuel), i64.const(0)), isLogFull()));
+    const isOut = i32.or(i64.ltS(i64.load(cpu, STATE.fuel), i64.const(0)), isLogFull());
+    f.set(leaves, i32.or(isOut, i32.ltS(heat, i32.const(0))));
+    const isExpected = i64.eq(target, i64.load32u(cpu, STATE.expected));
+    f.if(i32.and(isExpected, i32.eqz(leaves)), () => f.return(i32.wrap(target)));
   });
   f.if(i32.eqz(leaves), () => {
     const next = f.let(resolve(target, record));
@@ -161,7 +175,7 @@ const STACK_REACH = 0x10_0000;
  * panic), no call may be put on V8's stack any more (`left`), time is up, or nothing is translated there.
  * @returns what translated code returns
  */
-function buildGoOn(resolveIndirect: number): FunctionBuilder {
+function buildGoOn(resolveIndirect: number, counting: CountingImports): FunctionBuilder {
   const f = new FunctionBuilder(GO_ON_SIGNATURE.params);
   const cpu = f.param(0, I32);
   const back = f.param(2, I32);
@@ -170,6 +184,7 @@ function buildGoOn(resolveIndirect: number): FunctionBuilder {
   const at = f.local(I32);
   const expected = f.let(i32.load(cpu, STATE.expected));
   f.set(at, f.param(1, I32));
+  tellLeft(f, cpu, at, counting);
   f.block((exit) => {
     f.loop((again) => {
       const giveUp = (condition: I32Expr): void => f.branchIf(exit, condition);
@@ -187,7 +202,7 @@ function buildGoOn(resolveIndirect: number): FunctionBuilder {
         const less = f.let(i32.sub(left, i32.const(1)));
         f.storeI32(cpu, entry, STATE.entry);
         f.storeI32(cpu, less, STATE.depth);
-        runRegion(f, cpu, at, region, select(entry, i32.const(-1), less));
+        runRegion(f, cpu, at, region, select(entry, i32.const(-1), less), counting);
         f.branch(again);
       });
       const record = f.local(I32);
@@ -211,16 +226,46 @@ function buildGoOn(resolveIndirect: number): FunctionBuilder {
  * @param region as the lookup table has it
  * @param left see REGION_PARAMS
  */
-function runRegion(f: FunctionBuilder, cpu: I32Expr, at: LocalRef<typeof I32>, region: I32Expr, left: I32Expr): void {
+function runRegion(
+  f: FunctionBuilder,
+  cpu: I32Expr,
+  at: LocalRef<typeof I32>,
+  region: I32Expr,
+  left: I32Expr,
+  counting: CountingImports,
+): void {
   const fuel = f.local(I64);
   const [before, rsp] = [i64.load(cpu, STATE.fuel), i64.load(cpu, STATE.gpr + REG.RSP * 8)];
-  const slot = i32.and(region, i32.const(REGION_SLOTS - 1));
+  const slot = f.let(i32.and(region, i32.const(REGION_SLOTS - 1)));
+  f.if(nextLogEntry(), () => {
+    const node = f.let(call(I32, counting.enter, [cpu, at, slot]));
+    f.if(i32.eqz(node), () => {
+      // There is room for nodes when nothing stands on the host's stack any more.
+      f.storeI32(cpu, i32.const(0), STATE.entry);
+      f.storeInt(64, cpu, i64.extendI32U(at), STATE.rip);
+      f.storeI32(cpu, i32.const(0), STATE.exitDetail);
+      f.return(i32.const(EXIT.branch));
+    });
+    f.storeI32(i32.const(0), node, COUNT_CELL.entered);
+  });
   f.setAll([at, fuel], callIndirect(I32, REGION_TYPE, [cpu, left, before, rsp], slot, REGIONS));
   f.storeInt(64, cpu, fuel, STATE.fuel);
+  tellLeft(f, cpu, at, counting);
+}
+
+/** Functions of a RegionCounting (interpreter/region-counts.ts). */
+interface CountingImports {
+  readonly enter: number;
+  readonly left: number;
+}
+
+/** Tells that a region was left, where regions count. @param at what it has returned */
+function tellLeft(f: FunctionBuilder, cpu: I32Expr, at: I32Expr, { left }: CountingImports): void {
+  f.if(i32.load(i32.const(0), COUNT_CELL.left), () => f.callVoid(left, [cpu, at]));
 }
 
 /** The handler of a record at which a region can be entered in its middle: the lookup table says which, and where. */
-function buildEnterRegion(): FunctionBuilder {
+function buildEnterRegion(counting: CountingImports): FunctionBuilder {
   const f = new FunctionBuilder(HANDLER_PARAMS);
   const cpu = f.param(0, I32);
   const record = f.param(1, I32);
@@ -231,7 +276,8 @@ function buildEnterRegion(): FunctionBuilder {
   f.if(i32.and(here, i32.ne(region, i32.const(0))), () => {
     f.storeI32(cpu, i32.shrU(region, i32.const(16)), STATE.entry);
     const at = f.local(I32);
-    runRegion(f, cpu, at, region, i32.const(-1));
+    f.set(at, address);
+    runRegion(f, cpu, at, region, i32.const(-1), counting);
     f.return(at);
   });
   // Another address has taken its place: the dispatcher puts it back.

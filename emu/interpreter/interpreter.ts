@@ -16,6 +16,7 @@ import { HelperLibrary } from "./helper-library.ts";
 import { helperTables } from "./helper-module.ts";
 import { instantiate, instantiateShared } from "./instantiate.ts";
 import { RECORD } from "./record.ts";
+import type { RegionCounting } from "./region-counts.ts";
 import type { TranslatorExports } from "./translate-module.ts";
 
 /** Why `run` returned. RIP is at the instruction concerned, or at the next for `syscall` and `yield`. */
@@ -62,6 +63,10 @@ export interface SecondTier {
   helped(slot: number): void;
   restore(cache: TranslationCache): void;
   save(cache: TranslationCache): void;
+  /** Starts anew, with regions that count what they run. */
+  countBy(counting: RegionCounting): void;
+  /** All is tier 0's from now on. No region is on the stack. */
+  turnOff(): void;
 }
 
 /** Beside the access in STATE.exitDetail: it failed because of `watch`, or there was no frame for a page. */
@@ -122,6 +127,8 @@ const SECTION = { handlers: "handlers", templates: "templates", records: "record
 
 /** Instructions that the interpreter runs between two looks at which code is hot. */
 const HEAT = 10_000;
+/** The same where it logs each block: it takes so much longer that compiling is worth it sooner. */
+const LOGGED_LOOK = 2000;
 /** More than a thread runs at a time. */
 const FOREVER = 0x4000_0000;
 
@@ -137,7 +144,7 @@ export class Interpreter {
   /** Instructions that tier 0 has run beside tier 1. */
   interpreted = 0;
   #heat = 0;
-  /** Who wants to know each block that runs; only without tier 1. */
+  /** Who wants to know each block that runs. Tier 1 only if its regions count (Jit.countBy). */
   log: BlockLog | undefined;
   /** Tier 1, if there is to be one. */
   jit: SecondTier | undefined;
@@ -161,6 +168,13 @@ export class Interpreter {
         this.#access(cpu >>> 0, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), bytes, need),
       reach: (_cpu: number, low: number, high: number, bytes: number, need: number) =>
         this.#reach((high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
+      countEnter: (cpu: number, at: number, slot: number) => this.log?.counting?.enter(cpu >>> 0, at >>> 0, slot) ?? 0,
+      countLeft: (cpu: number, at: number) => this.log?.counting?.left(cpu >>> 0, at >>> 0),
+      countCall: (node: number, site: number, target: number) =>
+        this.log?.counting?.call(node >>> 0, site, target >>> 0) ?? 0,
+      countReplace: (node: number, layout: number) => this.log?.counting?.replace(node >>> 0, layout) ?? 0,
+      countResumed: (cpu: number, back: number, node: number) =>
+        this.log?.counting?.resumed(cpu >>> 0, back >>> 0, node >>> 0) ?? 0,
     };
     const core =
       pack === undefined
@@ -293,8 +307,7 @@ export class Interpreter {
     if (cpu.isTraced) return this.#trace(cpu, stops);
     if (jit === undefined) this.#heat = FOREVER;
     else jit.poll();
-    cpu.view.setInt32(STATE.heat, this.log === undefined ? this.#heat : LOGGED_HEAT, true);
-    const { fuel } = cpu;
+    this.#setHeat(cpu, this.#heat);
     this.memory.space.makeRoom();
     let stop: Stop;
     try {
@@ -303,12 +316,20 @@ export class Interpreter {
       stop = withoutFrame(error);
     }
     if (stop.kind === "memory") stop = this.#again(cpu, () => this.#run(cpu, stops));
-    if (this.log === undefined) this.#spend(cpu);
-    else {
-      this.interpreted += fuel - cpu.fuel;
-      this.log.drain();
-    }
+    this.#spend(cpu);
+    this.log?.drain();
     return stop;
+  }
+
+  /** Instructions that may run until it is noted where; a log has them by itself, as handlers are to leave each block. */
+  #setHeat(cpu: CpuState, heat: number): void {
+    this.#heat = heat;
+    if (this.log !== undefined) this.log.heat = heat;
+    cpu.view.setInt32(STATE.heat, this.log === undefined ? heat : LOGGED_HEAT, true);
+  }
+
+  #heatOf(cpu: CpuState): number {
+    return this.log?.heat ?? cpu.view.getInt32(STATE.heat, true);
   }
 
   /**
@@ -331,7 +352,7 @@ export class Interpreter {
 
   /** Notes what the interpreter has run. */
   #spend(cpu: CpuState): void {
-    const heat = cpu.view.getInt32(STATE.heat, true);
+    const heat = this.#heatOf(cpu);
     this.interpreted += this.#heat - heat;
     this.#heat = heat;
   }
@@ -370,14 +391,13 @@ export class Interpreter {
           linkField = 0;
         }
         if (cpu.fuel < 0) return stops?.has(cpu.rip) ? STOP : FUEL;
-        if (this.log?.isFull) this.log.drain();
+        this.log?.unwound();
         if (linkField !== 0) linkRecord = at;
         else this.#learn(cpu);
         // Regions do not heat anything: the block that has ended here is the interpreter's.
-        if (jit !== undefined && exit === EXIT.branch && view.getInt32(STATE.heat, true) < 0) {
+        if (jit !== undefined && exit === EXIT.branch && this.#heatOf(cpu) < 0) {
           this.#spend(cpu);
-          this.#heat = HEAT;
-          view.setInt32(STATE.heat, HEAT, true);
+          this.#setHeat(cpu, this.log === undefined ? HEAT : LOGGED_LOOK);
           jit.sampled(Number(this.#view.getBigUint64(at + RECORD.address, true)), cpu.rip);
         }
         continue;

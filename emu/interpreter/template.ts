@@ -106,6 +106,8 @@ export const SHARED = {
   /** Whether Go's g is to be read for it, and at which offset from the FS base; 64 bits. */
   logHasTls: TRANSLATOR + 136,
   logTlsOffset: TRANSLATOR + 144,
+  /** What STATE.heat is without a log; i32. */
+  logHeat: TRANSLATOR + 152,
 } as const;
 
 /** Two tables of 256 bytes: of one-byte opcodes, and of those behind 0F. */

@@ -1,5 +1,7 @@
+import { EXIT } from "../cpu/exits.ts";
 import { REG, STATE } from "../cpu/state.ts";
 import type { Instruction } from "../decode/instruction.ts";
+import type { CountLayout } from "../interpreter/region-counts.ts";
 import { REGION_SLOTS } from "../interpreter/slots.ts";
 import { LOOKUP_BITS, LOOKUP_TABLE } from "../layout.ts";
 import {
@@ -17,8 +19,9 @@ import {
 } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
 import type { FunctionBody } from "../wasm/module.ts";
+import { CountEmitter } from "./count-emitter.ts";
 import { checkable, copyOf, isToBeChecked, type Knowledge, meet, nothingKnown, throughLoop } from "./knowledge.ts";
-import { flagsBefore } from "./live-flags.ts";
+import { flagsBehind } from "./live-flags.ts";
 import { loopOf } from "./loops.ts";
 import { dominates, type Region, type RegionBlock } from "./region.ts";
 import { type CallSite, FIRST_HELPER, GO_ON, INDEX_BYTES, SLOT_BYTES, SLOW, TIMESTAMP } from "./region-module.ts";
@@ -38,6 +41,8 @@ export interface CompileOptions {
   readonly fuses: () => boolean;
   /** Address of the word that holds the table slot of the region at a guest address, or 0. */
   readonly callCell: (address: number) => number;
+  /** Number of the region's CountLayout, if it counts what it runs. */
+  readonly countId?: number;
   /** Receives where what begins in the code; locals are given names then, too. */
   readonly marks?: RegionMark[];
 }
@@ -57,14 +62,20 @@ export function compileRegion(
   region: Region,
   id: number,
   options: CompileOptions,
-): { body: FunctionBody; calls: CallSite[] } {
+): { body: FunctionBody; calls: CallSite[]; counts: CountLayout | undefined } {
   const imports = importsOf(options);
   const { uses, kinds } = firstPass(region, imports);
   const flow = registerFlow(region, uses);
   const emitter = new RegionEmitter(region, options, imports, flow, kinds, uses);
+  if (options.countId !== undefined) {
+    const { start } = region;
+    emitter.translator.counts = new CountEmitter(emitter.translator, region, {
+      ...{ id: options.countId, slot: id, start: start.address },
+    });
+  }
   emitter.emit(id);
   if (options.marks !== undefined) emitter.finishMarks(options.marks);
-  return { body: emitter.translator.body(), calls: emitter.callSites() };
+  return { body: emitter.translator.body(), calls: emitter.callSites(), counts: emitter.translator.counts?.layout };
 }
 
 /** Function indices and manners of a region's code. */
@@ -94,18 +105,6 @@ function firstPass(region: Region, imports: RegionImports): { uses: Map<RegionBl
     if (block.table !== undefined) t.gpr(block.table.index);
   }
   return { uses, kinds: t.vectorUse.map(kindOf) };
-}
-
-/** The flags that are alive behind each instruction of a block. */
-function flagsBehind(block: RegionBlock): number[] {
-  const behind: number[] = [];
-  if (block.end === "dispatch") return behind;
-  let live = block.flagsOut;
-  for (let i = block.instructions.length - 1; i >= 0; i--) {
-    behind[i] = live;
-    live = flagsBefore(block.instructions[i].instruction, live);
-  }
-  return behind;
 }
 
 interface Scope {
@@ -168,6 +167,7 @@ class RegionEmitter {
   emit(id: number): void {
     const t = this.translator;
     const { root, start, blocks } = this.#region;
+    t.counts?.enter();
     if (root === start) {
       if (blocks.some(({ end }) => end === "call")) t.plainIf(this.#isEntered(), () => this.#enter(), undefined, false);
       if (start.flagsIn !== 0) t.loadFlags();
@@ -312,6 +312,7 @@ class RegionEmitter {
     }
     const count = block.instructions.length;
     t.set(t.fuel, i64.sub(t.fuel, i64.const(count)));
+    t.counts?.begin(block);
     const liveAfter = flagsBehind(block);
     t.loadRegisters(this.#flow.readIn(block) & ~this.#flow.validIn(block));
     for (const [i, { instruction, row }] of block.instructions.entries()) {
@@ -413,6 +414,7 @@ class RegionEmitter {
         return;
       case "leave": {
         t.settleFlags();
+        t.counts?.leaveBehind();
         const at = terminator.past ? t.nextAddress() : t.currentAddress();
         t.stop(i32.wrap(at), terminator.exit, true);
       }
@@ -450,6 +452,7 @@ class RegionEmitter {
       t.restore(copyOf(knowledge), dirty);
     }
     t.settleFlags();
+    t.counts?.leaveBehind();
     t.goOutside(target, true);
   }
 
@@ -459,6 +462,7 @@ class RegionEmitter {
     const flags = !this.#region.flagsDieAtCalls;
     if (flags) t.settleFlags();
     t.storeRegisters(t.dirty, flags);
+    t.counts?.leave();
     t.return(i32.wrap(target), t.fuel);
   }
 
@@ -484,6 +488,7 @@ class RegionEmitter {
     const to = from.successors.find((successor) => successor.address === address);
     if (to === undefined) {
       t.settleFlags();
+      t.counts?.leaveBehind();
       t.goOutside(i32.const(address as number), true);
       return;
     }
@@ -536,6 +541,10 @@ class RegionEmitter {
       t.plainBlock((noRegion) => {
         t.branchIf(noRegion, i32.leS(this.#left, i32.const(0)), false);
         const args = [cpu, i32.sub(this.#left, i32.const(1)), t.fuel, rsp];
+        if (t.counts !== undefined) {
+          t.branchIf(noRegion, i32.eqz(region), false);
+          t.counts.pass(pc, known !== undefined, noRegion);
+        }
         const through = (): void => {
           t.branchIf(noRegion, i32.eqz(region), false);
           t.setAll(results, callIndirect(I32, 0, args, region));
@@ -550,6 +559,8 @@ class RegionEmitter {
         t.branch(done);
       });
       t.storeRegisters(IN_REGISTERS, false);
+      t.counts?.leaveBehind();
+      t.counts?.leave();
       t.set(at, pc);
     });
     t.plainIf(
@@ -560,6 +571,7 @@ class RegionEmitter {
         t.loadFuel();
         // The state is in memory already.
         t.plainIf(i32.ne(at, back), () => t.return(at, t.fuel), undefined, false);
+        t.counts?.resumed(cpu, back, () => t.return(i32.const(EXIT.branch), t.fuel));
       },
       undefined,
       false,

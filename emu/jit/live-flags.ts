@@ -120,3 +120,15 @@ const SHIFTS = new Set<Mnemonic>([
   ...[Mnemonic.Shl, Mnemonic.Sal, Mnemonic.Shr, Mnemonic.Sar, Mnemonic.Rol, Mnemonic.Ror, Mnemonic.Rcl, Mnemonic.Rcr],
   ...[Mnemonic.Shld, Mnemonic.Shrd],
 ]);
+
+/** The flags that are alive behind each instruction of a block. */
+export function flagsBehind(block: RegionBlock): number[] {
+  const behind: number[] = [];
+  if (block.end === "dispatch") return behind;
+  let live = block.flagsOut;
+  for (let i = block.instructions.length - 1; i >= 0; i--) {
+    behind[i] = live;
+    live = flagsBefore(block.instructions[i].instruction, live);
+  }
+  return behind;
+}

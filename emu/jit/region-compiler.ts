@@ -1,10 +1,12 @@
 import type { Instruction } from "../decode/instruction.ts";
+import type { CountLayout } from "../interpreter/region-counts.ts";
 import { inWindow } from "../layout.ts";
 import { compileRegion, type RegionMark } from "./compile.ts";
 import { hostFuses } from "./host-fma.ts";
-import { discoverRegion, type Region } from "./region.ts";
+import { discoverRegion, type Region, type RegionBlock } from "./region.ts";
 import type { RegionLinks } from "./region-links.ts";
 import type { StoredRegion } from "./region-store.ts";
+import { switchesStack } from "./stack-switch.ts";
 
 /** Start and end of a function, and whether it keeps to Go's calling convention. */
 export interface FunctionBounds {
@@ -41,6 +43,7 @@ export interface CodeBytes {
  * Makes a region's function; no module yet.
  * @param links is added to
  * @param marks receives where what is in the code
+ * @param countId number of its CountLayout, if it is to count what it runs
  * @returns undefined where no region can start
  */
 export function compileRequest(
@@ -48,7 +51,8 @@ export function compileRequest(
   code: CodeBytes,
   links: RegionLinks,
   marks?: RegionMark[],
-): { stored: StoredRegion; region: Region } | undefined {
+  countId?: number,
+): { stored: StoredRegion; region: Region; counts: CountLayout | undefined } | undefined {
   const { start, slot, bounds, patient, limit, stops } = request;
   if (stops.has(start)) return undefined;
   const region = discoverRegion(start, {
@@ -62,9 +66,9 @@ export function compileRequest(
     limit,
   });
   if (region === undefined) return undefined;
-  const { body, calls } = compileRegion(region, slot, {
-    marks,
-    patient,
+  if (countId !== undefined && region.blocks.some(isForInterpreter)) return undefined;
+  const { body, calls, counts } = compileRegion(region, slot, {
+    ...{ marks, patient, countId },
     helper: (name) => links.helper(name),
     fuses: () => {
       links.fuses ??= hostFuses();
@@ -83,8 +87,12 @@ export function compileRequest(
     instructions: region.instructionCount,
     code: { start, slot, name: `${bounds?.name ?? "region"}@${start.toString(16)}`, body, calls },
   };
-  return { stored, region };
+  return { stored, region, counts };
 }
+
+/** Whoever counts by call stack is to see each change of stacks. */
+const isForInterpreter = ({ instructions }: RegionBlock): boolean =>
+  instructions.some(({ instruction }) => switchesStack(instruction));
 
 /** The bytes of code that a region was made from: starts and ends by turns, in order. */
 function spansOf(region: Region): number[] {

@@ -1,4 +1,10 @@
-import { GO_ON_SIGNATURE, SLOW_SIGNATURE, TIMESTAMP_SIGNATURE } from "../interpreter/core-module.ts";
+import {
+  COUNT_SIGNATURE,
+  GO_ON_SIGNATURE,
+  REPLACE_SIGNATURE,
+  SLOW_SIGNATURE,
+  TIMESTAMP_SIGNATURE,
+} from "../interpreter/core-module.ts";
 import { helperSignature } from "../interpreter/helper-module.ts";
 import { emptyRegionModule, REGION_PARAMS, REGION_RESULTS } from "../interpreter/translated-module.ts";
 import { patchNumber } from "../wasm/bytes.ts";
@@ -35,7 +41,10 @@ const NO_SLOT = -1;
 export const SLOW = 0;
 export const GO_ON = 1;
 export const TIMESTAMP = 2;
-export const FIRST_HELPER = 3;
+export const COUNT_CALL = 3;
+export const COUNT_REPLACE = 4;
+export const COUNT_RESUMED = 5;
+export const FIRST_HELPER = 6;
 
 /** A module that puts regions' functions into the table. */
 export function regionModule(functions: readonly RegionFunction[], helpers: readonly string[]): Uint8Array {
@@ -43,6 +52,9 @@ export function regionModule(functions: readonly RegionFunction[], helpers: read
   module.import("slowRegion", SLOW_SIGNATURE);
   module.import("goOn", GO_ON_SIGNATURE);
   module.import("timestamp", TIMESTAMP_SIGNATURE);
+  module.import("countCall", COUNT_SIGNATURE);
+  module.import("countReplace", REPLACE_SIGNATURE);
+  module.import("countResumed", COUNT_SIGNATURE);
   for (const name of helpers) module.import(name, helperSignature(name));
   const first = module.functionCount;
   const places = new Map(functions.map(({ start, slot }, i) => [start, { slot, index: first + i }]));

@@ -34,6 +34,7 @@ import {
   type ValType,
 } from "../wasm/expr.ts";
 import type { Label } from "../wasm/function.ts";
+import type { CountEmitter } from "./count-emitter.ts";
 import { type Checked, CONSTANTS, type Knowledge, type Origin } from "./knowledge.ts";
 import { flagsBefore } from "./live-flags.ts";
 import { RegisterTranslator } from "./register-translator.ts";
@@ -101,6 +102,8 @@ const LOADS_MXCSR = new Set<Mnemonic>([
  * of the region (docs/architecture.md, "Regions").
  */
 export class RegionTranslator extends RegisterTranslator {
+  /** Where the region counts what it runs. */
+  counts: CountEmitter | undefined;
   /** How the instruction just translated ends its block. */
   terminator: Terminator | undefined;
   /** Where to go on, at an exit; and the exit code, if it is not an address. */
@@ -388,6 +391,7 @@ export class RegionTranslator extends RegisterTranslator {
     const flags = flagsBefore(this.instruction, this.liveAfter) !== 0;
     if (flags) this.writeFlags(pending);
     this.set(this.fuel, i64.add(this.fuel, n(this.#unspent)));
+    this.counts?.leaveWithin();
     this.stop(i32.const(this.instruction.address), EXIT.resume, flags);
   }
 
@@ -428,6 +432,7 @@ export class RegionTranslator extends RegisterTranslator {
     for (const { stops, dirty, flags } of this.#ways.values()) {
       this.code.byte(0x0b);
       this.storeRegisters(dirty, flags);
+      this.counts?.leave();
       if (!stops) {
         this.return(this.#at, this.fuel);
         continue;
@@ -446,6 +451,7 @@ export class RegionTranslator extends RegisterTranslator {
 
   override spendFuel(count: I64Expr): void {
     this.set(this.fuel, i64.sub(this.fuel, count));
+    this.counts?.repeat(this.instruction, count);
     super.if(i64.ltS(this.fuel, n(0)), () => this.sideExit(), undefined, false);
   }
 

@@ -2,6 +2,7 @@ import { checksum } from "../cache/checksum.ts";
 import type { TranslationCache } from "../cache/translation-cache.ts";
 import type { CodeCache } from "../interpreter/code-cache.ts";
 import type { Interpreter, SecondTier } from "../interpreter/interpreter.ts";
+import type { RegionCounting } from "../interpreter/region-counts.ts";
 import { inWindow, PAGE_SIZE } from "../layout.ts";
 import type { RegionMark } from "./compile.ts";
 import { type Batch, CompileClient } from "./compile-client.ts";
@@ -125,6 +126,9 @@ export class Jit implements SecondTier {
   eager = false;
   /** Outside of the window the fast check never holds. */
   patientFromStart = false;
+  /** Keeps what regions count: they do if there is somebody, and are not kept for later runs. */
+  counting: RegionCounting | undefined;
+  #counted = 0;
   /** Is told about each region that is compiled, and where what is in its code. */
   onCompile: ((report: RegionReport) => void) | undefined;
   /**
@@ -255,11 +259,25 @@ export class Jit implements SecondTier {
       work();
     } catch (error) {
       if (this.eager) throw error;
-      this.#isOff = true;
-      this.#abandonClient();
-      this.#regions.dropAll();
+      this.turnOff();
       this.report(`compiling hot code has failed (${reasonOf(error)}): the program runs in the interpreter now`);
     }
+  }
+
+  /** All is the interpreter's from now on. */
+  turnOff(): void {
+    this.#isOff = true;
+    this.#abandonClient();
+    this.#regions.dropAll();
+  }
+
+  /** Starts anew, for whoever wants regions to count: the interpreter counts the code that it has. */
+  countBy(counting: RegionCounting): void {
+    this.#archive = undefined;
+    this.startThread = undefined;
+    this.#abandonClient();
+    this.#regions.dropAll();
+    this.counting = counting;
   }
 
   /** The guest has ended: what is ready is taken, for `save`, and the rest given up. */
@@ -281,6 +299,12 @@ export class Jit implements SecondTier {
     if (slot === undefined) return;
     const limit = MAX_INSTRUCTIONS >>> this.#regions.around(start, MOST_AROUND);
     const request = { start, slot, bounds: this.functionRange(start), patient, limit, stops: this.#code.stops };
+    // What a stack's functions are is known of functions alone.
+    if (this.counting !== undefined && request.bounds === undefined) {
+      this.#refused.add(start);
+      this.#regions.giveBack(slot);
+      return;
+    }
     if (this.startThread === undefined || this.onCompile !== undefined) this.#compileNow(request);
     else this.#compileElsewhere(request, this.startThread);
   }
@@ -325,6 +349,7 @@ export class Jit implements SecondTier {
     const { patient, code } = stored;
     if (marks !== undefined)
       this.onCompile?.({ name: code.name, region, module: bytes, bytes: code.body.code.length, marks, patient });
+    if (made.counts !== undefined) this.counting?.compiled(made.counts);
     this.#add(module, [stored], [stored.slot]);
     this.#bytes += code.body.code.length;
     this.#spent(before);
@@ -333,7 +358,8 @@ export class Jit implements SecondTier {
   /** Compiles; undefined for what is left to the interpreter: for code that the compiler stumbles over, a line says so. */
   #makeModule(request: CompileRequest, marks: RegionMark[] | undefined) {
     try {
-      const compiled = compileRequest(request, this.#code, this.#regions.links, marks);
+      const countId = this.counting === undefined ? undefined : ++this.#counted;
+      const compiled = compileRequest(request, this.#code, this.#regions.links, marks, countId);
       if (compiled === undefined) return undefined;
       const bytes = regionModule([compiled.stored.code], this.#regions.links.helpers);
       return { ...compiled, bytes, module: new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>) };
@@ -404,7 +430,7 @@ export class Jit implements SecondTier {
 
   /** Leaves the regions to the next run of the program, if there are new ones enough. */
   save(cache: TranslationCache): void {
-    if (this.#isOff || this.#archive?.isWaiting) return;
+    if (this.#isOff || this.#archive?.isWaiting || this.counting !== undefined) return;
     if (this.#archive?.cache !== cache) this.#archive = this.#archiveIn(cache);
     const archive = this.#archive;
     const spent = this.#milliseconds + this.#aside;

@@ -17,6 +17,15 @@ export const blockCount = (key: number): number => (key % MAX_BLOCK) + 1;
 export interface BlockLine {
   readonly site: Site;
   readonly instructions: number;
+  /** Has it the string instruction whose repetitions are more than the block can have? */
+  readonly repeats: boolean;
+}
+
+/** An instruction, and how often it ran each time that its block did. */
+interface Weight {
+  readonly at: number;
+  weight: number;
+  repeats: boolean;
 }
 
 const MAX_INSTRUCTION = 15;
@@ -28,12 +37,12 @@ const MAX_INSTRUCTION = 15;
 export function sourceOfBlock(machine: Machine, sites: Sites, address: number, count: number): readonly BlockLine[] {
   const { memory } = machine;
   const length = memory.accessible(address, count * MAX_INSTRUCTION, PROT_EXEC);
-  const weights: { at: number; weight: number }[] = [];
-  let repeated: { at: number; weight: number } | undefined;
+  const weights: Weight[] = [];
+  let repeated: Weight | undefined;
   if (length > 0) {
     const decoder = new Decoder(64, memory.readBytes(address, length), DecoderOptions.None);
     while (weights.length < count && decoder.canDecode) {
-      const entry = { at: address + decoder.position, weight: 1 };
+      const entry = { at: address + decoder.position, weight: 1, repeats: false };
       const instruction = decoder.decode();
       weights.push(entry);
       if (instruction.hasRepPrefix || instruction.hasRepnePrefix) repeated ??= entry;
@@ -43,22 +52,23 @@ export function sourceOfBlock(machine: Machine, sites: Sites, address: number, c
     }
     decoder.free();
   }
-  if (weights.length === 0) weights.push({ at: address, weight: 0 });
-  (repeated ?? weights[weights.length - 1]).weight += count - weights.length;
+  if (weights.length === 0) weights.push({ at: address, weight: 0, repeats: false });
+  repeated ??= weights[weights.length - 1];
+  repeated.weight += count - weights.length;
+  repeated.repeats = true;
   return group(machine, sites, weights);
 }
 
-function group(
-  machine: Machine,
-  sites: Sites,
-  weights: readonly { at: number; weight: number }[],
-): readonly BlockLine[] {
-  const lines: { site: Site; instructions: number }[] = [];
-  for (const { at, weight } of weights) {
+function group(machine: Machine, sites: Sites, weights: readonly Weight[]): readonly BlockLine[] {
+  const lines: { site: Site; instructions: number; repeats: boolean }[] = [];
+  for (const { at, weight, repeats } of weights) {
     const site = sites.at(at, () => framesAt(machine, at));
     const last = lines.at(-1);
-    if (last?.site === site) last.instructions += weight;
-    else lines.push({ site, instructions: weight });
+    if (last?.site !== site) lines.push({ site, instructions: weight, repeats });
+    else {
+      last.instructions += weight;
+      last.repeats ||= repeats;
+    }
   }
   return lines;
 }

@@ -5,7 +5,7 @@ export class CallNode {
   readonly parent: CallNode | undefined;
   /** Where the function starts; a name instead for roots that are no functions. */
   readonly entry: number | string;
-  /** Start and instruction count of the caller's block that ended with the call; see blockKey. */
+  /** The call site in the caller: a site's index and 1; 0 for none. */
   readonly caller: number;
   /** Another node with the same parent and caller. */
   readonly sibling: CallNode | undefined;
@@ -51,20 +51,28 @@ export class CallNode {
   }
 }
 
-/** Distinct chains of calls that are kept apart; beyond it, calls count for their caller. */
-const NODE_LIMIT = 1_000_000;
-
 /** All chains of calls that there were. */
 export class CallTree {
   readonly root = new CallNode(0, undefined, "", 0, undefined);
   /** By their indices: parents come first. */
   readonly nodes: CallNode[] = [this.root];
+  readonly #limit: number;
 
-  /** The function at `entry` called from a block of the parent's. */
+  /** @param limit distinct chains of calls that are kept apart; beyond it, calls count for their caller */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** From now on chains of calls are no longer kept apart. */
+  get isFull(): boolean {
+    return this.nodes.length > this.#limit;
+  }
+
+  /** The function at `entry` called from a site of the parent's. */
   child(parent: CallNode, entry: number | string, caller: number): CallNode {
     const known = parent.find(entry, caller);
     if (known !== undefined) return known;
-    if (this.nodes.length > NODE_LIMIT) return parent;
+    if (this.isFull) return parent;
     const node = parent.add(this.nodes.length, entry, caller);
     this.nodes.push(node);
     return node;

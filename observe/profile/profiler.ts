@@ -1,32 +1,28 @@
-import { type CpuState, REG } from "../../emu/cpu/state.ts";
+import { type CpuState, REG, STATE } from "../../emu/cpu/state.ts";
 import { BLOCK_LOG_ENTRIES, BLOCK_LOG_ENTRY, BLOCK_LOG_ENTRY_SIZE, BlockLog } from "../../emu/interpreter/block-log.ts";
-import type { Stop } from "../../emu/interpreter/interpreter.ts";
+import type { SecondTier, Stop } from "../../emu/interpreter/interpreter.ts";
 import { BLOCK_LOG, inWindow, PAGE_SIZE, PERM_READ_SPAN, TASK_SIZE } from "../../emu/layout.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import type { Machine } from "../../syscalls/machine.ts";
 import { GoRuntimeError } from "../go/layout.ts";
 import { GoRuntime } from "../go/runtime.ts";
 import { type BlockLine, blockAddress, blockCount, blockKey, MAX_BLOCK, sourceOfBlock } from "./block-source.ts";
-import { type CallNode, CallTree } from "./call-tree.ts";
+import { CallStacks } from "./call-stacks.ts";
+import type { CallNode } from "./call-tree.ts";
 import { PairCounts } from "./pair-counts.ts";
 import { Profile, type Site, Sites } from "./profile.ts";
+import { RegionCounter } from "./region-counter.ts";
 
 export interface ProfilerOptions {
   /** Puts the first function of the goroutine for which the code ran at the root of each stack. */
   readonly byGoroutine?: boolean;
+  /** Chains of calls that are kept apart, a million by default; beyond it, calls count for their caller. */
+  readonly chains?: number;
+  /** Bytes for what compiled code counts, 14 MiB at most and by default: when they are used up all counts are taken over. */
+  readonly countMemory?: number;
 }
 
-interface LiveFrame {
-  /** How far its return address lies below the top of the stack: stays when the stack is moved. */
-  readonly depth: number;
-  readonly entry: number;
-  readonly caller: number;
-  node: CallNode;
-  /** It began on another stack: the node is the one from there, and does not depend on what is below here. */
-  readonly linked: boolean;
-  /** The block that ran last in it: the one that calls. */
-  last: number;
-}
+const MOST_CHAINS = 1_000_000;
 
 /** A place at which a block starts. Of what ran there last, counts that are not in its node yet. */
 interface Block {
@@ -38,11 +34,6 @@ interface Block {
   ran: number;
   key: number;
   times: number;
-}
-
-interface CallStack {
-  readonly frames: LiveFrame[];
-  root: CallNode;
 }
 
 const TWO_32 = 2 ** 32;
@@ -60,8 +51,7 @@ export class Profiler {
   readonly #machine: Machine;
   readonly #go: GoRuntime | undefined;
   readonly #byGoroutine: boolean;
-  readonly #tree = new CallTree();
-  readonly #stacks = new Map<number, CallStack>();
+  readonly #stacks: CallStacks;
   /** Entry of the function that holds an address; -1 for none. */
   readonly #entries = new Map<number, number>();
   /** How often each block ran, by node and block (blockKey). */
@@ -70,19 +60,14 @@ export class Profiler {
   readonly #repeats = new PairCounts();
   readonly #original: (cpu: CpuState, stops?: ReadonlySet<number>) => Stop;
   readonly #blocks = new Map<number, Block>();
+  readonly #sites = new Sites();
+  /** What blocks come from (blockKey). */
+  readonly #sources = new Map<number, readonly BlockLine[]>();
   /** What could not be told of the program's names and lines, by the place concerned: why. */
   readonly #unknown = new Map<number | string, string>();
   readonly #log: BlockLog;
   readonly #words: Uint32Array;
-  /** Where the running thread is: the address of its CPU state, its block's start, RSP, fuel and Go's g and its stack. */
-  readonly #at = { cpu: 0, start: 0, sp: 0, fuel: 0, g: 0, low: 0, high: 0 };
-  /** Whose block was the last, and on which stack. */
-  #last: { readonly cpu: number; readonly key: number; readonly stack: CallStack } | undefined;
-  /** The stack that each thread used last, by the address of its CPU state. */
-  readonly #lastStacks = new Map<number, CallStack>();
-  /** Entries of the functions that go over to g0's stack and come back (Go runtime/asm_amd64.s). */
-  readonly #switches: ReadonlySet<number>;
-  readonly #mcall: number | undefined;
+  #regions: RegionCounter | undefined;
 
   constructor(machine: Machine, options: ProfilerOptions = {}) {
     this.#machine = machine;
@@ -91,32 +76,70 @@ export class Profiler {
     const addressOf = (name: string): number | undefined =>
       this.#try(name, undefined, () => machine.symbols.byName(name)?.address);
     const switches = ["runtime.systemstack", "runtime.morestack"].map(addressOf);
-    this.#mcall = addressOf("runtime.mcall");
-    this.#switches = new Set(switches.filter((address) => address !== undefined));
+    const functions = {
+      entryOf: (address: number) => this.#entryOf(address),
+      siteOf: (block: number) => this.#siteOf(block),
+      switches: new Set(switches.filter((address) => address !== undefined)),
+      mcall: addressOf("runtime.mcall"),
+    };
+    this.#stacks = new CallStacks(
+      options.chains ?? MOST_CHAINS,
+      functions,
+      this.#byGoroutine ? (g) => this.#goroutineName(g) : undefined,
+    );
     const { interpreter } = machine;
-    // Blocks are counted one at a time: in the first tier.
-    interpreter.jit = undefined;
     // A goroutine's name is read when the log is: it is to be that of the goroutine that ran.
     const entries = this.#byGoroutine ? 1 : BLOCK_LOG_ENTRIES;
     const { memory } = machine;
     this.#log = new BlockLog(memory.view, this.#go?.tlsOffset, (count) => this.#drain(count), entries);
     this.#words = new Uint32Array(memory.view.buffer, memory.view.byteOffset + BLOCK_LOG, entries * ENTRY_WORDS);
     interpreter.log = this.#log;
+    // Which goroutine a scheduler's code runs for may change within a region.
+    if (this.#byGoroutine) interpreter.jit = undefined;
+    if (interpreter.jit !== undefined) this.#countRegions(interpreter.jit, options.countMemory);
     this.#original = interpreter.run.bind(interpreter);
     interpreter.run = (cpu, stops) => this.#run(cpu, stops);
   }
 
-  /** Interpreter.run: what runs before the first entry of the log and behind the last one is known here. */
-  #run(cpu: CpuState, stops: ReadonlySet<number> | undefined): Stop {
-    const at = this.#at;
-    at.cpu = cpu.address;
-    at.start = cpu.rip;
-    at.sp = Number(cpu.gpr[REG.RSP]);
-    at.fuel = cpu.fuel >>> 0;
-    const fs = Number(cpu.fsBase);
+  /** Has the second tier's regions count for themselves. */
+  #countRegions(jit: SecondTier, room: number | undefined): void {
+    const { view } = this.#machine.memory;
+    const followed = {
+      settle: (cpu: number) => {
+        this.#log.drain();
+        this.#ran(view.getUint32(cpu + STATE.fuel, true));
+      },
+      locate: (cpu: number, address: number) => this.#locate(cpu, address),
+      entryOf: (address: number) => this.#entryOf(address),
+      siteOf: (block: number) => this.#siteOf(block),
+    };
+    this.#regions = new RegionCounter(view, room, this.#stacks, this.#counts, followed, () => {
+      jit.turnOff();
+      this.#machine.interpreter.jit = undefined;
+    });
+    this.#log.counting = this.#regions;
+    jit.countBy(this.#regions);
+  }
+
+  /** A thread is about to go on at an address. @param cpu the address of its state */
+  #locate(cpu: number, address: number): void {
+    const at = this.#stacks.at;
+    const { view } = this.#machine.memory;
+    at.cpu = cpu;
+    at.start = address;
+    at.fuel = view.getUint32(cpu + STATE.fuel, true);
+    const word = (offset: number): number =>
+      view.getUint32(cpu + offset, true) + view.getUint32(cpu + offset + 4, true) * TWO_32;
+    at.sp = word(STATE.gpr + REG.RSP * 8);
+    const fs = word(STATE.fsBase);
     at.g = this.#go === undefined || fs === 0 ? 0 : this.#word(fs + this.#go.tlsOffset);
     at.low = at.g === 0 ? 0 : this.#word(at.g);
     at.high = at.g === 0 ? 0 : this.#word(at.g + 8);
+  }
+
+  /** Interpreter.run: what runs before the first entry of the log and behind the last one is known here. */
+  #run(cpu: CpuState, stops: ReadonlySet<number> | undefined): Stop {
+    this.#locate(cpu.address, cpu.rip);
     try {
       return this.#original(cpu, stops);
     } finally {
@@ -127,7 +150,7 @@ export class Profiler {
   /** Takes over the entries of the log: each tells where the block before it ended. */
   #drain(entries: number): void {
     const words = this.#words;
-    const at = this.#at;
+    const at = this.#stacks.at;
     for (let i = 0; i < entries * ENTRY_WORDS; i += ENTRY_WORDS) {
       const fuel = words[i + FUEL];
       this.#ran(fuel);
@@ -142,11 +165,11 @@ export class Profiler {
 
   /** Counts the block that a thread was about to run, now that it has this fuel left. */
   #ran(fuel: number): void {
-    const at = this.#at;
+    const at = this.#stacks.at;
     const ran = (at.fuel - fuel) >>> 0;
     if (ran === 0 || at.start >= TASK_SIZE) return;
     const block = this.#blockAt(at.start);
-    const stack = this.#enter(block);
+    const stack = this.#stacks.enter(block);
     const frame = stack.frames.at(-1);
     const node = frame?.node ?? stack.root;
     // Most blocks come again and again on the same way.
@@ -192,54 +215,6 @@ export class Profiler {
     }
   }
 
-  /** The stack that the thread runs a block on, with the calls brought up to date. */
-  #enter(block: Block): CallStack {
-    const { cpu, sp, g, low, high } = this.#at;
-    // A signal handler on its own stack, before it has set g; and the first thread before its stack is known.
-    const isForeign = high !== 0 && (sp > high || sp < low);
-    const key = high === 0 ? -cpu : isForeign ? -g : g;
-    const depth = isForeign ? -sp : high - sp;
-    const last = this.#last;
-    if (last !== undefined && last.cpu === cpu && last.key === key && !this.#byGoroutine) {
-      const { frames } = last.stack;
-      const top = frames.length > 0 ? frames[frames.length - 1] : undefined;
-      // Within the function that the thread was in.
-      const isSame = top?.entry === block.entry && top.depth <= depth;
-      if (isSame && (block.start !== block.entry || top.depth === depth)) return last.stack;
-    }
-    const stack = this.#stacks.get(key) ?? this.#newStack(key, cpu, high);
-    if (this.#byGoroutine) this.#setRoot(stack, g);
-    this.#follow(stack, block.start, depth, this.#lastStacks.get(cpu));
-    this.#lastStacks.set(cpu, stack);
-    this.#last = { cpu, key, stack };
-    return stack;
-  }
-
-  /** A stack that was not seen before; one whose bounds have only now become known keeps its frames. */
-  #newStack(key: number, cpu: number, high: number): CallStack {
-    const stack: CallStack = { frames: [], root: this.#tree.root };
-    const unnamed = this.#stacks.get(-cpu);
-    if (key > 0 && unnamed !== undefined && this.#lastStacks.get(cpu) === unnamed) {
-      for (const frame of unnamed.frames) stack.frames.push({ ...frame, depth: frame.depth + high });
-      this.#stacks.delete(-cpu);
-      this.#lastStacks.set(cpu, stack);
-    }
-    this.#stacks.set(key, stack);
-    return stack;
-  }
-
-  #setRoot(stack: CallStack, g: number): void {
-    const name = this.#goroutineName(g);
-    if (stack.root.entry === name) return;
-    stack.root = this.#tree.child(this.#tree.root, name, 0);
-    let node = stack.root;
-    for (const frame of stack.frames) {
-      if (frame.linked) break;
-      node = this.#tree.child(node, frame.entry, frame.caller);
-      frame.node = node;
-    }
-  }
-
   #goroutineName(g: number): string {
     if (g === 0 || this.#go === undefined) return "no goroutine";
     const go = this.#go;
@@ -282,79 +257,29 @@ export class Profiler {
   }
 
   /** The source of a block; its function or its address where the line tables do not tell. */
-  #sourceOf(key: number, sites: Sites): readonly BlockLine[] {
-    const [address, count] = [blockAddress(key), blockCount(key)];
-    return (
-      this.#try<readonly BlockLine[] | undefined>(address, undefined, () =>
-        sourceOfBlock(this.#machine, sites, address, count),
-      ) ?? [this.#unresolved(address, count, sites)]
-    );
+  #sourceOf(key: number): readonly BlockLine[] {
+    let source = this.#sources.get(key);
+    if (source === undefined) {
+      const [address, count] = [blockAddress(key), blockCount(key)];
+      const read = (): readonly BlockLine[] => sourceOfBlock(this.#machine, this.#sites, address, count);
+      source = this.#try<readonly BlockLine[] | undefined>(address, undefined, read);
+      source ??= [this.#unresolved(address, count)];
+      this.#sources.set(key, source);
+    }
+    return source;
   }
 
-  #unresolved(address: number, instructions: number, sites: Sites): BlockLine {
+  /** The site of a block's last instruction (CalledFunctions.siteOf). */
+  #siteOf(key: number): number {
+    if (key === 0) return 0;
+    const lines = this.#sourceOf(key);
+    return lines[lines.length - 1].site.index + 1;
+  }
+
+  #unresolved(address: number, instructions: number): BlockLine {
     const name = this.#try(address, undefined, () => this.#machine.symbols.lookup(address)?.name);
-    const site = sites.of([{ name: name ?? `0x${address.toString(16)}`, file: undefined, line: undefined }]);
-    return { site, instructions };
-  }
-
-  #follow(stack: CallStack, start: number, depth: number, before: CallStack | undefined): void {
-    const { frames } = stack;
-    if (before !== undefined && before !== stack && this.#switchStack(stack, start, depth, before)) return;
-    /** The frame that was called from another stack, if the code is back from it. */
-    let left: LiveFrame | undefined;
-    while (frames.length > 0 && frames[frames.length - 1].depth > depth) left = frames.pop();
-    const entry = this.#entryOf(start);
-    const top = frames.at(-1);
-    if (top?.entry === entry && (start !== entry || top.depth === depth)) return;
-    if (start !== entry) {
-      // Into the middle of a function: back to one that is there, or one whose call was not seen.
-      const known = frames.findLastIndex((frame) => frame.entry === entry);
-      if (known >= 0) {
-        frames.length = known + 1;
-        return;
-      }
-      const caller = left?.linked && this.#switches.has(entry) ? left.node.parent : undefined;
-      if (caller !== undefined) {
-        frames.push({ depth, entry, caller: caller.caller, node: caller, linked: true, last: 0 });
-        return;
-      }
-    } else if (top !== undefined && top.depth === depth) {
-      // A jump instead of a call: it takes the place of what was called.
-      frames.pop();
-      const { caller, linked } = top;
-      const node = this.#tree.child(top.node.parent ?? stack.root, entry, caller);
-      frames.push({ depth, entry, caller, node, linked, last: 0 });
-      return;
-    }
-    const parent = frames.at(-1);
-    const caller = parent?.last ?? 0;
-    const node = this.#tree.child(parent?.node ?? stack.root, entry, caller);
-    frames.push({ depth, entry, caller, node, linked: false, last: 0 });
-  }
-
-  /**
-   * A function is entered on another stack than its caller's: systemstack and morestack call on g0's, mcall leaves the
-   * goroutine. What they called there before is over. Returns whether it was a call.
-   */
-  #switchStack(stack: CallStack, start: number, depth: number, before: CallStack): boolean {
-    const from = before.frames.at(-1);
-    const entry = this.#entryOf(start);
-    if (from === undefined) return false;
-    const isCall = this.#switches.has(from.entry);
-    // Back on the goroutine's stack; or what runs on g0's was not called from there.
-    if ((!isCall && from.entry !== this.#mcall) || (start !== entry && entry !== from.entry)) return false;
-    if (start !== entry && stack.frames.some((frame) => frame.entry === entry && !frame.linked)) return false;
-    const linked = stack.frames.findIndex((frame) => frame.linked);
-    if (linked >= 0) stack.frames.length = linked;
-    if (!isCall) return false;
-    if (start !== entry) {
-      // The function itself goes on there.
-      stack.frames.push({ ...from, depth, linked: true });
-      return true;
-    }
-    const node = this.#tree.child(from.node, entry, from.last);
-    stack.frames.push({ depth, entry, caller: from.last, node, linked: true, last: 0 });
-    return true;
+    const site = this.#sites.of([{ name: name ?? `0x${address.toString(16)}`, file: undefined, line: undefined }]);
+    return { site, instructions, repeats: true };
   }
 
   #entryOf(address: number): number {
@@ -372,50 +297,44 @@ export class Profiler {
     interpreter.run = this.#original;
     interpreter.log = undefined;
     this.#log.close();
+    // Its regions count for nobody now.
+    if (this.#regions !== undefined) interpreter.jit?.turnOff();
+    this.#regions?.collect();
     for (const block of this.#blocks.values()) this.#settle(block);
-    const sites = new Sites();
-    const profile = new Profile(sites);
-    const sources = new Map<number, readonly BlockLine[]>();
-    const sourceOf = (key: number): readonly BlockLine[] => {
-      let source = sources.get(key);
-      if (source === undefined) {
-        source = this.#sourceOf(key, sites);
-        sources.set(key, source);
-      }
-      return source;
-    };
-    const stacks = new Int32Array(this.#tree.nodes.length);
-    for (const node of this.#tree.nodes) {
+    const profile = new Profile(this.#sites);
+    const stacks = new Int32Array(this.#stacks.tree.nodes.length);
+    for (const node of this.#stacks.tree.nodes) {
       const { parent } = node;
       if (parent === undefined) continue;
-      const site = this.#siteAbove(node, sites, sourceOf);
+      const site = this.#siteAbove(node);
       stacks[node.index] = site === undefined ? stacks[parent.index] : profile.within(stacks[parent.index], site);
     }
     for (let i = 0; i < this.#counts.size; i++) {
       const stack = stacks[this.#counts.firstOf(i)];
       const times = this.#counts.countOf(i);
-      for (const { site, instructions } of sourceOf(this.#counts.secondOf(i)))
+      for (const { site, instructions } of this.#sourceOf(this.#counts.secondOf(i)))
         if (instructions > 0) profile.add(profile.within(stack, site), instructions * times);
     }
     for (let i = 0; i < this.#repeats.size; i++) {
-      const [{ site }] = sourceOf(this.#repeats.secondOf(i));
+      const lines = this.#sourceOf(this.#repeats.secondOf(i));
+      const { site } = lines.find(({ repeats }) => repeats) ?? lines[0];
       profile.add(profile.within(stacks[this.#repeats.firstOf(i)], site), this.#repeats.countOf(i));
     }
     return profile;
   }
 
   /** The call site of a node in its caller; undefined for none, or one that its caller's frame tells already. */
-  #siteAbove(node: CallNode, sites: Sites, sourceOf: (key: number) => readonly BlockLine[]): Site | undefined {
+  #siteAbove(node: CallNode): Site | undefined {
     const { parent, caller } = node;
     if (typeof parent?.entry === "string") {
-      return parent.entry === "" ? undefined : sites.of([{ name: parent.entry, file: undefined, line: undefined }]);
+      const { entry } = parent;
+      return entry === "" ? undefined : this.#sites.of([{ name: entry, file: undefined, line: undefined }]);
     }
     if (caller === 0) return undefined;
-    const site = sourceOf(caller).at(-1)?.site;
-    const [frame] = site?.frames ?? [];
+    const site = this.#sites.all[caller - 1];
+    const [frame] = site.frames;
     // A wrapper between two calling conventions has its function's name: one of them is enough.
-    const isWrapper =
-      site?.frames.length === 1 && frame.file === "<autogenerated>" && frame.name === this.#nameOf(node);
+    const isWrapper = site.frames.length === 1 && frame.file === "<autogenerated>" && frame.name === this.#nameOf(node);
     return isWrapper ? undefined : site;
   }
 
