@@ -4,10 +4,8 @@ import process from "node:process";
 import type { TranslationCache } from "../emu/cache/translation-cache.ts";
 import type { CompilerThread } from "../emu/jit/compile-protocol.ts";
 import type { NodeHost } from "../host/node/host.ts";
-import { disassembleOne } from "../loader/disassemble.ts";
 import { printable } from "../loader/identify.ts";
 import { describeSignal, SIGNAL, type SignalName } from "../syscalls/abi/signals.ts";
-import { describeCode } from "../syscalls/exceptions.ts";
 import type { ExitStatus } from "../syscalls/linux-process.ts";
 import { type AddressSpaceLayout, CacheError, Machine, type MachineOptions, type Tier } from "../syscalls/machine.ts";
 import type { SyscallTracer } from "../syscalls/tracer.ts";
@@ -125,10 +123,7 @@ export function createMachine(
     stopHost: (signal) => process.kill(process.pid, isListenedTo(signal) ? SIGNAL.SIGSTOP : signal),
     stopJob: (signal) => process.kill(0, signal),
   };
-  const machine = newMachine(machineOptions);
-  describeCode.symbol = (address) => machine.symbols.lookup(address)?.name ?? "";
-  describeCode.text = disassembleOne;
-  return machine;
+  return newMachine(machineOptions);
 }
 
 /** As many as there may be numbers for (/proc/sys/kernel/pid_max). */

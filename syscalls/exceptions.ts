@@ -7,6 +7,7 @@ import type { Stop } from "../emu/interpreter/interpreter.ts";
 import { PROT_EXEC, PROT_WRITE } from "../emu/layout.ts";
 import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
 import { allows } from "../emu/memory/vma.ts";
+import { disassembleOne } from "../loader/disassemble.ts";
 import { errno } from "./abi/errno.ts";
 import {
   BUS_ADRALN,
@@ -105,15 +106,6 @@ export function signalOfFault(cpu: CpuState, memory: GuestMemory, stop: FaultSto
   }
 }
 
-/** Hook by which symbols and disassembly get into the message; set by whoever has them. */
-export const describeCode: {
-  symbol: (address: number) => string;
-  text: (bytes: Uint8Array, address: number) => string;
-} = {
-  symbol: () => "",
-  text: () => "",
-};
-
 /** Says what an instruction needs that goemu has, and the CPU that it shows has not. */
 function reportMissing(process: LinuxProcess, address: number, report: (message: string) => void): void {
   const available = process.memory.accessible(address, MAX_INSTRUCTION, PROT_EXEC);
@@ -135,8 +127,8 @@ const describeUnimplemented = (process: LinuxProcess, address: number, length: n
 function describeInstruction(process: LinuxProcess, address: number, length: number): string {
   const bytes = process.memory.readBytes(address, length);
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  const text = orNothing(() => describeCode.text(bytes, address));
-  const symbol = orNothing(() => describeCode.symbol(address));
+  const text = orNothing(() => disassembleOne(bytes, address));
+  const symbol = orNothing(() => process.mm.program.symbols.lookup(address)?.name ?? "");
   const where = symbol === "" ? "" : ` in ${symbol}`;
   return `at 0x${address.toString(16)}${where}: ${hex}  ${text}`.trimEnd();
 }
