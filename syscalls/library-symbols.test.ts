@@ -28,3 +28,30 @@ it.skipIf(!hasGlibc)("tells functions of libraries (skipped where the host has n
   expect(machine.symbols.lookup(0x7fff_0000_0000)).toBeUndefined();
   host.close();
 });
+
+it.skipIf(!hasGlibc)("reads a library once for programs that map it at the same place (skipped likewise)", async () => {
+  const host = new NodeHost({ network: false });
+  const machine = new Machine({
+    program: readFileSync("/bin/sh"),
+    path: "/bin/sh",
+    args: ["sh", "-c", "/bin/true; /bin/true; exit 3"],
+    host,
+  });
+  const tables = new Set<unknown>();
+  const { libraries } = machine.process.kernel;
+  const { of } = libraries;
+  let asked = 0;
+  libraries.of = (...about) => {
+    const table = of.apply(libraries, about);
+    if (about[0].endsWith("/libc.so.6")) {
+      asked++;
+      tables.add(table);
+    }
+    return table;
+  };
+  machine.process.kernel.programs.closing = ({ program }) => void program.symbols.byName("printf");
+  expect(await machine.run()).toEqual({ kind: "exited", status: 3 });
+  expect(asked).toBeGreaterThan(1);
+  expect(tables.size).toBe(1);
+  host.close();
+});

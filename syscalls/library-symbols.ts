@@ -8,6 +8,7 @@ import type { MapPlan } from "../loader/map.ts";
 import { type Func, type SourceFrame, type SourceLine, SymbolTable, type Variable } from "../loader/symbols/table.ts";
 import { SyscallError } from "./abi/errno.ts";
 import { O_RDONLY } from "./abi/fcntl.ts";
+import type { FileStat } from "./abi/stat.ts";
 import { sourceOf } from "./image.ts";
 
 /** A library in the address space, as far as its symbols go. */
@@ -16,6 +17,29 @@ export interface Library {
   /** What is added to addresses as linked. */
   readonly bias: number;
   readonly symbols: SymbolTable;
+}
+
+/** Most libraries whose symbols are kept for programs to come. */
+const MOST_KNOWN = 256;
+
+/**
+ * The symbols of libraries that programs of a machine have mapped, for those that map them at the same place: a shell's
+ * children all have the same C library.
+ */
+export class KnownLibraries {
+  readonly #tables = new Map<string, SymbolTable>();
+
+  /** @param make reads the symbols of a file that has not been there before, or not in this state, or elsewhere */
+  of(path: string, bias: number, stat: FileStat, make: () => SymbolTable): SymbolTable {
+    const key = [path, bias, stat.dev, stat.ino, stat.size, stat.mtimeNs].join(" ");
+    let table = this.#tables.get(key);
+    if (table === undefined) {
+      if (this.#tables.size >= MOST_KNOWN) this.#tables.clear();
+      table = make();
+      this.#tables.set(key, table);
+    }
+    return table;
+  }
 }
 
 /**
@@ -28,6 +52,7 @@ export class MachineSymbols extends SymbolTable {
   readonly #space: AddressSpace;
   readonly #tellDamage: ((error: unknown) => void) | undefined;
   readonly #files: HostFileSystem;
+  readonly #shared: KnownLibraries;
   /** What was found by path and bias; undefined for what has no symbols. */
   readonly #libraries = new Map<string, Library | undefined>();
 
@@ -37,6 +62,7 @@ export class MachineSymbols extends SymbolTable {
     plan: MapPlan,
     space: AddressSpace,
     files: HostFileSystem,
+    known: KnownLibraries,
     onDamage?: (error: unknown) => void,
   ) {
     super(executable, { bias: plan.bias, onDamage });
@@ -44,6 +70,7 @@ export class MachineSymbols extends SymbolTable {
     this.#program = { start: plan.start, end: plan.end };
     this.#space = space;
     this.#files = files;
+    this.#shared = known;
   }
 
   /** The libraries that are mapped now, by address. */
@@ -77,7 +104,8 @@ export class MachineSymbols extends SymbolTable {
   /** @param start where the part of the file at `offset` is mapped */
   #read(path: string, start: number, offset: number): Library | undefined {
     try {
-      const { executable } = inspectExecutable(sourceOf(this.#files.open(path, O_RDONLY, 0)), path);
+      const file = this.#files.open(path, O_RDONLY, 0);
+      const { executable } = inspectExecutable(sourceOf(file), path);
       const floor = (value: number): number => value - (value % PAGE_SIZE);
       // Several segments may share a page of the file: the last one that begins at or before it is the one mapped so.
       const segment = executable.segments.findLast(
@@ -85,13 +113,16 @@ export class MachineSymbols extends SymbolTable {
       );
       if (segment === undefined) return undefined;
       const bias = start - (floor(segment.vaddr) + offset - floor(segment.offset));
-      return (
-        this.#known(path, bias) ?? {
-          path,
-          bias,
-          symbols: new SymbolTable(executable, { bias, onDamage: this.#tellDamage }),
-        }
-      );
+      const known = this.#known(path, bias);
+      if (known !== undefined) return known;
+      let isNew = false;
+      const symbols = this.#shared.of(path, bias, file.stat(), () => {
+        isNew = true;
+        return new SymbolTable(executable, { bias, onDamage: this.#tellDamage });
+      });
+      // A table reads its file when it is asked.
+      if (!isNew) file.close();
+      return { path, bias, symbols };
     } catch (error) {
       if (error instanceof SyscallError || error instanceof LoadError) return undefined;
       throw error;

@@ -9,6 +9,7 @@ import { LINUX_GDT } from "../abi/gdt.ts";
 import { SIGNAL } from "../abi/signals.ts";
 import type { FdTable } from "../files/fd-table.ts";
 import type { FileIdentity } from "../files/shared-files.ts";
+import { KnownLibraries } from "../library-symbols.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { Network, type NetworkOwner } from "../net/network.ts";
@@ -71,6 +72,8 @@ export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
   readonly descriptors = LINUX_GDT;
   readonly ppid: number;
   readonly programs: ProgramFinder;
+  /** Symbols of libraries that were mapped. */
+  readonly libraries = new KnownLibraries();
   readonly maxProcesses: number;
   readonly hostExec: boolean;
   readonly report: (message: string) => void;

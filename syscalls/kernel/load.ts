@@ -71,7 +71,7 @@ export function loadProgram(kernel: Kernel, start: ProgramStart): Mm {
     kernel.report(`its symbols can't be read everywhere (${reasonOf(error)}): names and lines are missing there`);
   const core = kernel.cores.make(start.wasmMemory);
   const { memory, interpreter } = core;
-  const symbols = new MachineSymbols(executable, plan, memory.space, kernel.host.files, onDamage);
+  const symbols = new MachineSymbols(executable, plan, memory.space, kernel.host.files, kernel.libraries, onDamage);
   start.check?.(symbols);
   boundFunctions(core, symbols);
   mapImage(memory, { executable, plan, path: start.exePath });
