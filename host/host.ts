@@ -39,6 +39,8 @@ export interface Host {
   hostName(): string;
   /** Bytes of memory that a process can have here; without it the guest's machine has 4 GiB. */
   memoryBytes?(): number;
+  /** Is there memory for one more process of the machine? Without it always. */
+  hasRoom?(): boolean;
   /** Sets the file mode creation mask of new host files (umask(2)) and returns the one before. */
   umask(mask: number): number;
   /**

@@ -5,18 +5,18 @@ import { REG, STATE } from "../emu/cpu/state.ts";
 import { decodeOne } from "../emu/decode/decoder.ts";
 import { plainInstruction } from "../emu/decode/plain.ts";
 import type { Interpreter, Stop } from "../emu/interpreter/interpreter.ts";
-import { GuestFault, type GuestMemory } from "../emu/memory/guest-memory.ts";
+import type { GuestMemory } from "../emu/memory/guest-memory.ts";
 import { MemoryError } from "../emu/memory/memory-error.ts";
-import { OutOfFrames } from "../emu/memory/pages.ts";
 import type { Scheduler } from "../emu/threads/scheduler.ts";
 import type { Host } from "../host/host.ts";
 import type { ExitStatus, HostChild, Usage } from "../host/processes.ts";
 import type { HostJob } from "../host/terminal.ts";
-import { errno, SyscallError } from "./abi/errno.ts";
-import { SI_USER, SIGNAL } from "./abi/signals.ts";
+import { errno } from "./abi/errno.ts";
+import { SIGNAL } from "./abi/signals.ts";
 import type { Args } from "./args.ts";
 import { Block, type SyscallResult } from "./block.ts";
 import { signalOfStop } from "./exceptions.ts";
+import { errnoOf } from "./failure.ts";
 import type { FileState } from "./files/file-state.ts";
 import { endProcess, exitThread } from "./kernel/end.ts";
 import { JobControl } from "./kernel/job-control.ts";
@@ -587,25 +587,5 @@ export class LinuxProcess implements Process {
   }
 }
 
-/** A signal that a process sends by kill(2). */
-export const sentBy = (
-  sender: LinuxProcess,
-  signal: number,
-): { signal: number; code: number; pid: number; uid: number } => ({
-  signal,
-  code: SI_USER,
-  pid: sender.pid,
-  uid: sender.uid,
-});
-
 /** RDI, RSI, RDX, R10, R8, R9. */
 const ARGUMENTS = [REG.RDI, REG.RSI, REG.RDX, REG.R10, REG.R8, REG.R9];
-
-/** The errno behind an error that a handler threw; anything else is a bug of ours and goes on. */
-function errnoOf(error: unknown): number {
-  if (error instanceof SyscallError) return error.value;
-  if (error instanceof GuestFault) return errno.EFAULT;
-  if (error instanceof MemoryError) return errno[error.code];
-  if (error instanceof OutOfFrames) return errno.ENOMEM;
-  throw error;
-}

@@ -1,6 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
+import { getHeapStatistics } from "node:v8";
 import { SyscallError } from "../../syscalls/abi/errno.ts";
 import { O_RDONLY, O_RDWR, O_WRONLY } from "../../syscalls/abi/fcntl.ts";
 import { type FileStat, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../../syscalls/abi/stat.ts";
@@ -16,6 +17,9 @@ import { NodeNetwork } from "./network.ts";
 import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
 import { currentJob, terminals } from "./terminals.ts";
+
+/** The part of JavaScript's heap up to which there is room for more processes. */
+const MOST_HEAP = 0.7;
 
 /** One of Node's own three streams, or another that it was started with, used by descriptor, past Node's buffering. */
 export class NodeStdio implements HostInput, HostOutput {
@@ -200,6 +204,12 @@ export class NodeHost implements Host {
   }
 
   /** What is there, or what a container may have of it. */
+  /** What keeps a process takes a few megabytes of JavaScript's heap, and V8 ends it all where that is full. */
+  hasRoom(): boolean {
+    const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics();
+    return used < limit * MOST_HEAP;
+  }
+
   memoryBytes(): number {
     const constrained = process.constrainedMemory?.() ?? 0;
     return constrained > 0 ? Math.min(os.totalmem(), constrained) : os.totalmem();

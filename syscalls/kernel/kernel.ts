@@ -229,7 +229,7 @@ export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
 
   /** @throws SyscallError EAGAIN if there are as many processes as may be */
   checkRoom(): void {
-    if (this.#running >= this.maxProcesses) throw new SyscallError("EAGAIN");
+    if (this.#running >= this.maxProcesses || this.host.hasRoom?.() === false) throw new SyscallError("EAGAIN");
   }
 
   /** The futexes of a file that is mapped shared, by offset. */

@@ -29,6 +29,14 @@ export interface SignalInfo {
 
 export const SIGINFO_SIZE = 128;
 
+/** A signal that a process sends by kill(2). */
+export const sentBy = ({ pid, uid }: { readonly pid: number; readonly uid: number }, signal: number): SignalInfo => ({
+  signal,
+  code: SI_USER,
+  pid,
+  uid,
+});
+
 /** Stores a siginfo_t. @throws GuestFault */
 export function writeSigInfo(memory: GuestMemory, address: number, info: SignalInfo): void {
   memory.writeBytes(address, encodeSigInfo(info));

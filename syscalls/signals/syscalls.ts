@@ -16,13 +16,13 @@ import {
 } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
-import { type LinuxProcess, sentBy } from "../linux-process.ts";
+import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { maySignal } from "../process/credentials.ts";
 import { row } from "../table.ts";
 import { deadlineAt, readTimespec } from "../time/timespec.ts";
 import { BadFrame, BadSelector, onAlternateStack, returnFromHandler, UNBLOCKABLE } from "./frame.ts";
-import { SIGINFO_SIZE, writeSigInfo } from "./info.ts";
+import { SIGINFO_SIZE, sentBy, writeSigInfo } from "./info.ts";
 import { bitOf } from "./queue.ts";
 import { SIGNALFD_SYSCALLS } from "./signalfd.ts";
 import { checkSetSize, SIGSET_SIZE, setUserMask } from "./user-mask.ts";
