@@ -85,6 +85,12 @@ set -o pipefail; false | true; echo "\${PIPESTATUS[@]} $?"`;
     expect(goemu(["--max-processes=0", "/bin/true"], { env: ENV })).toMatchObject({ status: 125 });
   });
 
+  it("runs what it executes on the host with --host-exec, and hears its output to the end", () => {
+    const script = 'x=$(/bin/echo hi | /bin/cat); echo "got $x"; /bin/sh -c "exit 3"; echo $?';
+    const run = goemu(["--host-exec", "/bin/dash", "-c", script], { env: ENV, timeout: TIMEOUT });
+    expect(run).toMatchObject({ status: 0, stdout: "got hi\n3\n", stderr: "" });
+  });
+
   it("leaves orphans behind, which end with their machine when that is told to", async () => {
     const { child, ended, printed } = startGoemu(["/bin/sh", "-c", "sleep 1000 & echo started; exit 7"], {
       env: ENV,

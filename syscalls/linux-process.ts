@@ -384,6 +384,7 @@ export class LinuxProcess implements Process {
   /** A program on the host has taken this process's place (execve(2)): nothing runs here until it ends. */
   replacedBy(host: HostChild, bridges: readonly Bridge[]): void {
     this.#replacement = { host, bridges };
+    this.self.bridges = bridges;
     for (const thread of [...this.#threads.values()]) {
       thread.state = "exited";
       this.forgetThread(thread);
@@ -435,7 +436,8 @@ export class LinuxProcess implements Process {
 
   /** The program that took this process's place has ended. */
   endAs(status: ExitStatus, usage: Usage | undefined): void {
-    for (const bridge of this.#replacement?.bridges ?? []) bridge.close();
+    // With the first process the machine may end; the pipes of others end when all that was written has gone through.
+    if (this === this.kernel.first) for (const bridge of this.#replacement?.bridges ?? []) bridge.close();
     this.#finish(status, usage);
   }
 
