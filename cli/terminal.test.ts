@@ -63,7 +63,17 @@ const SESSIONS: Record<string, { run: string[]; script: string[]; files?: string
   },
   "what was typed ahead is left": {
     run: ["line"],
-    script: [READY, 'send "one\\n"', 'wait "nil>"', 'wait "nil>\\r\\n"', 'send "two\\nthree\\n"', "end", "left"],
+    script: [
+      READY,
+      'send "one\\n"',
+      'wait "nil>"',
+      'wait "nil>\\r\\n"',
+      'send "two\\n"',
+      'wait "more"',
+      'send "three\\n"',
+      "end",
+      "left",
+    ],
   },
   "an edited line, and the end of the file": {
     run: ["line"],

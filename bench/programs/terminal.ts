@@ -38,12 +38,12 @@ class Terminal {
     return text.replace(/[ \t]+$/gm, "").trimEnd();
   }
 
-  /** The program's status once it has ended. */
+  /** The program's status once it has ended, 128 + N if signal N killed it. tmux knows it a little after the end. */
   status(): number | undefined {
-    const [dead, status] = this.tmux("display-message", "-p", "-t", "main", "#{pane_dead} #{pane_dead_status}").split(
-      " ",
-    );
-    return dead === "1" ? Number(status) : undefined;
+    const format = "#{pane_dead},#{pane_dead_status},#{pane_dead_signal}";
+    const [dead, status, signal] = this.tmux("display-message", "-p", "-t", "main", format).trim().split(",");
+    if (dead !== "1" || (status === "" && signal === "")) return undefined;
+    return status === "" ? 128 + Number(signal) : Number(status);
   }
 
   #pid(format: string): number {
