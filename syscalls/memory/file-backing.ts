@@ -144,10 +144,13 @@ export class FileBacking implements Backing, SharedView {
     const { space } = this.#memory;
     let last = Number.POSITIVE_INFINITY;
     let size = 0;
-    for (let at = start; at < Math.min(end, last); at += PAGE_SIZE) {
+    for (let at = start; at < Math.min(end, last); ) {
       const from = at;
       while (at < end && at - from < CHUNK && space.paging.isStoredTo(at)) at += PAGE_SIZE;
-      if (at === from) continue;
+      if (at === from) {
+        at += PAGE_SIZE;
+        continue;
+      }
       size = this.#size;
       last = vma.start + Math.max(0, size - vma.offset);
       const offset = vma.offset + (from - vma.start);

@@ -58,6 +58,28 @@ describe.each(["interpreter", "jit"] satisfies Tier[])("a shared file mapping (-
   );
 
   guestTest(
+    "keeps every page of more than a piece that is written back at once",
+    (a) => {
+      file(a, 3 * MIB);
+      map(a, 3 * MIB, RW);
+      a.copy("rbp", "rbx")
+        .mov("r15", 768)
+        .label("again")
+        .store({ base: "rbp" }, "r15")
+        .mov("rcx", PAGE)
+        .add("rbp", "rcx");
+      a.mov("rcx", 1).sub("r15", "rcx").jcc("ne", "again");
+      unmap(a, 3 * MIB);
+      for (const page of [0, 255, 256, 257, 512, 513, 514, 767]) {
+        word(a, SYS.pread, page * PAGE);
+        a.load("rax", DATA).record();
+      }
+    },
+    (run) => expectOutcomes(run, [0, 0, 768, 513, 512, 511, 256, 255, 254, 1]),
+    options,
+  );
+
+  guestTest(
     "writes back what was stored to, and nothing else",
     (a) => {
       file(a, 4 * PAGE);
