@@ -112,7 +112,8 @@ const GO_ENV = {
  * The standard packages come compiled and vetted, as anybody's cache has them; those of the module do not. They are kept
  * with the programs, since they take a minute.
  */
-const STANDARD = "GOCACHE={STORE}/gocache go vet fmt os sort strings testing time && mkdir -p gocache";
+const PACKAGES = "fmt os sort strings testing time";
+const STANDARD = `export GOCACHE={STORE}/gocache; go vet ${PACKAGES} && go build -trimpath ${PACKAGES} && mkdir -p gocache`;
 const WARM = [["sh", "-c", `${STANDARD} && cp -a {STORE}/gocache . && rm -rf {DIR}/tmp/*`]];
 
 export const DEVELOPMENT: readonly Program[] = [
