@@ -42,7 +42,12 @@ class Terminal {
   status(): number | undefined {
     const format = "#{pane_dead},#{pane_dead_status},#{pane_dead_signal}";
     const [dead, status, signal] = this.tmux("display-message", "-p", "-t", "main", format).trim().split(",");
-    if (dead !== "1" || (status === "" && signal === "")) return undefined;
+    if (dead !== "1") return undefined;
+    if (status === "" && signal === "") {
+      // tmux 3.3 misses a SIGCHLD now and then, and leaves the program a zombie until the next one.
+      process.kill(this.#pid("#{pid}"), "SIGCHLD");
+      return undefined;
+    }
     return status === "" ? 128 + Number(signal) : Number(status);
   }
 
