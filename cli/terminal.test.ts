@@ -71,6 +71,8 @@ const SESSIONS: Record<string, { run: string[]; script: string[]; files?: string
       'send "two\\n"',
       'wait "more"',
       'send "three\\n"',
+      // The kernel takes what is typed a little later; "left" changes the settings.
+      'wait "three\\r\\n"',
       "end",
       "left",
     ],

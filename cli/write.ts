@@ -1,19 +1,7 @@
-import { writeSync } from "node:fs";
+import { writeFully } from "../observe/output.ts";
 
 /** Writes all of a text to a descriptor, waiting for a slow reader. */
-export function writeAll(fd: number, text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let done = 0; done < bytes.length; ) {
-    try {
-      done += writeSync(fd, bytes, done);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "EPIPE") return;
-      if (code !== "EAGAIN") throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-    }
-  }
-}
+export const writeAll = (fd: number, text: string): void => writeFully(fd, new TextEncoder().encode(text));
 
 /** Writes a line to standard error; where that can't be written to, nobody is to be told. */
 export function warn(line: string): void {

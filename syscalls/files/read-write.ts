@@ -42,74 +42,40 @@ const one = (process: Process, args: Args, direction: "in" | "out"): IoVector =>
 const many = (process: Process, args: Args, direction: "in" | "out"): IoVector =>
   IoVector.fromIovecs(process.memory, args.address(1), args.address(2), direction);
 
+/** Reads on from the offset, waiting if need be. */
+function readInto(process: Process, description: FileDescription, to: IoVector): SyscallResult {
+  const count = (bytes: number): void => void (process.files.io.rchar += bytes);
+  const result = readOrWait(description, () => description.read(to), to, count);
+  return noted(process, description, IN_ACCESS, result);
+}
+
+/** Writes on from the offset, waiting if need be. */
+function writeFrom(process: Process, thread: Thread, description: FileDescription, from: IoVector): SyscallResult {
+  const count = (bytes: number): void => void (process.files.io.wchar += bytes);
+  const result = writeOrWait(process, thread, description, from, () => description.write(from), count);
+  return noted(process, description, IN_MODIFY, result);
+}
+
 const read: Handler = (process, _thread, args) => {
   const description = readable(process, args.i32(0));
-  const to = one(process, args, "out");
-  return noted(
-    process,
-    description,
-    IN_ACCESS,
-    readOrWait(
-      description,
-      () => description.read(to),
-      to,
-      (bytes) => (process.files.io.rchar += bytes),
-    ),
-  );
+  return readInto(process, description, one(process, args, "out"));
 };
 
 const readv: Handler = (process, _thread, args) => {
   const description = readable(process, args.i32(0));
   const to = many(process, args, "out");
-  if (to.length === 0) return 0;
-  return noted(
-    process,
-    description,
-    IN_ACCESS,
-    readOrWait(
-      description,
-      () => description.read(to),
-      to,
-      (bytes) => (process.files.io.rchar += bytes),
-    ),
-  );
+  return to.length === 0 ? 0 : readInto(process, description, to);
 };
 
 const write: Handler = (process, thread, args) => {
   const description = writable(process, args.i32(0));
-  const from = one(process, args, "in");
-  return noted(
-    process,
-    description,
-    IN_MODIFY,
-    writeOrWait(
-      process,
-      thread,
-      description,
-      from,
-      () => description.write(from),
-      (bytes) => (process.files.io.wchar += bytes),
-    ),
-  );
+  return writeFrom(process, thread, description, one(process, args, "in"));
 };
 
 const writev: Handler = (process, thread, args) => {
   const description = writable(process, args.i32(0));
   const from = many(process, args, "in");
-  if (from.length === 0) return 0;
-  return noted(
-    process,
-    description,
-    IN_MODIFY,
-    writeOrWait(
-      process,
-      thread,
-      description,
-      from,
-      () => description.write(from),
-      (bytes) => (process.files.io.wchar += bytes),
-    ),
-  );
+  return from.length === 0 ? 0 : writeFrom(process, thread, description, from);
 };
 
 /**

@@ -369,7 +369,11 @@ export class LineDiscipline {
         this.#erasing = true;
       }
       this.#echo(erased);
-      this.#showAll(gone.slice(1));
+      // The kernel takes a column back for each further byte, which has not taken one (ECHO_OP_MOVE_BACK_COL).
+      for (const byte of gone.slice(1)) {
+        this.#show(byte);
+        if (this.#shown.column > 0) this.#shown.column--;
+      }
     } else if (what === "character" && !(lflag & abi.ECHOE)) this.#echo(byte);
     else if (erased === TAB) this.#eraseTab();
     else {
