@@ -18,6 +18,7 @@ import { Block, type SyscallResult } from "./block.ts";
 import { signalOfStop } from "./exceptions.ts";
 import { errnoOf } from "./failure.ts";
 import type { FileState } from "./files/file-state.ts";
+import type { FileOwner } from "./files/signal-driven.ts";
 import { endProcess, exitThread } from "./kernel/end.ts";
 import { JobControl } from "./kernel/job-control.ts";
 import type { Kernel } from "./kernel/kernel.ts";
@@ -29,6 +30,7 @@ import type { Network } from "./net/network.ts";
 import type { Bridge } from "./process/bridge.ts";
 import { Child, Children } from "./process/children.ts";
 import type { Credentials } from "./process/credentials.ts";
+import { fileOwner } from "./process/file-owner.ts";
 import { type Limits, RLIMIT } from "./process/limits.ts";
 import type { Process } from "./process.ts";
 import type { SignalInfo } from "./signals/info.ts";
@@ -464,6 +466,10 @@ export class LinuxProcess implements Process {
 
   sendSignalToThread(thread: LinuxThread, signal: number, info: { code: number }): void {
     this.signals.sendToThread(thread, { signal, code: info.code, pid: this.pid, uid: this.uid });
+  }
+
+  fileOwner(kind: FileOwner["kind"], id: number): FileOwner | undefined {
+    return fileOwner(this, kind, id);
   }
 
   // What the kernel does for its threads.

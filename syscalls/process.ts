@@ -2,6 +2,7 @@ import type { GuestMemory } from "../emu/memory/guest-memory.ts";
 import type { Host } from "../host/host.ts";
 import type { HostJob } from "../host/terminal.ts";
 import type { FileState } from "./files/file-state.ts";
+import type { FileOwner } from "./files/signal-driven.ts";
 import type { Network } from "./net/network.ts";
 import type { Credentials } from "./process/credentials.ts";
 import type { Limits } from "./process/limits.ts";
@@ -58,6 +59,8 @@ export interface Process {
   /** When the process began: CLOCK_MONOTONIC in ns. */
   readonly startNs: number;
   sendSignalToThread(thread: Thread, signo: number, info: { code: number }): void;
+  /** Whom the signals of a file may go to (F_SETOWN); undefined if there is nobody such. */
+  fileOwner(kind: FileOwner["kind"], id: number): FileOwner | undefined;
   wakeUp(): void;
   /** New files of the host get this file mode creation mask. */
   useMask(umask: number): void;

@@ -71,6 +71,10 @@ export const F_SETLK = 6;
 export const F_SETLKW = 7;
 export const F_SETOWN = 8;
 export const F_GETOWN = 9;
+export const F_SETSIG = 10;
+export const F_GETSIG = 11;
+export const F_SETOWN_EX = 15;
+export const F_GETOWN_EX = 16;
 export const F_OFD_GETLK = 36;
 export const F_OFD_SETLK = 37;
 export const F_OFD_SETLKW = 38;
@@ -91,6 +95,10 @@ export const FCNTL_NAMES: ReadonlyMap<number, string> = new Map([
   [F_SETLKW, "F_SETLKW"],
   [F_SETOWN, "F_SETOWN"],
   [F_GETOWN, "F_GETOWN"],
+  [F_SETSIG, "F_SETSIG"],
+  [F_GETSIG, "F_GETSIG"],
+  [F_SETOWN_EX, "F_SETOWN_EX"],
+  [F_GETOWN_EX, "F_GETOWN_EX"],
   [F_OFD_GETLK, "F_OFD_GETLK"],
   [F_OFD_SETLK, "F_OFD_SETLK"],
   [F_OFD_SETLKW, "F_OFD_SETLKW"],

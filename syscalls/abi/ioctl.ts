@@ -47,6 +47,11 @@ export const TIOCGPTPEER = 0x5441;
 export const FIONCLEX = 0x5450;
 export const FIOCLEX = 0x5451;
 export const FIOASYNC = 0x5452;
+/** Of sockets (include/uapi/asm-generic/sockios.h). */
+export const FIOSETOWN = 0x8901;
+export const SIOCSPGRP = 0x8902;
+export const FIOGETOWN = 0x8903;
+export const SIOCGPGRP = 0x8904;
 
 /** Requests by their names. */
 export const IOCTL_NAMES: ReadonlyMap<number, string> = new Map(
@@ -98,5 +103,9 @@ export const IOCTL_NAMES: ReadonlyMap<number, string> = new Map(
     FIONCLEX,
     FIOCLEX,
     FIOASYNC,
+    FIOSETOWN,
+    SIOCSPGRP,
+    FIOGETOWN,
+    SIOCGPGRP,
   }).map(([name, value]) => [value, name]),
 );

@@ -144,7 +144,11 @@ export const SI_USER = 0;
 export const SI_KERNEL = 0x80;
 export const SI_QUEUE = -1;
 export const SI_TIMER = -2;
+export const SI_SIGIO = -5;
 export const SI_TKILL = -6;
+/** Codes of SIGIO (include/uapi/asm-generic/siginfo.h). */
+export const POLL_IN = 1;
+export const POLL_OUT = 2;
 export const ILL_ILLOPN = 2;
 export const FPE_INTDIV = 1;
 export const FPE_FLTDIV = 3;

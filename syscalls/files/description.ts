@@ -9,6 +9,7 @@ import type { Process } from "../process.ts";
 import type { Thread } from "../thread.ts";
 import type { IoVector } from "./io-vector.ts";
 import type { FileIdentity } from "./shared-files.ts";
+import { SignalDriven } from "./signal-driven.ts";
 
 /** What read and write return when they would have to wait. */
 export const WOULD_BLOCK = -errno.EAGAIN;
@@ -38,6 +39,7 @@ export abstract class FileDescription {
   /** Runs when the last descriptor is gone; epoll sets take the description out. */
   readonly onRelease = new Set<() => void>();
   #references = 0;
+  #signalDriven: SignalDriven | undefined;
 
   /** @param queue given if several descriptions are woken by the same events */
   constructor(flags: number, queue = new WaitQueue()) {
@@ -74,6 +76,16 @@ export abstract class FileDescription {
   /** Is there an offset (pread, lseek), or is it a stream? */
   get seekable(): boolean {
     return false;
+  }
+
+  /** Can it tell its owner by signals (O_ASYNC; Linux: file_operations.fasync)? */
+  get canSignal(): boolean {
+    return false;
+  }
+
+  /** Its owner, and the signals that it is sent. */
+  get signalDriven(): SignalDriven {
+    return (this.#signalDriven ??= new SignalDriven(this));
   }
 
   /** Does a write that may wait go on until everything is written (pipes, streams)? */

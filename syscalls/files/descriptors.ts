@@ -8,6 +8,7 @@ import { NR_OPEN } from "./fd-table.ts";
 import { FifoDescription } from "./fifo.ts";
 import { type LockRequest, OFFSET_MAX } from "./locks.ts";
 import { MemoryFile } from "./memory-file.ts";
+import { ownerEx, ownerOf, setOwner, setSignal } from "./owner.ts";
 import { PIPE_CAPACITY, PipeEnd } from "./pipe.ts";
 
 const close: Handler = (process, _thread, args) => {
@@ -135,8 +136,10 @@ function lock(process: Process, description: FileDescription, command: number, a
 }
 
 /** What F_SETFL makes of the flags (fs/fcntl.c, setfl): the rest stays. */
-export function setStatusFlags(description: FileDescription, flags: number): void {
-  description.setStatus((description.flags & ~abi.SETFL_MASK) | (flags & abi.SETFL_MASK));
+export function setStatusFlags(description: FileDescription, fd: number, flags: number): void {
+  const before = description.flags;
+  description.setStatus((before & ~abi.SETFL_MASK) | (flags & abi.SETFL_MASK));
+  if ((before ^ description.flags) & abi.O_ASYNC && description.canSignal) description.signalDriven.turn(fd);
 }
 
 /** Descriptors opened with O_PATH know only these commands (fs/fcntl.c, check_fcntl_cmd). */
@@ -164,7 +167,7 @@ const fcntl: Handler = (process, _thread, args) => {
     case abi.F_GETFL:
       return description.flags;
     case abi.F_SETFL:
-      setStatusFlags(description, args.u32(2));
+      setStatusFlags(description, fd, args.u32(2));
       return 0;
     case abi.F_GETLK:
     case abi.F_SETLK:
@@ -174,8 +177,17 @@ const fcntl: Handler = (process, _thread, args) => {
     case abi.F_OFD_SETLKW:
       return lock(process, description, command, args.address(2));
     case abi.F_SETOWN:
-    case abi.F_GETOWN:
+      setOwner(process, description, args.i32(2));
       return 0;
+    case abi.F_GETOWN:
+      return ownerOf(description);
+    case abi.F_SETOWN_EX:
+    case abi.F_GETOWN_EX:
+      return ownerEx(process, description, command, args.address(2));
+    case abi.F_SETSIG:
+      return setSignal(description, args.i32(2));
+    case abi.F_GETSIG:
+      return description.signalDriven.signal;
     case abi.F_SETPIPE_SZ:
     case abi.F_GETPIPE_SZ:
       // The host does not say how large it has made a FIFO: as all are at first.
@@ -220,7 +232,7 @@ export const DESCRIPTOR_SYSCALLS: readonly SyscallRow[] = [
   row(22, "pipe", ["fdPair"], pipe),
   row(32, "dup", ["fd"], dup),
   row(33, "dup2", ["fd", "fd"], dup2),
-  row(72, "fcntl", ["fd", "fcntlCommand", "any"], fcntl, `record locks: ${LOCK_NOTE}; no leases, no owner signals`),
+  row(72, "fcntl", ["fd", "fcntlCommand", "any"], fcntl, `record locks: ${LOCK_NOTE}; no leases`),
   row(73, "flock", ["fd", "flockOp"], flock, LOCK_NOTE),
   row(292, "dup3", ["fd", "fd", "openFlags"], dup3),
   row(293, "pipe2", ["fdPair", "openFlags"], pipe2, "O_DIRECT has no effect"),

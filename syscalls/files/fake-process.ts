@@ -17,6 +17,7 @@ import { Ptys } from "../tty/ptys.ts";
 import { FileState } from "./file-state.ts";
 import { FILE_SYSCALLS } from "./index.ts";
 import { pathToBytes } from "./path.ts";
+import type { FileOwner } from "./signal-driven.ts";
 
 /** Guest memory that tests share: 4 GiB of address space is made once for each test file. */
 const memory = new WebAssembly.Memory({ initial: WASM_PAGES, maximum: WASM_PAGES });
@@ -83,6 +84,10 @@ export class FakeProcess implements Process {
 
   sendSignalToThread(_thread: Thread, signo: number): void {
     this.signals.push(signo);
+  }
+
+  fileOwner(kind: FileOwner["kind"], id: number): FileOwner {
+    return { kind, id, send: ({ signal }) => this.signals.push(signal) > 0 };
   }
 
   get comm(): string {

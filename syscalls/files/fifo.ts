@@ -55,6 +55,10 @@ export class FifoDescription extends FileDescription {
     return this.#file;
   }
 
+  override get canSignal(): boolean {
+    return true;
+  }
+
   override get path(): string {
     try {
       return this.#file.path();

@@ -49,6 +49,10 @@ export class Inotify extends FileDescription {
     this.#forget = forget;
   }
 
+  override get canSignal(): boolean {
+    return true;
+  }
+
   override get path(): string {
     return "anon_inode:inotify";
   }

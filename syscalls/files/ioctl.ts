@@ -1,13 +1,15 @@
 import { errno, SyscallError } from "../abi/errno.ts";
-import { O_NONBLOCK, O_PATH } from "../abi/fcntl.ts";
+import { O_ASYNC, O_NONBLOCK, O_PATH } from "../abi/fcntl.ts";
 import * as abi from "../abi/ioctl.ts";
 import { S_IFMT, S_IFREG } from "../abi/stat.ts";
 import { Block } from "../block.ts";
 import { Socket } from "../net/socket.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
+import { setStatusFlags } from "./descriptors.ts";
 import { FifoDescription } from "./fifo.ts";
 import { Inotify } from "./inotify.ts";
+import { ownerOf, setOwner } from "./owner.ts";
 import { PipeEnd } from "./pipe.ts";
 import { StreamDescription } from "./stream.ts";
 
@@ -25,6 +27,23 @@ function common(process: Process, fd: number, request: number, argument: number)
       description.flags = on ? description.flags | O_NONBLOCK : description.flags & ~O_NONBLOCK;
       return 0;
     }
+    case abi.FIOASYNC: {
+      const on = process.memory.readI32(argument) !== 0;
+      if (on === ((description.flags & O_ASYNC) !== 0)) return 0;
+      if (!description.canSignal) return -errno.ENOTTY;
+      setStatusFlags(description, fd, description.flags ^ O_ASYNC);
+      return 0;
+    }
+    case abi.FIOSETOWN:
+    case abi.SIOCSPGRP:
+      if (!(description instanceof Socket)) return undefined;
+      setOwner(process, description, process.memory.readI32(argument));
+      return 0;
+    case abi.FIOGETOWN:
+    case abi.SIOCGPGRP:
+      if (!(description instanceof Socket)) return undefined;
+      process.memory.writeU32(argument, ownerOf(description) >>> 0);
+      return 0;
     case abi.FIONREAD: {
       let count: number;
       if (

@@ -93,6 +93,10 @@ export class PipeEnd extends FileDescription {
     return [new PipeEnd(pipe, O_RDONLY | status), new PipeEnd(pipe, O_WRONLY | status)];
   }
 
+  override get canSignal(): boolean {
+    return true;
+  }
+
   override get path(): string {
     return `pipe:[${this.#pipe.inode}]`;
   }

@@ -112,6 +112,10 @@ export class StreamDescription extends FileDescription {
     stream.users++;
   }
 
+  override get canSignal(): boolean {
+    return true;
+  }
+
   override get path(): string {
     return this.#stream.ends.path;
   }

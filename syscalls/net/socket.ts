@@ -99,6 +99,10 @@ export abstract class Socket extends FileDescription {
     this.inode = network.owner.files.anonymousInode();
   }
 
+  override get canSignal(): boolean {
+    return true;
+  }
+
   override get path(): string {
     return `socket:[${this.inode}]`;
   }

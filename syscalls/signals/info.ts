@@ -16,6 +16,9 @@ export interface SignalInfo {
   readonly overrun?: number;
   /** si_status of SIGCHLD: the exit status or the signal. */
   readonly status?: number;
+  /** si_band and si_fd of a file's signals (fcntl(2), F_SETSIG). */
+  readonly band?: number;
+  readonly fd?: number;
   /** Raw siginfo given by rt_sigqueueinfo(2). */
   readonly raw?: Uint8Array;
   /** Page-fault error code and trap number for the ucontext. */
@@ -54,6 +57,9 @@ export function encodeSigInfo(info: SignalInfo): Uint8Array {
       view.setInt32(16, info.pid ?? 0, true);
       view.setInt32(20, info.uid ?? 0, true);
       view.setInt32(24, info.status, true);
+    } else if (info.fd !== undefined) {
+      view.setBigInt64(16, BigInt(info.band ?? 0), true);
+      view.setInt32(24, info.fd, true);
     } else if (info.code === SI_TIMER) {
       view.setInt32(16, info.timerId ?? 0, true);
       view.setInt32(20, info.overrun ?? 0, true);

@@ -256,6 +256,7 @@ const fcntlArgument: Formatter = ({ args, index }) => {
     case fcntl.F_GETFD:
     case fcntl.F_GETFL:
     case fcntl.F_GETOWN:
+    case fcntl.F_GETSIG:
     case fcntl.F_GETPIPE_SZ:
     case fcntl.F_GET_SEALS:
       return undefined;
@@ -267,6 +268,7 @@ const fcntlArgument: Formatter = ({ args, index }) => {
     case fcntl.F_DUPFD_CLOEXEC:
     case fcntl.F_SETPIPE_SZ:
     case fcntl.F_SETOWN:
+    case fcntl.F_SETSIG:
       return String(args.i32(index));
     default:
       return pointer(args.u64(index));

@@ -35,6 +35,10 @@ export class TtyDescription extends FileDescription {
     if (users.count++ === 0) tty.open();
   }
 
+  override get canSignal(): boolean {
+    return true;
+  }
+
   override get path(): string {
     return this.#end.path;
   }

