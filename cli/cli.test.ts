@@ -55,6 +55,84 @@ describe("goemu PROGRAM", () => {
   });
 });
 
+describe.skipIf(process.platform !== "linux")(
+  "descriptors besides the standard streams (skipped unless on Linux)",
+  () => {
+    /** Copies what is in descriptor 5 to 7, and says whether others are open. */
+    const guest = (copies = true): string =>
+      folder.guest("descriptors", (a) => {
+        if (copies)
+          a.syscall(0, 5, DATA, 4096).copy("rdx", "rax").mov("rdi", 7).mov("rsi", DATA).mov("rax", 1).bytes(0x0f, 0x05);
+        for (let fd = 3; fd < 30; fd++) a.syscall(72, fd, 1, 0).copy("rbx", "rax").record("rbx");
+      });
+    const open = (words: Buffer): number[] =>
+      Array.from({ length: 27 }, (_, i) => i + 3).filter((_, i) => words.readBigInt64LE(8 * i) >= 0n);
+
+    it("that a shell has opened are the guest's, and no others are", () => {
+      const script = `exec 5<"$IN" 7>"$OUT" 12>&7; exec "$@"`;
+      const [IN, OUT] = [folder.file("in", "from a file"), folder.file("out", "")];
+      const args = ["--norc", "-c", script, "sh", process.execPath, COMMAND, guest()];
+      const bash = spawnSync("bash", args, { env: { PATH: process.env.PATH, IN, OUT } });
+      expect(bash.stderr.toString()).toBe("");
+      expect(open(bash.stdout)).toEqual([5, 7, 12]);
+      expect(readFileSync(OUT, "utf8")).toBe("from a file");
+    });
+
+    it("may be pipes and sockets", () => {
+      const run = spawnSync("bash", [
+        "--norc",
+        "-c",
+        `"$@" 5< <(echo piped) 7>&2 | cat`,
+        "sh",
+        process.execPath,
+        COMMAND,
+        guest(),
+      ]);
+      expect(run.stderr.toString()).toBe("piped\n");
+      expect(open(run.stdout)).toEqual([5, 7]);
+      const child = spawnSync(process.execPath, [COMMAND, guest(false)], {
+        stdio: ["pipe", "pipe", "pipe", "ignore", "ignore", "pipe", "ignore", "pipe"],
+      });
+      expect(open(child.stdout)).toEqual(expect.arrayContaining([5, 7]));
+    });
+  },
+);
+
+describe.skipIf(process.platform !== "linux")(
+  "offsets of files that a shell has opened (skipped unless on Linux)",
+  () => {
+    const bash = (script: string, ...args: readonly string[]): string => {
+      const all = ["--norc", "-c", script, "sh", process.execPath, COMMAND, ...args];
+      const run = spawnSync("bash", all, { cwd: folder.path, env: { PATH: process.env.PATH }, timeout: 20_000 });
+      expect(run.stderr.toString()).toBe("");
+      return run.stdout.toString();
+    };
+
+    it("move with what goes from file to file", () => {
+      folder.file("abc", "abc");
+      for (const [name, ...call] of [
+        ["copy_file_range", 326, 3, 0, 1, 0, 100, 0],
+        ["sendfile", 40, 1, 3, 0, 100],
+      ] as const) {
+        const guest = folder.guest(name, (a) => {
+          a.put(DATA, 0x0063_6261n).syscall(2, DATA, 0, 0);
+          a.syscall(call[0], ...call.slice(1));
+          a.syscall(231, 0);
+        });
+        expect(bash('(echo 1; "$@"; echo 2; "$@"; echo 3) >to; cat to', guest), name).toBe("1\nabc2\nabc3\n");
+      }
+    });
+
+    it("move back with lseek(2), for whoever reads on", () => {
+      const guest = folder.guest("lseek", (a) => {
+        a.syscall(0, 0, DATA, 4096).syscall(8, 0, 2, 0).syscall(231, 0);
+      });
+      folder.file("lines", "1\n2\n3\n");
+      expect(bash('("$@"; cat) <lines', guest)).toBe("2\n3\n");
+    });
+  },
+);
+
 describe("the environment", () => {
   it("is the host's; -E adds to it and replaces, the last one counts", () => {
     const env = { GREETING: "host", GOEMU_A: "1", GOEMU_B: "2" };
@@ -220,6 +298,13 @@ describe("exit statuses", () => {
     const run = goemu([guest]);
     expect(run.status).toBe(128 + SIGNAL[name]);
     expect(run.stderr).toBe(`goemu: ${guest}: ${says} (killed by signal ${SIGNAL[name]})\n`);
+  });
+
+  it("say nothing of a reader that has gone, as shells do", () => {
+    const guest = folder.guest("SIGPIPE", (a) => {
+      a.syscall(39).copy("rdi", "rax").mov("rsi", SIGNAL.SIGPIPE).mov("rax", 62).bytes(0x0f, 0x05);
+    });
+    expect(goemu([guest])).toMatchObject({ status: 128 + SIGNAL.SIGPIPE, stderr: "" });
   });
 });
 

@@ -153,10 +153,14 @@ function optional<T>(what: string, report: (message: string) => void, work: () =
 const isListenedTo = (signal: number): boolean =>
   STOPS.some((name) => SIGNAL[name] === signal && process.listenerCount(name) > 0);
 
-/** The shell's exit status for a guest's end; says on stderr which signal killed it, as a shell does. */
+/**
+ * The shell's exit status for a guest's end; says on stderr which signal killed it, as a shell does: not that nobody reads
+ * any more what it writes.
+ */
 export function shellStatus(file: string, status: ExitStatus): number {
   if (status.kind === "exited") return status.status;
-  warn(`goemu: ${printable(file)}: ${describeSignal(status.signal)} (killed by signal ${status.signal})`);
+  if (status.signal !== SIGNAL.SIGPIPE)
+    warn(`goemu: ${printable(file)}: ${describeSignal(status.signal)} (killed by signal ${status.signal})`);
   return 128 + status.signal;
 }
 

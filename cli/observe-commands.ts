@@ -23,6 +23,7 @@ import { Ending } from "./end.ts";
 import { CliError } from "./failure.ts";
 import { createMachine, forwardSignals, type GuestOptions, shellStatus } from "./guest.ts";
 import { addGuestOptions, sysrootOf } from "./guest-options.ts";
+import { startedWith } from "./started-with.ts";
 import { warn } from "./write.ts";
 
 interface MachineOptions extends GuestOptions {
@@ -118,6 +119,7 @@ function observedMachine(
 ): { machine: Machine; host: NodeHost } {
   const host = new NodeHost({
     processes: options.hostExec ? childProcesses(options) : undefined,
+    inherited: startedWith(),
     sysroot: sysrootOf(options.sysroot),
   });
   if (options.output === undefined) Object.defineProperty(host, "stdout", { value: host.stderr });

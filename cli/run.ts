@@ -15,6 +15,7 @@ import { CliError } from "./failure.ts";
 import { type CacheOpener, createMachine, forwardSignals, type GuestOptions, shellStatus } from "./guest.ts";
 import { sysrootOf } from "./guest-options.ts";
 import type { ProgramFile } from "./program-file.ts";
+import { startedWith } from "./started-with.ts";
 import { formatStatistics } from "./statistics.ts";
 import { cacheAnswers, openTranslationCache } from "./translation-cache.ts";
 import { warn, writeAll } from "./write.ts";
@@ -45,7 +46,7 @@ export async function run(path: string, args: readonly string[], given: RunOptio
   const sysroot = sysrootOf(options.sysroot);
   const host = new NodeHost({
     processes: options.hostExec ? childProcesses(options) : undefined,
-    inherited: child?.inherited,
+    inherited: child?.inherited ?? startedWith(),
     sysroot,
   });
   let cache: NodeTranslationCache | undefined;

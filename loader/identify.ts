@@ -45,7 +45,7 @@ function scriptError(bytes: Uint8Array): LoadError | undefined {
   return new LoadError(
     "script",
     `is a script for ${interpreter || "an unnamed interpreter"}, not an executable`,
-    "name the ELF executable that it starts",
+    interpreter === "" ? "name an ELF executable" : `run that with the script's name: goemu ${interpreter} …`,
   );
 }
 

@@ -18,6 +18,7 @@ import { toFileTime } from "./file-times.ts";
 import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
 import { terminals } from "./terminals.ts";
+import { moveOffset } from "./wasi.ts";
 
 const LINUX = process.platform === "linux";
 
@@ -85,11 +86,6 @@ export function inheritedState(fd: number): { offset: number; flags: number } | 
   }
 }
 
-/** An access mode in which a file that is open in another can be read as well. */
-function accessFor(flags: number): number {
-  return (flags & abi.O_ACCMODE) === abi.O_RDONLY ? abi.O_RDONLY : abi.O_RDWR;
-}
-
 /** A file opened by Node. */
 export class NodeFile implements HostFile {
   #fd: number;
@@ -116,28 +112,8 @@ export class NodeFile implements HostFile {
     return inheritedState(this.#fd)?.offset;
   }
 
-  /** Node has no lseek(2): reading moves the offset. A file that can't be read is opened once more, so that it can. */
   moveTo(offset: number): boolean {
-    const state = inheritedState(this.#fd);
-    if (state === undefined || state.offset === offset) return state !== undefined;
-    try {
-      if (state.offset > offset || (state.flags & abi.O_ACCMODE) === abi.O_WRONLY) {
-        if (this.#standard) return false;
-        const flags = (state.flags & ~(abi.O_ACCMODE | abi.O_TMPFILE)) | accessFor(state.flags);
-        const reopened = fs.openSync(`/proc/self/fd/${this.#fd}`, nativeFlags(flags));
-        fs.closeSync(this.#fd);
-        this.#fd = reopened;
-      }
-      const buffer = new Uint8Array(Math.min(offset, 0x10_0000));
-      for (let at = this.currentOffset() ?? 0; at < offset; ) {
-        const count = fs.readSync(this.#fd, buffer, 0, Math.min(buffer.length, offset - at), null);
-        if (count === 0) break;
-        at += count;
-      }
-      return this.currentOffset() === offset;
-    } catch {
-      return false;
-    }
+    return moveOffset(this.#fd, offset);
   }
 
   get prefix(): string {

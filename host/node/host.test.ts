@@ -71,7 +71,7 @@ describe("standard streams of the host", () => {
 
   it("seek in a file", () => {
     expect(sh("(guest seek; printf '!') > out").stderr).toBe("1");
-    expect(fs.readFileSync(`${directory}/out`, "utf8").startsWith("First")).toBe(true);
+    expect(fs.readFileSync(`${directory}/out`, "utf8")).toBe("F!rst");
     expect(sh("printf 0123 > log; guest write 2 >> log; wc -c < log").stdout.trim()).toBe("6");
   });
 });

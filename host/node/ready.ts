@@ -1,3 +1,5 @@
+import { wasiFor } from "./wasi.ts";
+
 /** WASI (preview 1), struct subscription and struct event: sizes, and where their fields are. */
 const SUBSCRIPTION_SIZE = 48;
 const SUBSCRIPTIONS = 0;
@@ -22,16 +24,10 @@ export class ReadyQuestion {
 
   /** @param fd one of a description that nobody else uses: it is made non-blocking. @throws Error if Node can't do that */
   constructor(fd: number) {
-    const { WASI } = quietly(() => process.getBuiltinModule("node:wasi"));
-    const wasi = new WASI({ version: "preview1", stdin: fd, stdout: fd, stderr: fd });
-    const memory = new WebAssembly.Memory({ initial: 1 });
-    wasi.initialize({ exports: { memory } });
-    this.#view = new DataView(memory.buffer);
-    const { poll_oneoff: poll } = wasi.wasiImport as {
-      poll_oneoff: (subscriptions: number, events: number, count: number, told: number) => number;
-    };
+    const { functions, view } = wasiFor(fd);
+    this.#view = view;
     this.#poll = () => {
-      const error = poll(SUBSCRIPTIONS, EVENTS, 2, COUNT);
+      const error = functions.poll_oneoff(SUBSCRIPTIONS, EVENTS, 2, COUNT);
       if (error !== 0) throw new Error(`poll_oneoff: error ${error}`);
     };
     const [read, clock] = [SUBSCRIPTIONS, SUBSCRIPTIONS + SUBSCRIPTION_SIZE];
@@ -52,16 +48,5 @@ export class ReadyQuestion {
       const late = process.hrtime.bigint() - before > 2 * TIMEOUT_NS;
       if (!late || attempt === ATTEMPTS) return false;
     }
-  }
-}
-
-/** Runs something without Node's word that a part of it is experimental: standard error is the guest's. */
-function quietly<T>(run: () => T): T {
-  const { emitWarning } = process;
-  process.emitWarning = () => {};
-  try {
-    return run();
-  } finally {
-    process.emitWarning = emitWarning;
   }
 }

@@ -127,6 +127,16 @@ export abstract class FileDescription {
     throw new SyscallError("ESPIPE");
   }
 
+  /** Where read and write go on now. */
+  get position(): number {
+    return this.offset;
+  }
+
+  /** Read and write go on at `offset`. */
+  moveTo(offset: number): void {
+    this.offset = offset;
+  }
+
   /** POLL* bits that are true now (poll(2)). */
   poll(): number {
     return POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;

@@ -204,13 +204,23 @@ export class HostFileDescription extends FileDescription {
     return this.#transferOut(from, this.flags & O_APPEND ? null : position);
   }
 
+  /** Where it stands on the host, which other descriptors and processes may have moved. */
+  override get position(): number {
+    if (this.#hostKeepsOffset) this.offset = this.#host.currentOffset?.() ?? this.offset;
+    return this.offset;
+  }
+
   override seek(offset: number, whence: number): number {
-    this.#follow();
     const size = whence === SEEK_SET || whence === SEEK_CUR ? 0 : this.stat().size;
-    const target = seekTo(offset, whence, this.offset, size);
-    if (target !== this.offset) this.#hostKeepsOffset = false;
-    this.offset = target;
+    const target = seekTo(offset, whence, this.position, size);
+    this.moveTo(target);
     return target;
+  }
+
+  /** Others that have the description see it, too: a shell goes on behind the line that `head -n 1` has gone back to. */
+  override moveTo(offset: number): void {
+    if (offset !== this.offset && this.#hostKeepsOffset) this.#hostKeepsOffset = this.#host.moveTo?.(offset) ?? false;
+    this.offset = offset;
   }
 
   override truncate(size: number): void {

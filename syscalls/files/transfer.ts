@@ -69,7 +69,7 @@ function pump(
   offset: OffsetArgument,
   count: number,
 ): SyscallResult {
-  const start = offset.position ?? source.offset;
+  const start = offset.position ?? source.position;
   const copy = (): number => {
     let done = 0;
     while (done < count) {
@@ -89,7 +89,7 @@ function pump(
       }
       done += written;
     }
-    if (offset.position === undefined) source.offset = start + done;
+    if (offset.position === undefined) source.moveTo(start + done);
     else offset.advance(done);
     if (done > 0) tellCopied(process, source, sink);
     return done;
@@ -138,7 +138,7 @@ const copyFileRange: Handler = (process, _thread, args) => {
     if (!isRegular(description)) return -errno.EINVAL;
   }
   if (!source.readable || !sink.writable || sink.flags & O_APPEND) return -errno.EBADF;
-  const [start, target] = [from.position ?? source.offset, to.position ?? sink.offset];
+  const [start, target] = [from.position ?? source.position, to.position ?? sink.position];
   const count = Math.min(args.address(4), MAX_RW_COUNT, Math.max(0, source.stat().size - start));
   const same = source.stat().ino === sink.stat().ino && source.stat().dev === sink.stat().dev;
   if (same && start < target + count && target < start + count) return -errno.EINVAL;
@@ -151,9 +151,9 @@ const copyFileRange: Handler = (process, _thread, args) => {
     done += written;
     if (written < length) break;
   }
-  if (from.position === undefined) source.offset = start + done;
+  if (from.position === undefined) source.moveTo(start + done);
   else from.advance(done);
-  if (to.position === undefined) sink.offset = target + done;
+  if (to.position === undefined) sink.moveTo(target + done);
   else to.advance(done);
   if (done > 0) tellCopied(process, source, sink);
   return done;
@@ -210,12 +210,12 @@ function moveOnce(
     if (written > 0) source.read(IoVector.buffer(new Uint8Array(written)));
     return written;
   }
-  const position = from.position ?? source.offset;
+  const position = from.position ?? source.position;
   const length = readAt(source, IoVector.buffer(bytes), from);
   if (length <= 0) return length;
   const written = put(bytes.subarray(0, length));
   if (from.position !== undefined) from.advance(Math.max(0, written));
-  else if (source.seekable) source.offset = position + Math.max(0, written);
+  else if (source.seekable) source.moveTo(position + Math.max(0, written));
   return written;
 }
 
