@@ -128,6 +128,10 @@ export class RecordTranslator extends FlagTranslator {
     return this.#place(RECORD.operand + i * 2);
   }
 
+  override registerPlace(i: number): I32Expr {
+    return this.#operandPlace(i);
+  }
+
   override readRegister(i: number, width: number): I64Expr {
     return loadInt(width, this.#operandPlace(i));
   }

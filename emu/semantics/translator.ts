@@ -169,6 +169,11 @@ export abstract class Translator extends FunctionBuilder {
 
   // What follows is common to the tiers.
 
+  /** Place in wasm memory of register operand `i`; of ST(i) as if TOP were 0. */
+  registerPlace(i: number): I32Expr {
+    return i32.add(this.stateAddress(), i32.const(this.operand(i).offset));
+  }
+
   operand(i: number): Operand {
     return this.instruction.operands[i];
   }
