@@ -8,6 +8,7 @@ import type { IoVector } from "../files/io-vector.ts";
 import type { SocketAddress } from "./address.ts";
 import type { ControlMessage } from "./control.ts";
 import type { Network } from "./network.ts";
+import { NO_CREDENTIALS } from "./outside-peer.ts";
 import type { PacketInfo } from "./packet.ts";
 import type { Pending } from "./pending.ts";
 
@@ -161,7 +162,7 @@ export abstract class Socket extends FileDescription {
   abstract receive(to: IoVector, flags: number): Received | undefined;
 
   peerCredentials(): Credentials {
-    return { pid: 0, uid: 0xffff_ffff, gid: 0xffff_ffff };
+    return NO_CREDENTIALS;
   }
 
   override read(to: IoVector): number {

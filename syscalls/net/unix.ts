@@ -21,6 +21,7 @@ import type { IoVector } from "../files/io-vector.ts";
 import { NO_NAME, type SocketAddress, type UnixAddress } from "./address.ts";
 import type { ControlMessage } from "./control.ts";
 import type { Network } from "./network.ts";
+import { whoConnects, whoListens } from "./outside-peer.ts";
 import { Pending } from "./pending.ts";
 import {
   type Credentials,
@@ -165,6 +166,7 @@ export class UnixSocket extends Socket {
       const child = new UnixSocket(this.network, this.type, 0);
       child.#state = "connected";
       child.#shownName = this.#shownName;
+      child.#credentials = whoConnects(this.network.owner.host.files, this.#name, { euid, gid });
       child.#useOutside(connection);
       this.#enqueue(child);
       this.network.owner.wakeUp();
@@ -282,7 +284,9 @@ export class UnixSocket extends Socket {
     // Hosts offer streams only.
     if (host === undefined || this.type !== SOCK_STREAM) throw new SyscallError("ECONNREFUSED");
     this.#state = "connecting";
-    this.#useOutside(host.connect({ path: this.#absolute(address.path) }, undefined));
+    const path = this.#absolute(address.path);
+    this.#credentials = whoListens(this.network.owner.host.files, path);
+    this.#useOutside(host.connect({ path }, undefined));
     return IN_PROGRESS;
   }
 
