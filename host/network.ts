@@ -55,6 +55,7 @@ export interface HostListener {
 /** What happens to a connection; called from the host's event loop only. */
 export interface HostConnectionEvents {
   connected(): void;
+  /** Bytes have come. They are the host's again afterwards: what is to stay has to be copied. */
   data(bytes: Uint8Array): void;
   /** The other side sends no more. */
   ended(): void;
@@ -68,6 +69,15 @@ export interface HostConnection {
   readonly remote: HostEndpoint;
   /** Whom to tell. Nothing is lost before. */
   start(events: HostConnectionEvents): void;
+  /**
+   * Hands over what the host takes at once, without keeping `bytes`; 0 while others are pending.
+   * @param at where in `bytes` what is to be written begins
+   * @param length of it
+   * @returns bytes written
+   * @throws SyscallError with what has ended the connection; the events do not tell it, too
+   */
+  writeNow(bytes: Uint8Array, at: number, length: number): number;
+  /** Hands over all of it; the host may keep `bytes` until they have gone out. */
   write(bytes: Uint8Array): void;
   /** Bytes written that have not gone out. */
   readonly pending: number;

@@ -114,6 +114,44 @@ describe("a guest's server", () => {
     expect(received).toBe(total);
   });
 
+  it("is told of a reset by the write that meets it, and after that of a broken pipe, as on Linux", async () => {
+    const { server, client } = await accepted();
+    client.resetAndDestroy();
+    // Over the loopback interface the reset is there at once; no event of the host has come yet.
+    await new Promise((resolve) => setImmediate(resolve));
+    const first = p.send(server, "x", abi.MSG_NOSIGNAL);
+    expect(["ECONNRESET", "EPIPE"]).toContain(first);
+    expect(p.send(server, "x", abi.MSG_NOSIGNAL)).toBe("EPIPE");
+    expect(p.poll(server) & POLLHUP).toBe(POLLHUP);
+  });
+
+  it("writes more than the host takes, in order, whatever it is cut into", async () => {
+    const { server, client } = await accepted();
+    const sent = Buffer.alloc(12_000_000);
+    for (let i = 0; i < sent.length; i += 4) sent.writeUInt32LE(i, i);
+    p.reset();
+    const at = p.room(50_000);
+    const read: Buffer[] = [];
+    client.pause();
+    for (let done = 0, step = 0; done < sent.length; step++) {
+      const size = Math.min(sent.length - done, step % 3 === 0 ? 7 : 50_000);
+      p.memory.writeBytes(at, sent.subarray(done, done + size));
+      const count = p.call("write", server, at, size);
+      if (count > 0) done += count;
+      else {
+        expect(named(count)).toBe("EAGAIN");
+        if (client.listenerCount("data") === 0) client.on("data", (bytes) => read.push(bytes as Buffer));
+        client.resume();
+        await until(server, POLLOUT);
+      }
+    }
+    expect(p.call("shutdown", server, abi.SHUT_WR)).toBe(0);
+    if (client.listenerCount("data") === 0) client.on("data", (bytes) => read.push(bytes as Buffer));
+    client.resume();
+    await once(client, "end");
+    expect(Buffer.concat(read).equals(sent)).toBe(true);
+  });
+
   it("has its port for itself, on the host as well", async () => {
     const taken = net.createServer().listen(0, "127.0.0.1");
     await once(taken, "listening");

@@ -1,4 +1,4 @@
-import { renameSync } from "node:fs";
+import { renameSync, writeSync } from "node:fs";
 import * as net from "node:net";
 import * as os from "node:os";
 import type { SyscallError } from "../../syscalls/abi/errno.ts";
@@ -17,7 +17,7 @@ import type {
   HostPath,
 } from "../network.ts";
 import { NodeDatagram } from "./datagram.ts";
-import { asSyscallError } from "./errors.ts";
+import { asSyscallError, attempt } from "./errors.ts";
 
 /** How long the addresses of the interfaces are taken to stay the same, in ms. */
 const INTERFACES_MS = 1000;
@@ -77,20 +77,23 @@ export class NodeNetwork implements HostNetwork {
   }
 
   connect(to: HostEndpoint | HostPath, from: HostEndpoint | undefined): HostConnection {
-    if ("path" in to) return this.#track(net.connect({ path: pathToText(to.path), allowHalfOpen: true }), false);
+    if ("path" in to) {
+      const { path } = to;
+      return this.#track((onread) => net.connect({ path: pathToText(path), allowHalfOpen: true, onread }), false);
+    }
     const isAny = from === undefined || from.ip === "0.0.0.0" || from.ip === "::";
-    const socket = net.connect({
+    const options = {
       host: this.#literal(to),
       port: to.port,
       allowHalfOpen: true,
       ...(isAny ? {} : { localAddress: from.ip }),
       ...(from === undefined || from.port === 0 ? {} : { localPort: from.port }),
-    });
-    return this.#track(socket, true);
+    };
+    return this.#track((onread) => net.connect({ ...options, onread }), true);
   }
 
-  #track(socket: net.Socket, isTcp: boolean): NodeConnection {
-    const connection = new NodeConnection(socket, isTcp, this.#open);
+  #track(open: OpenSocket, isTcp: boolean): NodeConnection {
+    const connection = new NodeConnection(open, isTcp, this.#open);
     this.#open.add(connection);
     return connection;
   }
@@ -128,7 +131,7 @@ class NodeListener implements HostListener {
         else socket.destroy();
         return;
       }
-      const connection = new NodeConnection(socket, isTcp, open);
+      const connection = new NodeConnection((onread) => withBuffer(socket, onread), isTcp, open);
       open.add(connection);
       this.#take(connection);
     });
@@ -164,6 +167,34 @@ class NodeListener implements HostListener {
   }
 }
 
+/** What Node reads into, one connection after another: whoever is told of bytes copies them. */
+const RECEIVED = new Uint8Array(0x1_0000);
+
+/** Makes a socket that reads into a buffer of ours (net.Socket's option `onread`), and tells of it there. */
+type OpenSocket = (onread: net.OnReadOpts) => net.Socket;
+
+/** What net.Socket has, but its types do not tell of: libuv's stream, which a constructor takes as well. */
+interface StreamHandle {
+  /** Its descriptor, where the system has such. */
+  readonly fd?: number;
+}
+type SocketWithHandle = net.Socket & { _handle?: StreamHandle | null };
+
+/**
+ * A server's sockets are made without the option `onread`, so that Node makes a buffer of 64 KiB for each read. Another
+ * socket takes over the stream, which has not been read from yet.
+ */
+function withBuffer(socket: SocketWithHandle, onread: net.OnReadOpts): net.Socket {
+  const { _handle: handle } = socket;
+  if (!handle) {
+    socket.on("data", (bytes) => void onread.callback(bytes.length, bytes as Buffer));
+    return socket;
+  }
+  socket._handle = null;
+  const options = { handle, allowHalfOpen: true, pauseOnCreate: true, onread };
+  return new net.Socket(options as unknown as net.SocketConstructorOpts);
+}
+
 class NodeConnection implements HostConnection {
   readonly #socket: net.Socket;
   readonly #isTcp: boolean;
@@ -172,21 +203,33 @@ class NodeConnection implements HostConnection {
   local: HostEndpoint = NOWHERE;
   remote: HostEndpoint = NOWHERE;
   pending = 0;
+  /** The socket's descriptor while it is connected; -1 without. */
+  #fd = -1;
+  /** Nobody is there any more for what arrives. */
+  #abandoned = false;
+  #finished = false;
 
-  constructor(socket: net.Socket, isTcp: boolean, open: Set<{ dispose(): void | Promise<void> }>) {
+  constructor(openSocket: OpenSocket, isTcp: boolean, open: Set<{ dispose(): void | Promise<void> }>) {
+    const callback = (count: number, buffer: Uint8Array): boolean => {
+      if (this.#abandoned) this.reset();
+      else this.#events?.data(buffer.subarray(0, count));
+      return true;
+    };
+    const socket = openSocket({ buffer: RECEIVED, callback });
     this.#socket = socket;
     this.#isTcp = isTcp;
     this.#open = open;
-    if (!socket.connecting) this.#learnAddresses();
+    if (!socket.connecting) this.#connected();
     socket.on("connect", () => {
-      this.#learnAddresses();
+      this.#connected();
       this.#events?.connected();
     });
     socket.on("error", (error) => this.#failed(asSyscallError(error)));
     socket.on("close", () => open.delete(this));
   }
 
-  #learnAddresses(): void {
+  #connected(): void {
+    this.#fd = (this.#socket as SocketWithHandle)._handle?.fd ?? -1;
     const { localAddress, localPort, remoteAddress, remotePort } = this.#socket;
     if (localAddress !== undefined) this.local = { ip: canonicalIp(localAddress), port: localPort ?? 0 };
     if (remoteAddress !== undefined) this.remote = { ip: canonicalIp(remoteAddress), port: remotePort ?? 0 };
@@ -201,9 +244,21 @@ class NodeConnection implements HostConnection {
   start(events: HostConnectionEvents): void {
     this.#events = events;
     const socket = this.#socket;
-    socket.on("data", (bytes) => this.#events?.data(bytes as Buffer));
     socket.on("end", () => this.#events?.ended());
     if (!socket.connecting) socket.resume();
+  }
+
+  writeNow(bytes: Uint8Array, at: number, length: number): number {
+    // Node's streams cost more than the call itself. What goes through them comes first, and the end is theirs.
+    if (this.#fd < 0 || this.pending > 0 || this.#finished || this.#socket.destroyed) return 0;
+    try {
+      return attempt(() => writeSync(this.#fd, bytes, at, length, null));
+    } catch (error) {
+      if ((error as SyscallError).message === "EAGAIN") return 0;
+      this.#events = undefined;
+      this.#socket.destroy();
+      throw error;
+    }
   }
 
   write(bytes: Uint8Array): void {
@@ -215,6 +270,7 @@ class NodeConnection implements HostConnection {
   }
 
   finish(): void {
+    this.#finished = true;
     this.#socket.end();
   }
 
@@ -228,11 +284,9 @@ class NodeConnection implements HostConnection {
 
   close(): void {
     this.#events = undefined;
-    const socket = this.#socket;
-    socket.removeAllListeners("data");
-    socket.on("data", () => this.reset());
-    socket.end();
-    socket.resume();
+    this.#abandoned = true;
+    this.#socket.end();
+    this.#socket.resume();
   }
 
   reset(): void {

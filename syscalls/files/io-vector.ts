@@ -87,9 +87,14 @@ export class IoVector {
 
   /** Where in `bytes` all that is left lies, if it is one piece and may be accessed throughout; -1 if not, or if none is. */
   place(): number {
-    if (this.#segments.length !== 1 || this.remaining === 0) return -1;
+    return this.#placeOf(this.remaining);
+  }
+
+  /** The same for the next `count` bytes of what is left. */
+  #placeOf(count: number): number {
+    if (this.#segments.length !== 1 || count === 0) return -1;
     const start = this.#segments[0].address + this.done;
-    return this.#memory === undefined ? start : this.#memory.contiguous(start, this.remaining, this.#need);
+    return this.#memory === undefined ? start : this.#memory.contiguous(start, count, this.#need);
   }
 
   /**
@@ -130,6 +135,13 @@ export class IoVector {
    * @returns bytes copied; less than asked only at the end or at a fault
    */
   put(bytes: Uint8Array): number {
+    // Mostly it is one piece that takes all: no view is made of it.
+    const place = bytes.length > 0 && bytes.length <= this.remaining ? this.#placeOf(bytes.length) : -1;
+    if (place >= 0) {
+      this.bytes.set(bytes, place);
+      this.advance(bytes.length);
+      return bytes.length;
+    }
     let copied = 0;
     for (const view of this.views(bytes.length)) {
       view.set(bytes.subarray(copied, copied + view.length));
@@ -141,6 +153,12 @@ export class IoVector {
 
   /** Copies out of the vector, at most `max` bytes; shorter only at the end or at a fault. */
   take(max: number): Uint8Array {
+    const count = Math.min(max, this.remaining);
+    const place = this.#placeOf(count);
+    if (place >= 0) {
+      this.advance(count);
+      return this.bytes.slice(place, place + count);
+    }
     const views = this.views(max);
     const bytes = new Uint8Array(views.reduce((sum, view) => sum + view.length, 0));
     let at = 0;

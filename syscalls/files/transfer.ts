@@ -14,6 +14,9 @@ import { PipeEnd } from "./pipe.ts";
 
 /** Bytes moved at once from one file to another. */
 const CHUNK = 0x1_0000;
+/** The same for sendfile, where each piece is a call of the host's and, to a socket, a segment or more. */
+const SENDFILE_CHUNK = 0x4_0000;
+let sendfileBuffer: Uint8Array | undefined;
 
 /** An offset argument that lies in memory and is updated; the file's own offset if the pointer is NULL. */
 class OffsetArgument {
@@ -72,8 +75,10 @@ function pump(
   const start = offset.position ?? source.position;
   const copy = (): number => {
     let done = 0;
+    // Sinks copy what they cannot pass on at once, so that all sendfiles have one buffer.
+    const buffer = (sendfileBuffer ??= new Uint8Array(SENDFILE_CHUNK));
     while (done < count) {
-      const bytes = new Uint8Array(Math.min(CHUNK, count - done));
+      const bytes = buffer.subarray(0, Math.min(SENDFILE_CHUNK, count - done));
       const length = source.readAt(IoVector.buffer(bytes), start + done);
       if (length <= 0) break;
       let written: number;

@@ -19,8 +19,8 @@ export class ByteQueue {
   #pieces: Piece[] = [];
   #head = 0;
 
-  /** Puts bytes at the end. The queue may keep `bytes` itself. */
-  push(bytes: Uint8Array): void {
+  /** Puts bytes at the end. @param borrowed if not, the queue may keep `bytes` itself */
+  push(bytes: Uint8Array, borrowed = false): void {
     this.size += bytes.length;
     const last = this.#pieces.length > this.#head ? this.#pieces[this.#pieces.length - 1] : undefined;
     if (last !== undefined && bytes.length <= last.bytes.length - last.end) {
@@ -29,7 +29,7 @@ export class ByteQueue {
       return;
     }
     if (bytes.length >= MAX_BLOCK / 2) {
-      this.#pieces.push({ bytes, start: 0, end: bytes.length });
+      this.#pieces.push({ bytes: borrowed ? bytes.slice() : bytes, start: 0, end: bytes.length });
       return;
     }
     const block = new Uint8Array(Math.min(MAX_BLOCK, Math.max(MIN_BLOCK, 2 * this.size)));

@@ -1,4 +1,6 @@
 import type { HostConnection } from "../../host/network.ts";
+import { type ErrnoName, SyscallError } from "../abi/errno.ts";
+import type { IoVector } from "../files/io-vector.ts";
 import type { TcpPeer, TcpSocket } from "./tcp.ts";
 
 /** A connection's other end, outside of the machine. */
@@ -17,7 +19,7 @@ export class HostPeer implements TcpPeer {
         wakeUp();
       },
       data: (bytes) => {
-        socket.arrived(bytes);
+        socket.arrived(bytes, true);
         if (socket.isCongested) {
           this.#paused = true;
           connection.pause();
@@ -40,8 +42,25 @@ export class HostPeer implements TcpPeer {
     return sender.sendBuffer - this.#connection.pending;
   }
 
-  deliver(bytes: Uint8Array): void {
-    this.#connection.write(bytes);
+  deliver(from: IoVector, count: number): number {
+    const connection = this.#connection;
+    const start = from.done;
+    try {
+      // Out of the guest's memory, if that is one piece; nothing is copied then but into the host's socket.
+      const place = count === from.remaining ? from.place() : -1;
+      if (place >= 0) {
+        from.advance(connection.writeNow(from.bytes, place, count));
+        if (from.done - start === count) return count;
+      }
+      const rest = from.take(count - (from.done - start));
+      const written = place >= 0 ? 0 : connection.writeNow(rest, 0, rest.length);
+      if (written < rest.length) connection.write(written === 0 ? rest : rest.subarray(written));
+      return from.done - start;
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      this.#socket.hostFailed(error.message as ErrnoName);
+      return 0;
+    }
   }
 
   finish(): void {

@@ -35,7 +35,8 @@ const TUNED_SEND_BUFFER = 2_626_560;
 export interface TcpPeer {
   /** Bytes that it takes now. */
   room(sender: TcpSocket): number;
-  deliver(bytes: Uint8Array, sender: TcpSocket): void;
+  /** Takes the next `count` bytes, less only at a fault or if the connection has failed (0). @returns how many */
+  deliver(from: IoVector, count: number, sender: TcpSocket): number;
   /** The sender will send no more (FIN). */
   finish(): void;
   /** The connection is broken off (RST). */
@@ -338,11 +339,14 @@ export class TcpSocket extends InetSocket implements TcpPeer {
       this.#noSpace = true;
       return WOULD_BLOCK;
     }
-    const bytes = from.take(Math.min(room, from.remaining));
-    if (bytes.length === 0) from.fault();
-    this.#peer.deliver(bytes, this);
-    this.bytesSent += bytes.length;
-    return bytes.length;
+    const count = this.#peer.deliver(from, Math.min(room, from.remaining), this);
+    if (count === 0) {
+      // What ended the connection in that moment, or a bad pointer.
+      this.throwError();
+      from.fault();
+    }
+    this.bytesSent += count;
+    return count;
   }
 
   override receive(to: IoVector, flags: number): Received | undefined {
@@ -470,15 +474,17 @@ export class TcpSocket extends InetSocket implements TcpPeer {
     return sender.sendBuffer + Math.floor(this.receiveBuffer / 2) - this.#received.size;
   }
 
-  deliver(bytes: Uint8Array, sender: TcpSocket): void {
+  deliver(from: IoVector, count: number, sender: TcpSocket): number {
+    const bytes = from.take(count);
     // Nobody is there any more: a reset is the answer (tcp_rcv_state_process).
-    if (this.closed) sender.reset();
-    else this.arrived(bytes);
+    if (this.closed && bytes.length > 0) sender.reset();
+    else if (bytes.length > 0) this.arrived(bytes, false);
+    return bytes.length;
   }
 
-  /** Bytes have come. */
-  arrived(bytes: Uint8Array): void {
-    this.#received.push(bytes);
+  /** Bytes have come. @param borrowed the caller uses `bytes` for others afterwards */
+  arrived(bytes: Uint8Array, borrowed: boolean): void {
+    this.#received.push(bytes, borrowed);
     this.bytesReceived += bytes.length;
     this.changed();
   }

@@ -184,7 +184,7 @@ export class UnixSocket extends Socket {
         wakeUp();
       },
       data: (bytes) => {
-        this.#received.push({ bytes, from: undefined, rights: [], credentials: undefined }, true);
+        this.#received.push({ bytes: bytes.slice(), from: undefined, rights: [], credentials: undefined }, true);
         if (this.#received.bytes >= this.receiveBuffer) {
           this.#outsidePaused = true;
           connection.pause();
