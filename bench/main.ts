@@ -2,11 +2,21 @@
 // round, so that whatever else the host does hits all alike. Medians, ratios and means; nothing is asserted.
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { availableJobs, availableRunners, type Job, type Runner } from "./jobs.ts";
 import { measure, type Sample } from "./measure.ts";
 import { formatMemory, formatSummary, formatTimes, type Row, rowOf, summaryOf } from "./report.ts";
+import { buildPrograms, hasGo, measureServer, type ServerPrograms } from "./server/measure.ts";
+import {
+  formatServers,
+  SERVER_JOBS,
+  type ServerJob,
+  type ServerRow,
+  type ServerSample,
+  serverMeans,
+  serverRowOf,
+} from "./server/rows.ts";
 
 const USAGE = `usage: npm run bench -- [options]
 
@@ -49,15 +59,73 @@ function rowFor(job: Job, runners: readonly Runner[], rounds: number): Row {
   return rowOf({ job, samples });
 }
 
+/** The same for a server under load. @throws what a run throws */
+async function serverRowFor(
+  job: ServerJob,
+  runners: readonly Runner[],
+  rounds: number,
+  programs: ServerPrograms,
+): Promise<ServerRow> {
+  const samples: Partial<Record<Runner["name"], ServerSample[]>> = {};
+  const cache = mkdtempSync(join(tmpdir(), "goemu-bench-"));
+  try {
+    for (let round = 1; round <= rounds; round++) {
+      for (const runner of runners) {
+        progress(`${job.name}: round ${round}, ${runner.name}`);
+        (samples[runner.name] ??= []).push(await measureServer(job, runner, programs, { XDG_CACHE_HOME: cache }));
+      }
+    }
+  } finally {
+    rmSync(cache, { recursive: true, force: true });
+  }
+  return serverRowOf(job.name, samples);
+}
+
+/** The servers' rows; none, with a line on why, where there is no Go to build them with. */
+async function serverRows(
+  jobs: readonly ServerJob[],
+  runners: readonly Runner[],
+  rounds: number,
+): Promise<ServerRow[]> {
+  if (jobs.length === 0) return [];
+  if (!hasGo()) {
+    process.stderr.write("bench: the servers are left out: there is no go to build them with\n");
+    return [];
+  }
+  const programs = buildPrograms();
+  const rows: ServerRow[] = [];
+  try {
+    for (const job of jobs) {
+      try {
+        rows.push(await serverRowFor(job, runners, rounds, programs));
+      } catch (error) {
+        fail(error);
+      }
+    }
+  } finally {
+    rmSync(dirname(programs.server), { recursive: true, force: true });
+  }
+  return rows;
+}
+
+function fail(error: unknown): void {
+  progress("");
+  process.stderr.write(`bench: ${(error as Error).message}\n`);
+  process.exitCode = 1;
+}
+
 /** Measures and prints. A job that fails is told of and left out, and the exit status is 1. */
-function main(): void {
+async function main(): Promise<void> {
   const rounds = Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds: "${values.rounds}" is no number of rounds`);
   const options = values.tier === undefined ? [] : ["--tier", values.tier];
   const runners = availableRunners(options);
-  const jobs = availableJobs(new RegExp(values.only));
+  const only = new RegExp(values.only);
+  const jobs = availableJobs(only);
+  const serverJobs = SERVER_JOBS.filter(({ name }) => only.test(name));
   if (values.list) {
     process.stdout.write(jobs.map(({ name, group }) => `${group}: ${name}\n`).join(""));
+    process.stdout.write(serverJobs.map(({ name }) => `server: ${name}\n`).join(""));
     return;
   }
   const rows: Row[] = [];
@@ -65,11 +133,10 @@ function main(): void {
     try {
       rows.push(rowFor(job, runners, rounds));
     } catch (error) {
-      progress("");
-      process.stderr.write(`bench: ${(error as Error).message}\n`);
-      process.exitCode = 1;
+      fail(error);
     }
   }
+  const servers = await serverRows(serverJobs, runners, rounds);
   progress("");
 
   const host = {
@@ -80,13 +147,15 @@ function main(): void {
   };
   const summary = summaryOf(rows);
   if (values.json) {
-    process.stdout.write(`${JSON.stringify({ version: 3, host, rounds, options, summary, rows })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ version: 4, host, rounds, options, summary, rows, servers, serverMeans: serverMeans(servers) })}\n`,
+    );
     return;
   }
   const about = `${host.cpu}, ${host.cpus} CPUs, Node.js ${host.node}, load ${host.load.toFixed(1)}; medians of ${rounds}${options.length > 0 ? `; goemu ${options.join(" ")}` : ""}`;
   const parts = [
-    formatTimes(rows),
-    formatMemory(rows),
+    ...(rows.length > 0 ? [formatTimes(rows), formatMemory(rows)] : []),
+    ...(servers.length > 0 ? [formatServers(servers)] : []),
     ...(summary.all.jobs > 0 ? [formatSummary(summary)] : []),
     about,
   ];
@@ -94,4 +163,4 @@ function main(): void {
 }
 
 if (values.help) process.stdout.write(USAGE);
-else main();
+else await main();

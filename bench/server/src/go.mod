@@ -1,0 +1,3 @@
+module goemu.test/bench/server
+
+go 1.25
