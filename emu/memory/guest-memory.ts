@@ -131,6 +131,10 @@ export class GuestMemory {
 
   /** @throws GuestFault before anything is written */
   writeBytes(address: number, bytes: Uint8Array): void {
+    if (bytes.length > 0 && this.#fits(address, bytes.length)) {
+      this.u8.set(bytes, this.physical(address, PROT_WRITE, true, bytes.length));
+      return;
+    }
     let at = 0;
     for (const piece of this.pieces(address, bytes.length, PROT_WRITE)) {
       piece.set(bytes.subarray(at, at + piece.length));
@@ -145,19 +149,26 @@ export class GuestMemory {
    * @throws GuestFault
    */
   readCString(address: number, max: number): Uint8Array | undefined {
+    const text = this.readCText(address, max);
+    if (text === undefined) return undefined;
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    return bytes;
+  }
+
+  /** The same as a text with a character for each byte (Latin-1). */
+  readCText(address: number, max: number): string | undefined {
     if (!(address >= 0 && address < TASK_SIZE)) throw new GuestFault(address);
-    let before: Uint8Array | undefined;
+    const { u8 } = this;
+    let text = "";
     for (let at = address; at < address + max; ) {
       const host = this.physical(at, PROT_READ);
       const count = Math.min(PAGE_SIZE - (at % PAGE_SIZE), address + max - at);
-      const piece = this.u8.subarray(host, host + count);
-      const end = piece.indexOf(0);
-      const found = end < 0 ? piece : piece.subarray(0, end);
-      const bytes = new Uint8Array((before?.length ?? 0) + found.length);
-      if (before !== undefined) bytes.set(before);
-      bytes.set(found, before?.length ?? 0);
-      if (end >= 0) return bytes;
-      before = bytes;
+      let end = host;
+      while (end < host + count && u8[end] !== 0) end++;
+      // Spreading goes through an iterator.
+      text += String.fromCharCode.apply(null, u8.subarray(host, end) as unknown as number[]);
+      if (end < host + count) return text;
       at += count;
     }
     return undefined;

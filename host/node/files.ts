@@ -47,6 +47,8 @@ function nativeFlags(flags: number): number {
   return native;
 }
 
+const STAT_OPTIONS = { bigint: true, throwIfNoEntry: false } as const;
+
 /** A path as Node takes it: text is encoded as UTF-8, so that only ASCII may be given as it is. */
 const toNode = (path: string): string | Buffer => (IS_ASCII.test(path) ? path : Buffer.from(path, "latin1"));
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are ASCII too
@@ -246,21 +248,26 @@ export class NodeFileSystem implements HostFileSystem {
 
   stat(path: string, follow: boolean): FileStat {
     const name = toNode(path);
-    if (follow) return fromNodeStat(attempt(() => fs.statSync(name, { bigint: true })));
-    // To be told of a missing file by a value is cheaper; statSync's may stand for ENOTDIR as well.
-    const stat = attempt(() => fs.lstatSync(name, { bigint: true, throwIfNoEntry: false }));
+    // To be told of a missing file by a value is cheaper than by an error.
+    if (follow) {
+      const stat = attempt(() => fs.statSync(name, STAT_OPTIONS));
+      if (stat !== undefined) return fromNodeStat(stat);
+      // It may stand for ENOTDIR as well. lstatSync's does not, which tells unless there is a link to nowhere.
+      if (attempt(() => fs.lstatSync(name, STAT_OPTIONS)) === undefined) throw new SyscallError("ENOENT");
+      return fromNodeStat(attempt(() => fs.statSync(name, { bigint: true })));
+    }
+    const stat = attempt(() => fs.lstatSync(name, STAT_OPTIONS));
     if (stat === undefined) throw new SyscallError("ENOENT");
     return fromNodeStat(stat);
   }
 
   readDirectory(path: string): HostDirectoryEntry[] {
-    const names = attempt(() => fs.readdirSync(toNode(path), { encoding: "buffer" }));
-    const base = Buffer.from(`${path}/`, "latin1");
+    const names = attempt(() => fs.readdirSync(toNode(path), { encoding: "latin1" }));
     const entries: HostDirectoryEntry[] = [];
     for (const name of names) {
-      const stat = fs.lstatSync(Buffer.concat([base, name]), { bigint: true, throwIfNoEntry: false });
+      const stat = fs.lstatSync(toNode(`${path}/${name}`), STAT_OPTIONS);
       if (stat === undefined) continue;
-      entries.push({ name: name.toString("latin1"), ino: stat.ino, type: directoryType(Number(stat.mode)) });
+      entries.push({ name, ino: stat.ino, type: directoryType(Number(stat.mode)) });
     }
     return entries;
   }

@@ -35,14 +35,30 @@ export const makeDevice = (majorNumber: number, minorNumber: number): bigint =>
 const SECOND = 1_000_000_000n;
 /** Seconds rounded down, so that the nanoseconds stay positive before 1970. */
 const seconds = (ns: bigint): bigint => (ns - nanoseconds(ns)) / SECOND;
-const nanoseconds = (ns: bigint): bigint => ((ns % SECOND) + SECOND) % SECOND;
+const nanoseconds = (ns: bigint): bigint => {
+  const rest = ns % SECOND;
+  return rest < 0n ? rest + SECOND : rest;
+};
 
 export const STAT_SIZE = 144;
 
-/** struct stat (arch/x86/include/uapi/asm/stat.h, the x86-64 variant; offsets in bytes on the right). */
+/** struct timespec. */
+function setTime(view: DataView, at: number, ns: bigint): void {
+  const rest = nanoseconds(ns);
+  view.setBigInt64(at, (ns - rest) / SECOND, true);
+  view.setBigInt64(at + 8, rest, true);
+}
+
+/** Memory of their own for each would cost more than all the rest. */
+const statBytes = new Uint8Array(STAT_SIZE);
+const statView = new DataView(statBytes.buffer);
+
+/**
+ * struct stat (arch/x86/include/uapi/asm/stat.h, the x86-64 variant; offsets in bytes on the right).
+ * @returns the same array each time, whose contents are good until the next call
+ */
 export function encodeStat(stat: FileStat): Uint8Array {
-  const bytes = new Uint8Array(STAT_SIZE);
-  const view = new DataView(bytes.buffer);
+  const view = statView;
   view.setBigUint64(0, stat.dev, true); // st_dev
   view.setBigUint64(8, stat.ino, true); // st_ino
   view.setBigUint64(16, BigInt(stat.nlink), true); // st_nlink
@@ -53,11 +69,10 @@ export function encodeStat(stat: FileStat): Uint8Array {
   view.setBigInt64(48, BigInt(stat.size), true); // st_size
   view.setBigInt64(56, BigInt(stat.blockSize), true); // st_blksize
   view.setBigInt64(64, BigInt(stat.blocks), true); // st_blocks
-  [stat.atimeNs, stat.mtimeNs, stat.ctimeNs].forEach((time, i) => {
-    view.setBigInt64(72 + 16 * i, seconds(time), true); // st_atime, st_mtime, st_ctime
-    view.setBigInt64(80 + 16 * i, nanoseconds(time), true);
-  });
-  return bytes;
+  setTime(view, 72, stat.atimeNs); // st_atime
+  setTime(view, 88, stat.mtimeNs); // st_mtime
+  setTime(view, 104, stat.ctimeNs); // st_ctime
+  return statBytes;
 }
 
 export const STATX_SIZE = 256;

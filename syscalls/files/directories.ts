@@ -9,31 +9,37 @@ import type { WorkingDirectory } from "./file-state.ts";
 import { pathToBytes } from "./path.ts";
 import { type Place, readPath, resolve } from "./resolve.ts";
 
+/** @returns bytes that are good until the next call */
 type Encoder = (entry: HostDirectoryEntry, next: number) => Uint8Array;
+
+/** Larger than any entry: names have 255 bytes at most. */
+const entryBytes = new Uint8Array(1024);
+const entryView = new DataView(entryBytes.buffer);
+
+/** An entry of `size` bytes with what both structures begin with, and the name from `at` on. */
+function encodeEntry({ ino, name }: HostDirectoryEntry, next: number, at: number, size: number): Uint8Array {
+  const bytes = entryBytes.subarray(0, size);
+  bytes.fill(0, at);
+  entryView.setBigUint64(0, ino, true);
+  entryView.setBigInt64(8, BigInt(next), true);
+  entryView.setUint16(16, size, true);
+  for (let i = 0; i < name.length; i++) bytes[at + i] = name.charCodeAt(i);
+  return bytes;
+}
 
 /**
  * struct linux_dirent64 (include/linux/dirent.h): d_ino u64 at 0, d_off s64 at 8, d_reclen u16 at 16, d_type u8 at 18,
  * d_name from 19 with its NUL, the whole a multiple of 8 bytes.
  */
 const dirent64: Encoder = (entry, next) => {
-  const bytes = new Uint8Array(Math.ceil((19 + entry.name.length + 1) / 8) * 8);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(0, entry.ino, true);
-  view.setBigInt64(8, BigInt(next), true);
-  view.setUint16(16, bytes.length, true);
+  const bytes = encodeEntry(entry, next, 19, Math.ceil((19 + entry.name.length + 1) / 8) * 8);
   bytes[18] = entry.type;
-  bytes.set(pathToBytes(entry.name), 19);
   return bytes;
 };
 
 /** struct linux_dirent (fs/readdir.c): as above, but the name from 18 and the type in the last byte. */
 const direntOld: Encoder = (entry, next) => {
-  const bytes = new Uint8Array(Math.ceil((18 + entry.name.length + 2) / 8) * 8);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(0, entry.ino, true);
-  view.setBigInt64(8, BigInt(next), true);
-  view.setUint16(16, bytes.length, true);
-  bytes.set(pathToBytes(entry.name), 18);
+  const bytes = encodeEntry(entry, next, 18, Math.ceil((18 + entry.name.length + 2) / 8) * 8);
   bytes[bytes.length - 1] = entry.type;
   return bytes;
 };

@@ -17,7 +17,9 @@ export function bytesToPath(bytes: Uint8Array): string {
 }
 
 export function pathToBytes(path: string): Uint8Array {
-  return Uint8Array.from(path, (character) => character.charCodeAt(0));
+  const bytes = new Uint8Array(path.length);
+  for (let i = 0; i < path.length; i++) bytes[i] = path.charCodeAt(i);
+  return bytes;
 }
 
 /** The byte string of a text in UTF-8. */

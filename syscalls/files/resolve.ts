@@ -4,7 +4,6 @@ import { type FileStat, S_IFDIR, S_IFMT } from "../abi/stat.ts";
 import { lookupTree } from "../proc/tree.ts";
 import type { Process } from "../process.ts";
 import { DirectoryDescription, PathDescription } from "./directory.ts";
-import { bytesToPath } from "./path.ts";
 import type { MagicLink, VirtualDevice, VirtualDirectory, VirtualFile, VirtualLink } from "./virtual.ts";
 
 /** Where a path leads: to the host's files, or into one of our own trees. */
@@ -21,9 +20,9 @@ export type Place =
  * @throws GuestFault, SyscallError ENAMETOOLONG
  */
 export function readPath(process: Process, address: number): string {
-  const bytes = process.memory.readCString(address, PATH_MAX);
-  if (bytes === undefined) throw new SyscallError("ENAMETOOLONG");
-  return bytesToPath(bytes);
+  const path = process.memory.readCText(address, PATH_MAX);
+  if (path === undefined) throw new SyscallError("ENAMETOOLONG");
+  return path;
 }
 
 interface Base {

@@ -311,3 +311,21 @@ describe("what monitoring programs read", () => {
     expect(cat("/proc/sys/net/ipv4/ip_local_port_range")).toBe("32768\t60999\n");
   });
 });
+
+describe("the machine's part of /dev", () => {
+  it("asks the host for the session's terminal where /dev/tty is meant, and not for each file in /dev/shm", () => {
+    let asked = 0;
+    const job = { group: p.pid, session: p.pid, terminal: 0n, foreground: p.pid };
+    const tell = (): typeof job => {
+      asked++;
+      return job;
+    };
+    Object.defineProperty(host, "job", { value: tell });
+    expect(open("/dev/shm/none")).toBe(-errno.ENOENT);
+    expect(open("/dev/null")).toBeGreaterThan(2);
+    expect(p.call("access", "/dev/shm", 0)).toBe(-errno.ENOENT);
+    expect(asked).toBe(0);
+    expect(open("/dev/tty")).toBe(-errno.ENOENT);
+    expect(asked).toBeGreaterThan(0);
+  });
+});

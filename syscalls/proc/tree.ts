@@ -20,13 +20,12 @@ function devices(process: Process): VirtualDirectory {
     return node;
   };
   // Numbers: Documentation/admin-guide/devices.txt, major 1.
-  return directory({
+  const ours = directory({
     null: memoryDevice("null", 1, 3, NULL),
     zero: memoryDevice("zero", 1, 5, ZERO),
     full: memoryDevice("full", 1, 7, FULL),
     ptmx: () => multiplexer(process),
     pts: () => terminals(process),
-    ...controllingTerminal(process),
     random: memoryDevice("random", 1, 8, random(process.host)),
     urandom: memoryDevice("urandom", 1, 9, random(process.host)),
     fd: () => link(() => "/proc/self/fd"),
@@ -34,6 +33,16 @@ function devices(process: Process): VirtualDirectory {
     stdout: () => link(() => "/proc/self/fd/1"),
     stderr: () => link(() => "/proc/self/fd/2"),
   });
+  // Whose the session's terminal is, the host has to be asked: not for a file in /dev/shm.
+  const tty = (): VirtualNode | undefined => controllingTerminal(process);
+  return {
+    ...ours,
+    lookup: (name) => (name === "tty" ? tty() : ours.lookup(name)),
+    entries: () => {
+      const node = tty();
+      return node === undefined ? ours.entries() : [...ours.entries(), ["tty", node]];
+    },
+  };
 }
 
 /** /dev/ptmx (ptmx(4)): each time it is opened it makes a pair of terminals. */
@@ -71,15 +80,15 @@ function terminals(process: Process): VirtualDirectory {
   return { kind: "directory", mode: S_IFDIR | 0o755, lookup, entries: () => [] };
 }
 
-/** /dev/tty, where the session's terminal is the machine's. */
-function controllingTerminal(process: Process): Readonly<Record<string, () => VirtualNode>> {
+/** /dev/tty, where the session's terminal is the machine's; else it is the host's. */
+function controllingTerminal(process: Process): VirtualNode | undefined {
   const pty = process.ptys.ofSession(process.job.session);
-  if (pty === undefined) return {};
+  if (pty === undefined) return undefined;
   const node = device(5, 0, (flags) => {
     const stat = (): FileStat => virtualStat(process, node, "/dev/tty");
     return new TtyDescription(pty, { path: "/dev/tty", stat }, flags);
   });
-  return { tty: () => node };
+  return node;
 }
 
 function proc(process: Process): VirtualDirectory {
