@@ -9,6 +9,7 @@ import type { Program } from "./kernel/mm.ts";
 import type { LinuxProcess } from "./linux-process.ts";
 import { SignalQueue } from "./signals/queue.ts";
 import type { Thread } from "./thread.ts";
+import { Scheduling } from "./threads/scheduling-state.ts";
 
 /** A system call under way that waits. */
 export interface ActiveWait {
@@ -45,6 +46,7 @@ export class LinuxThread implements Thread, GuestThread {
   clearChildTid = 0;
   /** Address of its struct robust_list_head, or 0 (set_robust_list(2)). */
   robustList = 0;
+  scheduling = new Scheduling();
   wait: ActiveWait | undefined;
   /** Number of the system call under way, and its arguments. */
   syscall = -1;

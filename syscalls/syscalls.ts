@@ -6,6 +6,7 @@ import { NETWORK_SYSCALLS } from "./net/syscalls.ts";
 import { PROCESS_SYSCALLS } from "./process/syscalls.ts";
 import { SIGNAL_SYSCALLS } from "./signals/syscalls.ts";
 import type { SyscallRow } from "./table.ts";
+import { SCHEDULING_SYSCALLS } from "./threads/scheduling.ts";
 import { THREAD_SYSCALLS } from "./threads/syscalls.ts";
 import { TIME_SYSCALLS } from "./time/syscalls.ts";
 
@@ -15,6 +16,7 @@ export const SYSCALLS: readonly (SyscallRow<LinuxProcess, LinuxThread> | undefin
   ...(NETWORK_SYSCALLS as readonly SyscallRow<LinuxProcess, LinuxThread>[]),
   ...MEMORY_SYSCALLS,
   ...THREAD_SYSCALLS,
+  ...SCHEDULING_SYSCALLS,
   ...SIGNAL_SYSCALLS,
   ...TIME_SYSCALLS,
   ...PROCESS_SYSCALLS,

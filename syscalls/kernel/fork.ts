@@ -72,6 +72,7 @@ export function fork(process: LinuxProcess, thread: LinuxThread, request: ForkRe
   if (request.stack !== 0n) first.cpu.gpr[REG.RSP] = request.stack;
   if (request.tls !== undefined) first.cpu.fsBase = request.tls;
   first.signalMask = thread.signalMask;
+  first.scheduling = thread.scheduling.fork();
   const keepsStack = !request.memory || request.waits;
   first.alternateStack = keepsStack ? { ...thread.alternateStack } : { address: 0, size: 0, flags: SS_DISABLE };
   if (request.clearTid !== undefined) first.clearChildTid = request.clearTid;

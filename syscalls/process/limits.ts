@@ -13,6 +13,9 @@ export const RLIMIT = {
   MEMLOCK: 8,
   AS: 9,
   SIGPENDING: 11,
+  MSGQUEUE: 12,
+  NICE: 13,
+  RTPRIO: 14,
 } as const;
 const RESOURCES = 16;
 
@@ -34,6 +37,9 @@ export class Limits {
     [RLIMIT.CORE, { soft: 0n, hard: RLIM_INFINITY }],
     [RLIMIT.NOFILE, { soft: 1024n, hard: 1_048_576n }],
     [RLIMIT.SIGPENDING, { soft: 16_384n, hard: 16_384n }],
+    [RLIMIT.MSGQUEUE, { soft: 819_200n, hard: 819_200n }],
+    [RLIMIT.NICE, { soft: 0n, hard: 0n }],
+    [RLIMIT.RTPRIO, { soft: 0n, hard: 0n }],
     [RLIMIT.MEMLOCK, { soft: 8_388_608n, hard: 8_388_608n }],
   ]);
 

@@ -202,13 +202,6 @@ function processBy(process: LinuxProcess, pid: number): LinuxProcess {
   return found;
 }
 
-/** Linux says 20 minus the nice value. */
-const getpriority: Handler = (process, _thread, args) => {
-  if (args.u32(0) > 2) throw new SyscallError("EINVAL");
-  if (args.u32(0) === 0) processBy(process, args.i32(1));
-  return 20;
-};
-
 /** membarrier(2): one host thread runs all guest threads, so that every barrier holds already. */
 const membarrier: Handler = (_process, _thread, args) => {
   if (args.u32(1) !== 0) throw new SyscallError("EINVAL");
@@ -321,8 +314,6 @@ export const PROCESS_SYSCALLS = [
   row(112, "setsid", [], setsid),
   row(121, "getpgid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => processBy(p, args.i32(0)).group),
   row(124, "getsid", ["int"], (p: LinuxProcess, _t: LinuxThread, args: Args) => processBy(p, args.i32(0)).session),
-  row(140, "getpriority", ["int", "int"], getpriority),
-  row(141, "setpriority", ["int", "int", "int"], () => 0, "without effect"),
   row(
     157,
     "prctl",

@@ -188,6 +188,7 @@ function start(process: LinuxProcess, thread: LinuxThread, request: CloneRequest
   if (flags & CLONE.SETTLS) child.cpu.fsBase = request.tls;
   if (flags & CLONE.CHILD_CLEARTID) child.clearChildTid = childTid;
   child.signalMask = thread.signalMask;
+  child.scheduling = thread.scheduling.fork();
   child.alternateStack = { address: 0, size: 0, flags: SS_DISABLE };
   process.startThread(child);
   return child.tid;
@@ -223,33 +224,6 @@ const exitGroup = (process: LinuxProcess, _thread: LinuxThread, args: Args): Sys
   return 0;
 };
 
-/** Bytes of the kernel's CPU mask: one word for up to 64 CPUs. */
-const CPU_MASK_BYTES = 8;
-
-function schedGetaffinity(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
-  const [pid, length, address] = [args.i32(0), args.u32(1), args.address(2)];
-  if (length * 8 < process.cpus || length % 8 !== 0) throw new SyscallError("EINVAL");
-  if (pid !== 0 && process.kernel.threads.get(pid) === undefined) throw new SyscallError("ESRCH");
-  const words = Math.ceil(process.cpus / 64);
-  for (let word = 0; word < words; word++) {
-    const cpus = Math.min(64, process.cpus - word * 64);
-    process.memory.writeU64(address + word * 8, (1n << BigInt(cpus)) - 1n);
-  }
-  return Math.max(CPU_MASK_BYTES, words * 8);
-}
-
-/** Accepts any mask that leaves a CPU: all guest threads share the host's one. */
-function schedSetaffinity(process: LinuxProcess, _thread: LinuxThread, args: Args): SyscallResult {
-  const [pid, length, address] = [args.i32(0), args.u32(1), args.address(2)];
-  if (pid !== 0 && process.kernel.threads.get(pid) === undefined) throw new SyscallError("ESRCH");
-  const mask = process.memory.readBytes(address, Math.min(length, 128));
-  const usable = mask.some((byte, i) =>
-    [...Array(8).keys()].some((bit) => byte & (1 << bit) && i * 8 + bit < process.cpus),
-  );
-  if (!usable) throw new SyscallError("EINVAL");
-  return 0;
-}
-
 const schedYield = (process: LinuxProcess): SyscallResult => {
   process.scheduler.yieldCurrent();
   return 0;
@@ -271,8 +245,6 @@ export const THREAD_SYSCALLS = [
   row(60, "exit", ["status"], exit),
   row(186, "gettid", [], (_process: LinuxProcess, thread: LinuxThread) => thread.tid),
   row(202, "futex", ["address", "futexOp", "uint", "timespec", "address", "hex"], futex, "no priority inheritance"),
-  row(203, "sched_setaffinity", ["int", "size", "address"], schedSetaffinity, "checked, without effect"),
-  row(204, "sched_getaffinity", ["int", "size", "address"], schedGetaffinity),
   row(218, "set_tid_address", ["address"], setTidAddress),
   row(231, "exit_group", ["status"], exitGroup),
   row(273, "set_robust_list", ["address", "size"], setRobustList),
