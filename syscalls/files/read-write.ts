@@ -8,6 +8,7 @@ import type { Thread } from "../thread.ts";
 import { readOrWait, writeOrWait } from "./blocking.ts";
 import type { FileDescription } from "./description.ts";
 import { IoVector } from "./io-vector.ts";
+import { withinLimit } from "./size-limit.ts";
 
 /** @throws SyscallError EBADF if it is not open for reading (fs/read_write.c, vfs_read) */
 function readable(process: Process, fd: number): FileDescription {
@@ -50,7 +51,8 @@ function readInto(process: Process, description: FileDescription, to: IoVector):
 }
 
 /** Writes on from the offset, waiting if need be. */
-function writeFrom(process: Process, thread: Thread, description: FileDescription, from: IoVector): SyscallResult {
+function writeFrom(process: Process, thread: Thread, description: FileDescription, given: IoVector): SyscallResult {
+  const from = withinLimit(process, thread, description, given);
   const count = (bytes: number): void => void (process.files.io.wchar += bytes);
   const result = writeOrWait(process, thread, description, from, () => description.write(from), count);
   return noted(process, description, IN_MODIFY, result);
@@ -97,10 +99,10 @@ const pread64: Handler = (process, _thread, args) => {
   return noted(process, description, IN_ACCESS, description.readAt(to, position));
 };
 
-const pwrite64: Handler = (process, _thread, args) => {
+const pwrite64: Handler = (process, thread, args) => {
   const position = args.offset(3);
   const description = positional(process, args.i32(0), position, "writable");
-  const from = one(process, args, "in");
+  const from = withinLimit(process, thread, description, one(process, args, "in"), position);
   return from.length === 0 ? 0 : noted(process, description, IN_MODIFY, description.writeAt(from, position));
 };
 
@@ -110,10 +112,10 @@ const preadv: Handler = (process, _thread, args) => {
   return noted(process, description, IN_ACCESS, description.readAt(many(process, args, "out"), position));
 };
 
-const pwritev: Handler = (process, _thread, args) => {
+const pwritev: Handler = (process, thread, args) => {
   const position = args.offset(3);
   const description = positional(process, args.i32(0), position, "writable");
-  const from = many(process, args, "in");
+  const from = withinLimit(process, thread, description, many(process, args, "in"), position);
   return from.length === 0 ? 0 : noted(process, description, IN_MODIFY, description.writeAt(from, position));
 };
 

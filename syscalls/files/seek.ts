@@ -8,6 +8,7 @@ import type { FileDescription } from "./description.ts";
 import { MAX_OFFSET } from "./host-file.ts";
 import { readPath, resolve } from "./resolve.ts";
 import { identityOf } from "./shared-files.ts";
+import { checkSize } from "./size-limit.ts";
 
 const lseek: Handler = (process, _thread, args) => {
   const description = process.files.table.get(args.u32(0));
@@ -25,23 +26,26 @@ function sizable(process: Process, fd: number): FileDescription {
   return description;
 }
 
-const ftruncate: Handler = (process, _thread, args) => {
+const ftruncate: Handler = (process, thread, args) => {
   const size = args.offset(1);
   if (size < 0) return -errno.EINVAL;
   const description = sizable(process, args.u32(0));
+  checkSize(process, thread, description.stat().size, size);
   description.truncate(size);
   process.files.watches.atDescription(description, IN_MODIFY);
   return 0;
 };
 
-const truncate: Handler = (process, _thread, args) => {
+const truncate: Handler = (process, thread, args) => {
   const size = args.offset(1);
   if (size < 0) return -errno.EINVAL;
   const place = resolve(process, -100, readPath(process, args.address(0)), true);
   if (place.kind === "virtual") return place.node.kind === "directory" ? -errno.EISDIR : -errno.EINVAL;
-  const kind = process.host.files.stat(place.path, true).mode & S_IFMT;
+  const before = process.host.files.stat(place.path, true);
+  const kind = before.mode & S_IFMT;
   if (kind === S_IFDIR) return -errno.EISDIR;
   if (kind !== S_IFREG) return -errno.EINVAL;
+  checkSize(process, thread, before.size, size);
   process.host.files.truncate(place.path, size);
   const { shared } = process.files;
   if (!shared.isEmpty) shared.resized(identityOf(process.host.files.stat(place.path, true)), size);
@@ -52,7 +56,7 @@ const truncate: Handler = (process, _thread, args) => {
 };
 
 /** fallocate(2) with mode 0: the file is at least so long afterwards; blocks are not reserved on the host. */
-const fallocate: Handler = (process, _thread, args) => {
+const fallocate: Handler = (process, thread, args) => {
   const [offset, length] = [args.offset(2), args.offset(3)];
   const description = process.files.table.get(args.u32(0));
   if (offset < 0 || length <= 0) return -errno.EINVAL;
@@ -61,6 +65,7 @@ const fallocate: Handler = (process, _thread, args) => {
   const stat = description.stat();
   if ((stat.mode & S_IFMT) !== S_IFREG) return (stat.mode & S_IFMT) === S_IFDIR ? -errno.EISDIR : -errno.ENODEV;
   if (offset + length >= MAX_OFFSET) return -errno.EFBIG;
+  checkSize(process, thread, stat.size, offset + length);
   if (offset + length > stat.size) description.truncate(offset + length);
   process.files.watches.atDescription(description, IN_MODIFY);
   return 0;

@@ -13,6 +13,7 @@ import { KnownLibraries } from "../library-symbols.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { Network, type NetworkOwner } from "../net/network.ts";
+import { checkCpuLimit } from "../process/cpu-limit.ts";
 import { FutexTable } from "../threads/futex.ts";
 import { Timekeeping } from "../time/timekeeping.ts";
 import type { SyscallTracer } from "../tracer.ts";
@@ -321,6 +322,7 @@ export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
 
   charge(thread: LinuxThread, _ns: number): void {
     thread.process.timers.checkCpuTimers();
+    checkCpuLimit(thread.process);
   }
 
   stopped(thread: LinuxThread, stop: Stop): void {

@@ -29,8 +29,8 @@ export interface Limit {
 /** Size of the main thread's stack in bytes. */
 export const STACK_SIZE = 8 * 2 ** 20;
 
-/** Resource limits as a login session has them. Those on descriptors, queued signals, the stack and
- * memory (AS and DATA) are enforced. */
+/** Resource limits as a login session has them. Those on descriptors, queued signals, the stack,
+ * memory (AS and DATA), files' size and CPU time are enforced. */
 export class Limits {
   readonly #limits = new Map<number, Limit>([
     [RLIMIT.STACK, { soft: BigInt(STACK_SIZE), hard: RLIM_INFINITY }],
