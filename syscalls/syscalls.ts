@@ -1,4 +1,7 @@
 import { FILE_SYSCALLS } from "./files/index.ts";
+import { MESSAGE_SYSCALLS } from "./ipc/message-queues.ts";
+import { SEMAPHORE_SYSCALLS } from "./ipc/semaphores.ts";
+import { SHARED_MEMORY_SYSCALLS } from "./ipc/shared-memory.ts";
 import type { LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
 import { MEMORY_SYSCALLS } from "./memory/syscalls.ts";
@@ -15,6 +18,9 @@ export const SYSCALLS: readonly (SyscallRow<LinuxProcess, LinuxThread> | undefin
   ...(FILE_SYSCALLS as readonly SyscallRow<LinuxProcess, LinuxThread>[]),
   ...(NETWORK_SYSCALLS as readonly SyscallRow<LinuxProcess, LinuxThread>[]),
   ...MEMORY_SYSCALLS,
+  ...SHARED_MEMORY_SYSCALLS,
+  ...SEMAPHORE_SYSCALLS,
+  ...MESSAGE_SYSCALLS,
   ...THREAD_SYSCALLS,
   ...SCHEDULING_SYSCALLS,
   ...SIGNAL_SYSCALLS,

@@ -57,6 +57,7 @@ export function endProcess(process: LinuxProcess, status: ExitStatus, usage: Usa
   const { kernel } = process;
   const atEnd = tryAll(kernel);
   for (const thread of process.threads) atEnd("wake those that wait for a thread", () => exitThread(thread));
+  atEnd("take semaphores' changes back", () => kernel.semaphores.ended(process));
   const used = process.self.usageNow();
   releaseMm(kernel, process.mm);
   process.dropMm();

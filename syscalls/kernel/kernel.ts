@@ -9,6 +9,9 @@ import { LINUX_GDT } from "../abi/gdt.ts";
 import { SIGNAL } from "../abi/signals.ts";
 import type { FdTable } from "../files/fd-table.ts";
 import type { FileIdentity } from "../files/shared-files.ts";
+import { MessageQueues } from "../ipc/message-queues.ts";
+import { Semaphores } from "../ipc/semaphores.ts";
+import { SharedMemory } from "../ipc/shared-memory.ts";
 import { KnownLibraries } from "../library-symbols.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
@@ -88,6 +91,9 @@ export class Kernel implements SchedulerKernel<LinuxThread>, CpuEnvironment {
   readonly waits = new Waits(this);
   readonly network: Network;
   readonly foreground: ForegroundJob;
+  readonly sharedMemory = new SharedMemory();
+  readonly semaphores = new Semaphores();
+  readonly messageQueues = new MessageQueues();
   readonly ptys: Ptys;
   /** Processes by number, those that nobody has waited for among them. */
   readonly processes = new Map<number, LinuxProcess>();

@@ -11,11 +11,14 @@ const CHUNK = 0x1_0000;
  * (Linux: mm/shmem.c, shmem_zero_setup()). Only chunks that were stored to take memory.
  */
 export class AnonymousFile extends FileDescription {
+  readonly outlives: boolean;
   readonly #size: number;
   readonly #chunks = new Map<number, Uint8Array>();
 
-  constructor(size: number) {
+  /** @param outlives its bytes are kept when nobody maps it any more (shmget(2)) */
+  constructor(size: number, outlives = false) {
     super(O_RDWR);
+    this.outlives = outlives;
     this.#size = size;
   }
 

@@ -50,7 +50,8 @@ export class FileBacking implements Backing, SharedView {
 
   /** Has nobody else what is in its file? */
   get isLast(): boolean {
-    return this.#description instanceof AnonymousFile && this.#files.isAlone(this.file.identity);
+    const description = this.#description;
+    return description instanceof AnonymousFile && !description.outlives && this.#files.isAlone(this.file.identity);
   }
 
   get isMapped(): boolean {

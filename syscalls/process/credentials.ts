@@ -12,6 +12,7 @@ export const CAP = {
   SETGID: 6,
   SETUID: 7,
   SETPCAP: 8,
+  IPC_OWNER: 15,
   SYS_CHROOT: 18,
   SYS_ADMIN: 21,
   SYS_NICE: 23,
