@@ -47,6 +47,8 @@ export class LinuxThread implements Thread, GuestThread {
   /** Address of its struct robust_list_head, or 0 (set_robust_list(2)). */
   robustList = 0;
   scheduling = new Scheduling();
+  /** personality(2). */
+  personality = 0;
   wait: ActiveWait | undefined;
   /** Number of the system call under way, and its arguments. */
   syscall = -1;

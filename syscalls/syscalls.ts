@@ -6,6 +6,7 @@ import type { LinuxProcess } from "./linux-process.ts";
 import type { LinuxThread } from "./linux-thread.ts";
 import { MEMORY_SYSCALLS } from "./memory/syscalls.ts";
 import { NETWORK_SYSCALLS } from "./net/syscalls.ts";
+import { PERSONALITY_SYSCALLS } from "./process/personality.ts";
 import { PROCESS_SYSCALLS } from "./process/syscalls.ts";
 import { SIGNAL_SYSCALLS } from "./signals/syscalls.ts";
 import type { SyscallRow } from "./table.ts";
@@ -26,6 +27,7 @@ export const SYSCALLS: readonly (SyscallRow<LinuxProcess, LinuxThread> | undefin
   ...SIGNAL_SYSCALLS,
   ...TIME_SYSCALLS,
   ...PROCESS_SYSCALLS,
+  ...PERSONALITY_SYSCALLS,
 ]);
 
 function byNumber(rows: readonly SyscallRow<LinuxProcess, LinuxThread>[]): SyscallRow<LinuxProcess, LinuxThread>[] {

@@ -71,6 +71,13 @@ const fallocate: Handler = (process, thread, args) => {
   return 0;
 };
 
+/** readahead(2): a hint, which is checked. */
+const readahead: Handler = (process, _thread, args) => {
+  const description = process.files.table.get(args.u32(0));
+  if (!description.readable) return -errno.EBADF;
+  return (description.stat().mode & S_IFMT) === S_IFREG ? 0 : -errno.EINVAL;
+};
+
 const fsyncWith =
   (dataOnly: boolean): Handler =>
   (process, _thread, args) => {
@@ -119,6 +126,7 @@ export const SEEK_SYSCALLS: readonly SyscallRow[] = [
   row(162, "sync", [], sync, "host file systems are left to the host"),
   row(221, "fadvise64", ["fd", "long", "size", "int"], fadvise64, "advice has no effect"),
   row(277, "sync_file_range", ["fd", "long", "long", "hex"], syncFileRange, "syncs the whole file"),
+  row(187, "readahead", ["fd", "long", "size"], readahead, "without effect"),
   row(285, "fallocate", ["fd", "hex", "long", "long"], fallocate, "mode 0 only; no blocks are reserved"),
   row(306, "syncfs", ["fd"], syncfs, "syncs the file only"),
 ];

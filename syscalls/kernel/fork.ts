@@ -73,6 +73,7 @@ export function fork(process: LinuxProcess, thread: LinuxThread, request: ForkRe
   if (request.tls !== undefined) first.cpu.fsBase = request.tls;
   first.signalMask = thread.signalMask;
   first.scheduling = thread.scheduling.fork();
+  first.personality = thread.personality;
   const keepsStack = !request.memory || request.waits;
   first.alternateStack = keepsStack ? { ...thread.alternateStack } : { address: 0, size: 0, flags: SS_DISABLE };
   if (request.clearTid !== undefined) first.clearChildTid = request.clearTid;

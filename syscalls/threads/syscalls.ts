@@ -189,6 +189,7 @@ function start(process: LinuxProcess, thread: LinuxThread, request: CloneRequest
   if (flags & CLONE.CHILD_CLEARTID) child.clearChildTid = childTid;
   child.signalMask = thread.signalMask;
   child.scheduling = thread.scheduling.fork();
+  child.personality = thread.personality;
   child.alternateStack = { address: 0, size: 0, flags: SS_DISABLE };
   process.startThread(child);
   return child.tid;

@@ -4,6 +4,7 @@ import { Block, type SyscallResult } from "../block.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { row } from "../table.ts";
+import { ADJUST_SYSCALLS } from "./adjust.ts";
 import { CLOCK, clockOf, readClock } from "./clocks.ts";
 import { INTERVAL_SYSCALLS } from "./interval-timers.ts";
 import { TIMERFD_SYSCALLS } from "./timerfd.ts";
@@ -114,4 +115,5 @@ export const TIME_SYSCALLS = [
   row(230, "clock_nanosleep", ["clock", "int", "timespec", "timespec"], clockNanosleep),
   ...INTERVAL_SYSCALLS,
   ...TIMERFD_SYSCALLS,
+  ...ADJUST_SYSCALLS,
 ];
