@@ -22,27 +22,29 @@ import { moveOffset } from "./wasi.ts";
 
 const LINUX = process.platform === "linux";
 
-/** Open flags with a name in Node on every platform; Linux's own numbers differ between architectures. */
-const FLAG_NAMES = [
-  [abi.O_CREAT, "O_CREAT"],
-  [abi.O_EXCL, "O_EXCL"],
-  [abi.O_NOCTTY, "O_NOCTTY"],
-  [abi.O_TRUNC, "O_TRUNC"],
-  [abi.O_APPEND, "O_APPEND"],
-  [abi.O_NONBLOCK, "O_NONBLOCK"],
-  [abi.O_DSYNC, "O_DSYNC"],
-  [abi.O_DIRECTORY, "O_DIRECTORY"],
-  [abi.O_NOFOLLOW, "O_NOFOLLOW"],
-  [abi.O_NOATIME, "O_NOATIME"],
-] as const;
+/** Open flags with a name in Node on every platform, and the host's numbers: Linux's own differ between architectures. */
+const FLAGS = (
+  [
+    [abi.O_CREAT, "O_CREAT"],
+    [abi.O_EXCL, "O_EXCL"],
+    [abi.O_NOCTTY, "O_NOCTTY"],
+    [abi.O_TRUNC, "O_TRUNC"],
+    [abi.O_APPEND, "O_APPEND"],
+    [abi.O_NONBLOCK, "O_NONBLOCK"],
+    [abi.O_DSYNC, "O_DSYNC"],
+    [abi.O_DIRECTORY, "O_DIRECTORY"],
+    [abi.O_NOFOLLOW, "O_NOFOLLOW"],
+    [abi.O_NOATIME, "O_NOATIME"],
+  ] as const
+).map(([bit, name]) => ({ bit, native: fs.constants[name] ?? 0 }));
+const ACCESS_MODES = [fs.constants.O_RDONLY, fs.constants.O_WRONLY, fs.constants.O_RDWR, 3];
 
 /** O_PATH and the O_TMPFILE bit have the same number on every Linux; Node has no name for them. */
 const LINUX_ONLY = abi.O_PATH | (abi.O_TMPFILE & ~abi.O_DIRECTORY);
 
 function nativeFlags(flags: number): number {
-  const access = [fs.constants.O_RDONLY, fs.constants.O_WRONLY, fs.constants.O_RDWR, 3][flags & abi.O_ACCMODE];
-  let native = access | (LINUX ? flags & LINUX_ONLY : 0);
-  for (const [bit, name] of FLAG_NAMES) if (flags & bit) native |= fs.constants[name] ?? 0;
+  let native = ACCESS_MODES[flags & abi.O_ACCMODE] | (LINUX ? flags & LINUX_ONLY : 0);
+  for (const flag of FLAGS) if (flags & flag.bit) native |= flag.native;
   if ((flags & abi.O_SYNC) === abi.O_SYNC) native |= fs.constants.O_SYNC;
   return native;
 }

@@ -23,13 +23,9 @@ const epollCreate1: Handler = (process, _thread, args) => create(process, args.u
 /** epoll_ctl(2), with the order of checks of fs/eventpoll.c, do_epoll_ctl. */
 const epollCtl: Handler = (process, _thread, args) => {
   const [operation, fd, address] = [args.u32(1), args.u32(2), args.address(3)];
-  let events = 0;
-  let data = 0n;
-  if (operation !== abi.EPOLL_CTL_DEL) {
-    const view = new DataView(process.memory.readBytes(address, abi.EPOLL_EVENT_SIZE).buffer);
-    events = view.getUint32(0, true);
-    data = view.getBigUint64(4, true);
-  }
+  const isDeletion = operation === abi.EPOLL_CTL_DEL;
+  const events = isDeletion ? 0 : process.memory.readU32(address);
+  const data = isDeletion ? 0n : process.memory.readU64(address + 4);
   const { table } = process.files;
   const set = table.get(args.u32(0));
   const target = table.get(fd);
@@ -51,6 +47,10 @@ const epollCtl: Handler = (process, _thread, args) => {
   }
 };
 
+/** Where one struct epoll_event after the other is put together. */
+const eventBytes = new Uint8Array(abi.EPOLL_EVENT_SIZE);
+const eventView = new DataView(eventBytes.buffer);
+
 /**
  * Waits for events (fs/eventpoll.c, do_epoll_wait).
  * @param timeoutNs how long at most; Infinity for ever, 0 not at all
@@ -61,13 +61,11 @@ function wait(process: Process, args: Args, timeoutNs: number): SyscallResult {
   if (address + max * abi.EPOLL_EVENT_SIZE > TASK_SIZE) throw new GuestFault(address);
   const set = process.files.table.get(args.u32(0));
   if (!(set instanceof Epoll)) return -errno.EINVAL;
-  const event = new Uint8Array(abi.EPOLL_EVENT_SIZE);
-  const view = new DataView(event.buffer);
   const collect = (): number =>
     set.collect(max, (index, events, data) => {
-      view.setUint32(0, events, true);
-      view.setBigUint64(4, data, true);
-      process.memory.writeBytes(address + index * abi.EPOLL_EVENT_SIZE, event);
+      eventView.setUint32(0, events, true);
+      eventView.setBigUint64(4, data, true);
+      process.memory.writeBytes(address + index * abi.EPOLL_EVENT_SIZE, eventBytes);
     });
   const count = collect();
   if (count > 0 || timeoutNs === 0) return count;

@@ -143,6 +143,7 @@ export class Epoll extends FileDescription {
    * @param store takes one report; may throw GuestFault, which counts only if nothing was stored before
    */
   collect(max: number, store: (index: number, events: number, data: bigint) => void): number {
+    if (this.#ready.size === 0) return 0;
     let count = 0;
     for (const item of [...this.#ready]) {
       if (count === max) break;

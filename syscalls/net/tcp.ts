@@ -31,6 +31,16 @@ const DEFAULT_BUFFERS = { send: 16_384, receive: 131_072 };
 /** What Linux makes of the send buffer of a connection over the loopback interface, unless SO_SNDBUF was set. */
 const TUNED_SEND_BUFFER = 2_626_560;
 
+/** Bytes of a stream, which come without an address or descriptors. */
+const received = (count: number, length: number): Received => ({
+  count,
+  length,
+  from: undefined,
+  flags: 0,
+  rights: NONE,
+});
+const NONE: readonly never[] = [];
+
 /** The other end of a connection: a socket of the guest, or one of the host. */
 export interface TcpPeer {
   /** Bytes that it takes now. */
@@ -352,13 +362,12 @@ export class TcpSocket extends InetSocket implements TcpPeer {
   override receive(to: IoVector, flags: number): Received | undefined {
     if (flags & MSG_ERRQUEUE) throw new SyscallError("EAGAIN");
     if (flags & MSG_OOB) throw new SyscallError("EINVAL");
-    const nothing = { from: undefined, flags: 0, rights: [] };
     if (this.#state === "listening") throw new SyscallError("ENOTCONN");
     if (this.#received.size > 0) {
-      if (to.remaining === 0) return { count: 0, length: 0, ...nothing };
+      if (to.remaining === 0) return received(0, 0);
       const count = this.#take(to, flags);
       if (count === 0) to.fault();
-      return { count: flags & MSG_TRUNC ? 0 : count, length: count, ...nothing };
+      return received(flags & MSG_TRUNC ? 0 : count, count);
     }
     if (!this.#done) {
       this.throwError();
@@ -367,7 +376,7 @@ export class TcpSocket extends InetSocket implements TcpPeer {
         return undefined;
       }
     }
-    return { count: 0, length: 0, ...nothing };
+    return received(0, 0);
   }
 
   /** Moves, copies or throws away what is there. */
