@@ -1,9 +1,6 @@
 import { VECTOR } from "../emu/cpu/exits.ts";
 import { BRAND, VENDOR } from "../emu/cpu/features.ts";
-import { runHelper } from "../emu/cpu/helpers.ts";
 import { REG, STATE } from "../emu/cpu/state.ts";
-import { decodeOne } from "../emu/decode/decoder.ts";
-import { plainInstruction } from "../emu/decode/plain.ts";
 import type { Interpreter, Stop } from "../emu/interpreter/interpreter.ts";
 import type { GuestMemory } from "../emu/memory/guest-memory.ts";
 import { MemoryError } from "../emu/memory/memory-error.ts";
@@ -20,6 +17,7 @@ import { errnoOf } from "./failure.ts";
 import type { FileState } from "./files/file-state.ts";
 import type { FileOwner } from "./files/signal-driven.ts";
 import { endProcess, exitThread } from "./kernel/end.ts";
+import { runHelperOf } from "./kernel/helper.ts";
 import { JobControl } from "./kernel/job-control.ts";
 import type { Kernel } from "./kernel/kernel.ts";
 import type { Mm } from "./kernel/mm.ts";
@@ -356,6 +354,7 @@ export class LinuxProcess implements Process {
   }
 
   startThread(thread: LinuxThread): void {
+    this.files.threadStarts(thread);
     this.observer?.threadStart(thread, this.scheduler.current);
     this.scheduler.enqueue(thread);
   }
@@ -363,6 +362,7 @@ export class LinuxProcess implements Process {
   /** Takes a thread out of the process. */
   forgetThread(thread: LinuxThread): void {
     if (!this.#threads.delete(thread.tid)) return;
+    this.files.forgetThread(thread);
     this.observer?.threadExit(thread);
     this.supervisor?.threadExit(thread);
     this.#finishedCpuTime += thread.cpuTime;
@@ -374,6 +374,7 @@ export class LinuxProcess implements Process {
 
   /** The thread that executes a program becomes the process's only one, and gets its number (fs/exec.c, de_thread). */
   becomeLeader(thread: LinuxThread): void {
+    this.files.onlyThread(thread);
     for (const other of [...this.#threads.values()]) if (other !== thread) this.forgetThread(other);
     if (thread.tid === this.pid) return;
     this.#threads.delete(thread.tid);
@@ -505,12 +506,8 @@ export class LinuxProcess implements Process {
   }
 
   #helper(thread: LinuxThread): void {
-    const { cpu } = thread;
-    const bytes = this.memory.readBytes(cpu.rip, this.memory.accessible(cpu.rip, 15, 4));
-    const instruction = plainInstruction(bytes, cpu.rip) ?? decodeOne(bytes, cpu.rip);
-    if (typeof instruction === "string") throw new Error(`cannot decode a helper instruction at ${cpu.rip}`);
-    const { traps } = cpu;
-    const fault = runHelper(cpu, this.kernel, this.memory, instruction);
+    const { traps } = thread.cpu;
+    const fault = runHelperOf(thread);
     if (fault !== undefined) this.#fault(thread, fault);
     else if (traps) this.#fault(thread, { kind: "trace" });
   }

@@ -216,6 +216,7 @@ export class Machine {
     const limits = new Limits();
     const files = new FileState(host, Number(limits.get(RLIMIT.NOFILE).soft));
     files.wakeUp = () => kernel.wakeUp();
+    files.caller = () => kernel.caller;
     const { group, session } = host.job?.() ?? { group: pid, session: pid };
     kernel.hostSession = session;
     this.process = new LinuxProcess(kernel, kernel.newPid(), {

@@ -1,9 +1,11 @@
 import type { HostDirectoryEntry } from "../../host/host.ts";
+import { CAP } from "../abi/capabilities.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
-import { AT_FDCWD, O_PATH } from "../abi/fcntl.ts";
+import { AT_FDCWD, O_PATH, X_OK } from "../abi/fcntl.ts";
 import { S_IFDIR, S_IFMT } from "../abi/stat.ts";
 import type { Process } from "../process.ts";
 import { type Handler, row, type SyscallRow } from "../table.ts";
+import { pathOf, seenFrom } from "./confine.ts";
 import { DirectoryDescription, HostDirectory, PathDescription } from "./directory.ts";
 import type { WorkingDirectory } from "./file-state.ts";
 import { pathToBytes } from "./path.ts";
@@ -71,8 +73,10 @@ const getdentsWith =
 
 /** getcwd(2): the length with the NUL; ERANGE if it does not fit, ENOENT if the directory is gone. */
 const getcwd: Handler = (process, _thread, args) => {
-  const { cwd } = process.files;
-  const bytes = pathToBytes(`${cwd.file?.path() ?? cwd.path}\0`);
+  const { cwd, root } = process.files;
+  const path = pathOf(cwd);
+  // fs/d_path.c, prepend_unreachable().
+  const bytes = pathToBytes(`${seenFrom(root, path) ?? `(unreachable)${path}`}\0`);
   if (args.address(1) < bytes.length) return -errno.ERANGE;
   process.memory.writeBytes(args.address(0), bytes);
   return bytes.length;
@@ -111,6 +115,27 @@ const chdir: Handler = (process, _thread, args) => {
   return changeDirectory(process, workingDirectory(process, resolve(process, AT_FDCWD, path, true)));
 };
 
+/**
+ * chroot(2): absolute paths begin at another directory; where the process works stays as it is (fs/open.c, ksys_chroot).
+ * The order of errors is Linux's: the path first, then the right to do it.
+ */
+const chroot: Handler = (process, _thread, args) => {
+  const { files } = process;
+  const place = workingDirectory(process, resolve(process, AT_FDCWD, readPath(process, args.address(0)), true));
+  try {
+    if (place.file !== undefined) process.host.files.access(place.prefix, X_OK);
+    if (!process.credentials.has(CAP.SYS_CHROOT)) throw new SyscallError("EPERM");
+  } catch (error) {
+    files.leave(place);
+    throw error;
+  }
+  const old = files.root;
+  files.root = place.path === "/" ? undefined : place;
+  if (old !== undefined) files.leave(old);
+  if (files.root === undefined) files.leave(place);
+  return 0;
+};
+
 const fchdir: Handler = (process, _thread, args) =>
   changeDirectory(process, ofDescription(process, process.files.table.get(args.u32(0))));
 
@@ -129,5 +154,6 @@ export const DIRECTORY_SYSCALLS: readonly SyscallRow[] = [
   row(80, "chdir", ["path"], chdir),
   row(81, "fchdir", ["fd"], fchdir),
   row(95, "umask", ["octal"], umask),
+  row(161, "chroot", ["path"], chroot),
   row(217, "getdents64", ["fd", "dirents", "uint"], getdentsWith(dirent64)),
 ];

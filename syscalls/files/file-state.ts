@@ -31,6 +31,8 @@ interface Place {
   /** File mode creation mask (umask(2)). */
   umask: number;
   cwd: WorkingDirectory;
+  /** Where absolute paths begin (chroot(2)); undefined for the machine's root. */
+  root: WorkingDirectory | undefined;
   users: number;
 }
 
@@ -46,6 +48,8 @@ export class FileState {
   readonly host: Host;
   /** Makes the machine's loop run again; the process sets it. */
   wakeUp: () => void = () => {};
+  /** The thread that makes a system call; the kernel sets it. */
+  caller: () => object | undefined = () => undefined;
   /** Locks of who has the table. */
   locks: FileLocks;
   /** Files that are mapped shared. */
@@ -64,6 +68,8 @@ export class FileState {
   readonly terminals: Terminals;
   readonly #inodes: { next: bigint };
   #place: Place;
+  /** Of threads that have one of their own (unshare(2), CLONE_FS). */
+  #places: Map<object, Place> | undefined;
   #isClosed = false;
 
   /**
@@ -85,7 +91,7 @@ export class FileState {
       this.locks = this.#lockTable(new FileLocks(host, () => this.wakeUp()));
       const umask = host.umask(0o22);
       host.umask(umask);
-      this.#place = { umask, cwd: this.openWorkingDirectory(host.files.currentDirectory()), users: 1 };
+      this.#place = { umask, cwd: this.openWorkingDirectory(host.files.currentDirectory()), root: undefined, users: 1 };
       this.hiddenDevices = this.#findHiddenDevices();
       this.#openStandardStreams();
       this.#openInherited();
@@ -93,7 +99,8 @@ export class FileState {
     }
     this.hiddenDevices = parent.hiddenDevices;
     this.wakeUp = parent.wakeUp;
-    this.#place = parent.#place;
+    this.caller = parent.caller;
+    this.#place = parent.#now;
     if (share.directory) this.#place.users++;
     else this.#place = this.#copyPlace(parent);
     this.table = parent.table;
@@ -116,9 +123,76 @@ export class FileState {
     this.locks = this.#lockTable(locks.fork());
   }
 
-  #copyPlace({ umask, cwd }: FileState): Place {
-    if (cwd.users !== undefined) cwd.users.count++;
-    return { umask, cwd, users: 1 };
+  #copyPlace({ umask, cwd, root }: FileState): Place {
+    for (const directory of [cwd, root]) if (directory?.users !== undefined) directory.users.count++;
+    return { umask, cwd, root, users: 1 };
+  }
+
+  #leavePlace(place: Place): void {
+    if (--place.users > 0) return;
+    this.leave(place.cwd);
+    if (place.root !== undefined) this.leave(place.root);
+  }
+
+  /** What the thread that makes a system call has. */
+  get #now(): Place {
+    if (this.#places === undefined) return this.#place;
+    return this.#places.get(this.caller() ?? this) ?? this.#place;
+  }
+
+  /**
+   * The calling thread has directories and a mask of its own from now on (unshare(2), CLONE_FS).
+   * @param isOnly is it the process's only one?
+   */
+  unsharePlace(isOnly: boolean): void {
+    const thread = this.caller();
+    const before = this.#now;
+    if (isOnly || thread === undefined) {
+      if (before.users === 1) return;
+      this.#place = this.#copyPlace(this);
+      this.#leavePlace(before);
+      return;
+    }
+    if (before !== this.#place && before.users === 1) return;
+    const copy = this.#copyPlace(this);
+    this.forgetThread(thread);
+    this.#places ??= new Map();
+    this.#places.set(thread, copy);
+  }
+
+  /** A thread begins with the directories of the one that makes it (clone(2), CLONE_FS). */
+  threadStarts(thread: object): void {
+    const place = this.#places?.get(this.caller() ?? this);
+    if (place === undefined) return;
+    place.users++;
+    this.#places?.set(thread, place);
+  }
+
+  /** A thread has ended. */
+  forgetThread(thread: object): void {
+    const place = this.#places?.get(thread);
+    if (place === undefined) return;
+    this.#places?.delete(thread);
+    this.#leavePlace(place);
+  }
+
+  /** The threads of a process that executes a program are gone but for one, whose directories are the process's. */
+  onlyThread(thread: object): void {
+    const place = this.#places?.get(thread);
+    if (place !== undefined) {
+      place.users++;
+      this.#leavePlace(this.#place);
+      this.#place = place;
+    }
+    for (const each of [...(this.#places?.keys() ?? [])]) this.forgetThread(each);
+    this.#places = undefined;
+  }
+
+  /** The process has a table of descriptors of its own from now on (unshare(2), CLONE_FILES). */
+  unshareTable(): void {
+    if (this.table.users === 1) return;
+    this.table.users--;
+    this.#copyTable(this);
   }
 
   /** A working directory is no longer one process's. */
@@ -133,29 +207,34 @@ export class FileState {
 
   /** What a program is executed with: a table of its own, without the descriptors that are closed then (execve(2)). */
   execute(): void {
-    if (this.table.users > 1) {
-      this.table.users--;
-      this.#copyTable(this);
-    }
+    this.unshareTable();
     for (const [fd, { closeOnExec }] of [...this.table.entries()]) {
       if (closeOnExec) ignoreErrors(() => this.table.close(fd));
     }
   }
 
   get umask(): number {
-    return this.#place.umask;
+    return this.#now.umask;
   }
 
   set umask(mask: number) {
-    this.#place.umask = mask;
+    this.#now.umask = mask;
   }
 
   get cwd(): WorkingDirectory {
-    return this.#place.cwd;
+    return this.#now.cwd;
   }
 
   set cwd(directory: WorkingDirectory) {
-    this.#place.cwd = directory;
+    this.#now.cwd = directory;
+  }
+
+  get root(): WorkingDirectory | undefined {
+    return this.#now.root;
+  }
+
+  set root(directory: WorkingDirectory | undefined) {
+    this.#now.root = directory;
   }
 
   /**
@@ -260,7 +339,8 @@ export class FileState {
       this.tables.delete(this.table);
       this.locks.close();
     }
-    if (--this.#place.users === 0) this.leave(this.cwd);
+    for (const thread of [...(this.#places?.keys() ?? [])]) this.forgetThread(thread);
+    this.#leavePlace(this.#place);
   }
 }
 

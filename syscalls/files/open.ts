@@ -10,7 +10,7 @@ import type { FileDescription } from "./description.ts";
 import { HostDirectory, PathDescription, VirtualDirectoryDescription } from "./directory.ts";
 import { FifoDescription, waitForOtherSide } from "./fifo.ts";
 import { HostFileDescription } from "./host-file.ts";
-import { isHidden, type Place, readPath, redirect, resolve } from "./resolve.ts";
+import { isHidden, type Place, readPath, redirect, resolve, resolveInMachine } from "./resolve.ts";
 import { identityOf } from "./shared-files.ts";
 import { StreamDescription } from "./stream.ts";
 import { openVirtual, virtualStat } from "./virtual.ts";
@@ -23,6 +23,11 @@ import { openVirtual, virtualStat } from "./virtual.ts";
 export function openPath(process: Process, dirfd: number, path: string, flags: number, mode: number): FileDescription {
   const follow = !(flags & abi.O_NOFOLLOW) && (flags & (abi.O_CREAT | abi.O_EXCL)) !== (abi.O_CREAT | abi.O_EXCL);
   return openPlace(process, resolve(process, dirfd, path, follow), flags, mode, follow);
+}
+
+/** Opens a file of the machine by its absolute path, whatever the root of the process is. @throws SyscallError */
+export function openInMachine(process: Process, path: string, flags: number): FileDescription {
+  return openPlace(process, resolveInMachine(process, abi.AT_FDCWD, path, true), flags, 0, true);
 }
 
 function openPlace(process: Process, place: Place, flags: number, mode: number, follow: boolean): FileDescription {

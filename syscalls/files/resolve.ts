@@ -1,9 +1,12 @@
-import { SyscallError } from "../abi/errno.ts";
+import type { Host } from "../../host/host.ts";
+import { errno, SyscallError } from "../abi/errno.ts";
 import { AT_FDCWD, MAXSYMLINKS, PATH_MAX } from "../abi/fcntl.ts";
 import { type FileStat, S_IFDIR, S_IFMT } from "../abi/stat.ts";
 import { lookupTree } from "../proc/tree.ts";
 import type { Process } from "../process.ts";
+import { confine, type LinkReader, namesOf, pathOf } from "./confine.ts";
 import { DirectoryDescription, PathDescription } from "./directory.ts";
+import type { WorkingDirectory } from "./file-state.ts";
 import type { MagicLink, VirtualDevice, VirtualDirectory, VirtualFile, VirtualLink } from "./virtual.ts";
 
 /** Where a path leads: to the host's files, or into one of our own trees. */
@@ -62,8 +65,48 @@ const IS_HOSTS = /^\/(?!(?:proc|sys|dev)(?:\/|$))[^/.][^/]*(?:\/[^/.][^/]*)*$/;
  * @throws SyscallError ENOENT for the empty path, EBADF, ENOTDIR, ELOOP
  */
 export function resolve(process: Process, dirfd: number, path: string, follow: boolean): Place {
+  const { root } = process.files;
+  if (root !== undefined) return resolveBelow(process, root, dirfd, path, follow);
+  return resolveInMachine(process, dirfd, path, follow);
+}
+
+/** As `resolve`, for paths that are the machine's, whatever the root of the process is. */
+export function resolveInMachine(process: Process, dirfd: number, path: string, follow: boolean): Place {
   if (IS_HOSTS.test(path)) return { kind: "host", path, shown: path };
   return resolveFrom(process, dirfd, path, follow, 0);
+}
+
+/** Finds what a path names for a process with a root of its own (chroot(2)). */
+function resolveBelow(process: Process, root: WorkingDirectory, dirfd: number, path: string, follow: boolean): Place {
+  if (path === "") throw new SyscallError("ENOENT");
+  let base: string[] = [];
+  if (!path.startsWith("/")) {
+    const { prefix, path: shown } = baseOf(process, dirfd);
+    base = namesOf(isOurTree(prefix) || prefix === "" ? shown : process.host.files.realPath(prefix));
+  }
+  // Magic links have no text that would lead there: the last one is followed to its file, others to their directory.
+  let magic: Place | undefined;
+  const readLink = (at: string): ReturnType<LinkReader> => {
+    const place = resolveInMachine(process, AT_FDCWD, at, false);
+    if (place.kind === "host") return linkOnHost(process.host, place.path);
+    if (place.node.kind === "link") return place.node.isPlace ? namesOf(place.node.target()) : place.node.target();
+    if (place.node.kind !== "magic") return undefined;
+    magic = place;
+    return undefined;
+  };
+  const found = confine(namesOf(pathOf(root)), base, path, follow, readLink);
+  if (magic?.kind === "virtual" && magic.path === found) return magic;
+  return resolveInMachine(process, AT_FDCWD, found, false);
+}
+
+/** The text of a link of the host; undefined for what is no link. @throws SyscallError ENOENT, ENOTDIR */
+export function linkOnHost(host: Host, path: string): string | undefined {
+  try {
+    return host.files.readLink(path);
+  } catch (error) {
+    if (error instanceof SyscallError && error.value === errno.EINVAL) return undefined;
+    throw error;
+  }
 }
 
 function resolveFrom(process: Process, dirfd: number, path: string, follow: boolean, links: number): Place {

@@ -35,6 +35,8 @@ export interface VirtualFile extends NodeBase {
 export interface VirtualLink extends NodeBase {
   readonly kind: "link";
   target(): string;
+  /** Its text is a path of the machine, whatever the root of who follows it is. */
+  readonly isPlace?: boolean;
 }
 
 /** A link of /proc whose text is only for show: it leads to an open file (Linux: fs/proc/base.c, proc_pid_get_link). */
@@ -76,6 +78,11 @@ export function binaryFile(content: () => Uint8Array, mode = 0o400): VirtualFile
 
 export function link(target: () => string): VirtualLink {
   return { kind: "link", mode: S_IFLNK | 0o777, target };
+}
+
+/** A link to where something is (/proc/pid/cwd). */
+export function placeLink(target: () => string): VirtualLink {
+  return { ...link(target), isPlace: true };
 }
 
 export function magicLink(target: () => string, description: () => FileDescription, mode = 0o700): MagicLink {

@@ -1,6 +1,6 @@
+import { CAP } from "../abi/capabilities.ts";
 import { SyscallError } from "../abi/errno.ts";
 import type { LinuxProcess } from "../linux-process.ts";
-import { CAP } from "../process/credentials.ts";
 
 /** Keys, flags and commands that all kinds have (include/uapi/linux/ipc.h). */
 export const IPC = {

@@ -47,6 +47,8 @@ export interface ProgramStart {
   readonly path: Uint8Array;
   /** Absolute path of the file. */
   readonly exePath: string;
+  /** Absolute path of its interpreter, where that is not as the file says (chroot(2)). */
+  readonly interpreter?: string | undefined;
   readonly argv: readonly Uint8Array[];
   readonly envp: readonly Uint8Array[];
   readonly ids: Ids;
@@ -75,7 +77,7 @@ export function loadProgram(kernel: Kernel, start: ProgramStart): Mm {
   start.check?.(symbols);
   boundFunctions(core, symbols);
   mapImage(memory, { executable, plan, path: start.exePath });
-  const linker = mapInterpreter(kernel, memory, executable);
+  const linker = mapInterpreter(kernel, memory, executable, start.interpreter);
   if (cache !== undefined) restore(interpreter, cache);
   mapStack(memory, STACK_TOP[kernel.layout]);
   const vvar = mapVdso(memory);
@@ -116,8 +118,10 @@ export function boundFunctions(core: Core, symbols: MachineSymbols): void {
 function mapInterpreter(
   kernel: Kernel,
   memory: GuestMemory,
-  { needsInterpreter, interpreter: path }: Executable,
+  { needsInterpreter, interpreter }: Executable,
+  atPath: string | undefined,
 ): { plan: MapPlan; close: () => void } | undefined {
+  const path = atPath ?? interpreter;
   if (!needsInterpreter || path === undefined) return undefined;
   const { executable, close } = openInterpreter(kernel.host, path);
   const plan = planInterpreter(memory.space, executable);

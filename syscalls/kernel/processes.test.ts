@@ -33,7 +33,7 @@ import {
   WORD,
   wait,
 } from "../testing/processes.ts";
-import { CLONE } from "../threads/syscalls.ts";
+import { CLONE } from "../threads/clone-flags.ts";
 
 describe("fork(2)", () => {
   guestTest(

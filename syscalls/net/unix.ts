@@ -16,8 +16,10 @@ import {
   SOL_SOCKET,
   SOMAXCONN,
 } from "../abi/socket.ts";
+import { confine, namesOf, pathOf } from "../files/confine.ts";
 import { type FileDescription, WOULD_BLOCK } from "../files/description.ts";
 import type { IoVector } from "../files/io-vector.ts";
+import { linkOnHost } from "../files/resolve.ts";
 import { NO_NAME, type SocketAddress, type UnixAddress } from "./address.ts";
 import type { ControlMessage } from "./control.ts";
 import type { Network } from "./network.ts";
@@ -146,7 +148,11 @@ export class UnixSocket extends Socket {
 
   /** The name by which a path is known, whatever the working directory. */
   #absolute(path: string): string {
-    const { files } = this.network.owner;
+    const { files, host } = this.network.owner;
+    if (files.root !== undefined) {
+      const readLink = (at: string): string | undefined => linkOnHost(host, at);
+      return confine(namesOf(pathOf(files.root)), namesOf(pathOf(files.cwd)), path, true, readLink);
+    }
     return path.startsWith("/") ? path : `${files.cwd.path === "/" ? "" : files.cwd.path}/${path}`;
   }
 

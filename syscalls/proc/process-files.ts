@@ -1,14 +1,15 @@
 import { SyscallError } from "../abi/errno.ts";
-import { AT_FDCWD, O_RDONLY } from "../abi/fcntl.ts";
+import { O_RDONLY } from "../abi/fcntl.ts";
 import { S_IFDIR } from "../abi/stat.ts";
-import { openPath } from "../files/open.ts";
+import { pathOf } from "../files/confine.ts";
+import { openInMachine } from "../files/open.ts";
 import { textToPath } from "../files/path.ts";
 import {
   binaryFile,
   directory,
   file,
-  link,
   magicLink,
+  placeLink,
   type VirtualDirectory,
   type VirtualNode,
 } from "../files/virtual.ts";
@@ -168,7 +169,7 @@ function executable(process: Process): VirtualNode {
   const path = textToPath(process.exePath);
   return magicLink(
     () => path,
-    () => openPath(process, AT_FDCWD, path, O_RDONLY, 0),
+    () => openInMachine(process, path, O_RDONLY),
     0o777,
   );
 }
@@ -225,7 +226,7 @@ function taskFiles(process: Process, tid: number, name: string): Record<string, 
     cgroup: () => file(() => "0::/\n"),
     cmdline: () => binaryFile(() => ofMemory(NOTHING, () => joined(process.argv)), 0o444),
     comm: () => file(() => `${name}\n`, 0o644),
-    cwd: () => link(() => files.cwd.path),
+    cwd: () => placeLink(() => pathOf(files.cwd)),
     environ: () => binaryFile(() => ofMemory(NOTHING, () => joined(process.envp))),
     exe: () => executable(process),
     fd: () => descriptors(process),
@@ -236,7 +237,7 @@ function taskFiles(process: Process, tid: number, name: string): Record<string, 
     mounts: () => file(() => MOUNTS),
     net: () => netFiles(process),
     oom_score_adj: () => file(() => "0\n", 0o644),
-    root: () => link(() => "/"),
+    root: () => placeLink(() => (files.root === undefined ? "/" : pathOf(files.root))),
     smaps: () => file(() => ofMemory("", () => smapsText(process))),
     smaps_rollup: () => file(() => ofMemory("", () => smapsRollupText(process))),
     stat: () => file(() => statText(process, tid, name)),

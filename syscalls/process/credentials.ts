@@ -1,3 +1,4 @@
+import { CAP } from "../abi/capabilities.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { SIGNAL } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
@@ -6,18 +7,6 @@ import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { row } from "../table.ts";
 
-/** Capabilities by number (include/uapi/linux/capability.h). */
-export const CAP = {
-  KILL: 5,
-  SETGID: 6,
-  SETUID: 7,
-  SETPCAP: 8,
-  IPC_OWNER: 15,
-  SYS_CHROOT: 18,
-  SYS_ADMIN: 21,
-  SYS_NICE: 23,
-  SYS_RESOURCE: 24,
-} as const;
 /** All that there are up to CAP_CHECKPOINT_RESTORE. */
 const ALL = (1n << 41n) - 1n;
 /** Most supplementary groups (include/uapi/linux/limits.h, NGROUPS_MAX). */

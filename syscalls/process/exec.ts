@@ -11,7 +11,7 @@ import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
 import type { FileDescription } from "../files/description.ts";
 import { bytesToPath, pathToBytes, textToPath } from "../files/path.ts";
-import { readPath, resolve } from "../files/resolve.ts";
+import { hostPath, readPath, resolve } from "../files/resolve.ts";
 import { sourceOf } from "../image.ts";
 import { exitThread, releaseMm } from "../kernel/end.ts";
 import { CacheError, loadProgram, type ProgramStart } from "../kernel/load.ts";
@@ -128,12 +128,21 @@ function parse(process: LinuxProcess, file: ExecutableFile): Executable {
   try {
     const executable = readExecutable(file.source, file.path);
     const { needsInterpreter, interpreter } = executable;
-    if (needsInterpreter && interpreter !== undefined) process.host.files.stat(textToPath(interpreter), true);
+    if (needsInterpreter && interpreter !== undefined) {
+      process.host.files.stat(interpreterOf(process, executable) ?? textToPath(interpreter), true);
+    }
     return executable;
   } catch (error) {
     if (error instanceof LoadError) throw new SyscallError("ENOEXEC");
     throw error;
   }
+}
+
+/** Where the interpreter of a program is for a process with a root of its own. @throws SyscallError */
+function interpreterOf(process: LinuxProcess, executable: Executable): string | undefined {
+  const { interpreter } = executable;
+  if (process.files.root === undefined || interpreter === undefined) return undefined;
+  return hostPath(process, AT_FDCWD, textToPath(interpreter), true);
 }
 
 /** The address space of a new program. @throws SyscallError */
@@ -164,8 +173,10 @@ function execute(process: LinuxProcess, thread: LinuxThread, { file, name, argv,
   let mm: Mm;
   try {
     const { host } = image.file;
+    const executable = parse(process, image.file);
     mm = load(process, {
-      executable: parse(process, image.file),
+      executable,
+      interpreter: interpreterOf(process, executable),
       path: pathToBytes(name),
       exePath: new TextDecoder().decode(pathToBytes(image.file.path)),
       argv: image.argv.map(pathToBytes),

@@ -1,4 +1,5 @@
 import { PAGE_SIZE } from "../../emu/layout.ts";
+import { CAP } from "../abi/capabilities.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
 import { O_NONBLOCK } from "../abi/fcntl.ts";
 import type { Args } from "../args.ts";
@@ -11,9 +12,10 @@ import { OS_RELEASE, OS_VERSION } from "../proc/system-files.ts";
 import { sentBy } from "../signals/info.ts";
 import { checkSignal } from "../signals/syscalls.ts";
 import { row } from "../table.ts";
-import { CAP, CREDENTIAL_SYSCALLS } from "./credentials.ts";
+import { CREDENTIAL_SYSCALLS } from "./credentials.ts";
 import { execve, execveat } from "./exec.ts";
 import { RLIM_INFINITY, RLIMIT } from "./limits.ts";
+import { NAMESPACE_SYSCALLS } from "./namespaces.ts";
 import { PidFd } from "./pidfd.ts";
 import { wait4, waitid } from "./wait.ts";
 
@@ -286,6 +288,7 @@ const one =
 
 export const PROCESS_SYSCALLS = [
   ...CREDENTIAL_SYSCALLS,
+  ...NAMESPACE_SYSCALLS,
   row(
     39,
     "getpid",

@@ -5,7 +5,7 @@ import { SIGNAL } from "../abi/signals.ts";
 import type { Assembler } from "../testing/assembler.ts";
 import { DATA, expectOutcomes, guestTest } from "../testing/guest.ts";
 import { handlers, install, setMask } from "../testing/handlers.ts";
-import { CLONE } from "../threads/syscalls.ts";
+import { CLONE } from "../threads/clone-flags.ts";
 
 const { SIGUSR1 } = SIGNAL;
 const SYS = { pause: 34, getpid: 39, clone: 56, exit: 60, kill: 62, gettid: 186 } as const;

@@ -1,9 +1,9 @@
+import { CAP } from "../abi/capabilities.ts";
 import { SyscallError } from "../abi/errno.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
-import { CAP } from "../process/credentials.ts";
 import { RLIMIT } from "../process/limits.ts";
 import { row } from "../table.ts";
 import { NS_PER_SECOND } from "../time/timespec.ts";

@@ -8,42 +8,13 @@ import { fork } from "../kernel/fork.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { row } from "../table.ts";
+import { CLONE, NAMESPACES } from "./clone-flags.ts";
 import { futex } from "./futex.ts";
 import { ROBUST_LIST_HEAD } from "./robust-list.ts";
-
-/** Flags of clone(2) (include/uapi/linux/sched.h). */
-export const CLONE = {
-  VM: 0x100,
-  FS: 0x200,
-  FILES: 0x400,
-  SIGHAND: 0x800,
-  PTRACE: 0x2000,
-  VFORK: 0x4000,
-  PARENT: 0x8000,
-  THREAD: 0x1_0000,
-  NEWNS: 0x2_0000,
-  SYSVSEM: 0x4_0000,
-  SETTLS: 0x8_0000,
-  PARENT_SETTID: 0x10_0000,
-  CHILD_CLEARTID: 0x20_0000,
-  DETACHED: 0x40_0000,
-  PIDFD: 0x1000,
-  UNTRACED: 0x80_0000,
-  CHILD_SETTID: 0x100_0000,
-  NEWCGROUP: 0x200_0000,
-  NEWUTS: 0x400_0000,
-  NEWIPC: 0x800_0000,
-  NEWUSER: 0x1000_0000,
-  NEWPID: 0x2000_0000,
-  NEWNET: 0x4000_0000,
-} as const;
 
 /** What makes a thread of this process; anything without it would be a new process. */
 const THREAD_FLAGS = CLONE.VM | CLONE.FS | CLONE.FILES | CLONE.SIGHAND | CLONE.THREAD;
 
-/** Namespaces of one's own, which an unprivileged process can't have (namespaces(7)). */
-const NAMESPACES =
-  CLONE.NEWNS | CLONE.NEWCGROUP | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWUSER | CLONE.NEWPID | CLONE.NEWNET;
 const EXIT_SIGNAL = 0xff;
 
 /** What clone(2) and clone3(2) ask for (kernel/fork.c, struct kernel_clone_args). */
@@ -236,7 +207,7 @@ const getcpu = (process: LinuxProcess, _thread: LinuxThread, args: Args): Syscal
   return 0;
 };
 
-const CLONE_NOTE = "no namespaces; threads share descriptors and directory";
+const CLONE_NOTE = "no namespaces; threads share descriptors, and the directory until unshare(2)";
 
 export const THREAD_SYSCALLS = [
   row(24, "sched_yield", [], schedYield),

@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { Assembler } from "../testing/assembler.ts";
 import { buildGuest, DATA, expectOutcomes, guestTest, outcome, runGuest } from "../testing/guest.ts";
 import { recordWord } from "../testing/handlers.ts";
+import { CLONE } from "./clone-flags.ts";
 import { FUTEX } from "./futex.ts";
-import { CLONE } from "./syscalls.ts";
 
 const SYS = {
   nanosleep: 35,
