@@ -55,14 +55,18 @@ async function keepCode(folder) {
 
 /** What the copy has in place of the thread's first file: it writes down what V8 has compiled after each message. */
 const thread = (folder) => `
-const { writeFileSync } = require("node:fs");
+const { renameSync, writeFileSync } = require("node:fs");
 const { workerData } = require("node:worker_threads");
 const { codeCacheOf, run, scriptOf } = require(${JSON.stringify(path("host/node/code-cache.ts"))});
 const file = ${JSON.stringify(join(folder, COMPILER))};
 const script = scriptOf(file);
 run(script, file);
-workerData.port.on("message", () =>
-  writeFileSync(codeCacheOf(${JSON.stringify(path(`dist/${COMPILER}`))}), script.createCachedData()));
+const target = codeCacheOf(${JSON.stringify(path(`dist/${COMPILER}`))});
+workerData.port.on("message", () => {
+  // The process may end in the middle of a write: what is there is whole.
+  writeFileSync(target + ".part", script.createCachedData());
+  renameSync(target + ".part", target);
+});
 `;
 
 /** Runs programs in the interpreter, all with the same modules, and writes down what V8 has made of these. */
@@ -131,6 +135,7 @@ if (what === undefined) {
     runAside("code", copy);
   } finally {
     rmSync(copy, { recursive: true, force: true });
+    rmSync(`${codeCacheOf(path(`dist/${COMPILER}`))}.part`, { force: true });
   }
 } else {
   for (const flag of V8_FLAGS) setFlagsFromString(flag);
