@@ -78,6 +78,7 @@ describe("normalisers", () => {
     ],
     "sorted-lines": ["b\na\nc", "a\nb\nc"],
     klog: ["E1130 23:02:01.5    9602 memcache.go:381] no 1130 there", "E 23:02:01.5 memcache.go:381] no 1130 there"],
+    sizes: ["Added 842.911 KiB", "Added SIZE"],
     "hex-ids": ["snapshot 0a1b2c3d of 1234567", "snapshot ID of 1234567"],
   };
   it.each(Object.keys(normalisers) as Normaliser[])("%s", (name) => {

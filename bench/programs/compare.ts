@@ -36,6 +36,8 @@ export const normalisers: Readonly<Record<Normaliser, (text: string) => string>>
   "sorted-lines": (text) => text.split("\n").toSorted().join("\n"),
   // The date and the process's ID in the header of a line of Kubernetes' logger.
   klog: (text) => text.replace(/^([IWEF])\d{4} (\S+) +\d+ (\S+:\d+\])/gm, "$1 $2 $3"),
+  // What a repository takes whose pieces are cut at random places.
+  sizes: (text) => text.replace(/\b\d+(\.\d+)? [KMG]iB\b/g, "SIZE"),
   "hex-ids": (text) => text.replace(/\b[0-9a-f]{8,64}\b/g, "ID"),
 };
 

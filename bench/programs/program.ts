@@ -17,7 +17,7 @@ export type Source =
   | { readonly kind: "toolchain"; readonly version: string };
 
 /** Why a text may differ from run to run, and what is done about it: see `normalisers` in compare.ts. */
-export type Normaliser = "times" | "durations" | "hex-ids" | "sorted-lines" | "klog";
+export type Normaliser = "times" | "durations" | "hex-ids" | "sizes" | "sorted-lines" | "klog";
 
 /** What a conversation with a server may use. */
 export interface Talk {

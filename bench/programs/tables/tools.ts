@@ -280,7 +280,7 @@ tasks:
       { kind: "run", args: ["snapshots", "--password-file", "wrong"] },
     ],
     outputs: ["restored"],
-    normalise: ["durations", "times", "hex-ids"],
+    normalise: ["durations", "times", "hex-ids", "sizes"],
   },
   {
     name: "rclone",
