@@ -68,6 +68,32 @@ describe("cores", () => {
     expect(again?.gpr[REG.RBX]).toBe(0n);
   });
 
+  it("leave the next ones their instances of handlers, and what they know of instructions to all", () => {
+    const machine = new Cores({ features, tier: "interpreter" });
+    const [first, beside] = [machine.make(), machine.make()];
+    const run = (core: Core): void => {
+      load(core, COUNT);
+      const cpu = core.takeCpu();
+      if (cpu === undefined) throw new Error("no CPU state");
+      cpu.rip = CODE;
+      cpu.fuel = 300;
+      core.run(cpu);
+      expect(core.memory.readU32(DATA)).toBeGreaterThanOrEqual(100);
+    };
+    run(first);
+    const { handlers } = first.interpreter;
+    const { count } = handlers;
+    const modules = handlers.known.modules.length;
+    first.close();
+    const second = machine.make();
+    expect(second.interpreter.handlers).toBe(handlers);
+    expect(second.code.templates).toBe(first.code.templates);
+    for (const core of [second, beside, machine.make()]) run(core);
+    expect(beside.interpreter.handlers).not.toBe(handlers);
+    expect(beside.interpreter.handlers.count).toBe(count);
+    expect(handlers.known.modules).toHaveLength(modules);
+  });
+
   it("leave nothing in memory that the next ones get", () => {
     const machine = new Cores({ features, tier: "auto", tsc: () => 5 });
     const first = machine.make();

@@ -3,8 +3,10 @@ import type { TranslationCache } from "./cache/translation-cache.ts";
 import { instructionsWith } from "./cpu/instruction-features.ts";
 import { CpuState } from "./cpu/state.ts";
 import type { CodeCache } from "./interpreter/code-cache.ts";
+import { Engine } from "./interpreter/engine.ts";
 import type { HandlerPack } from "./interpreter/handlers.ts";
 import { Interpreter, type Stop } from "./interpreter/interpreter.ts";
+import { KnownForms } from "./interpreter/known-forms.ts";
 import { wipeTranslations } from "./interpreter/wipe.ts";
 import type { CompilerThread } from "./jit/compile-protocol.ts";
 import type { FunctionBounds } from "./jit/region-compiler.ts";
@@ -54,12 +56,14 @@ export class Cores {
   /** Which instructions the processor has. */
   readonly allows: (code: Code) => boolean;
   /**
-   * V8 collects garbage whenever a memory is made, which takes much longer than all else that a core needs: that of a
-   * process that has ended is used again.
+   * V8 collects garbage whenever a memory is made, which takes much longer than all else that a core needs, of which
+   * instances of the handlers are most: the engine of a process that has ended is used again.
    */
   readonly #idle: Core[] = [];
   /** Compiles for all of them, if there is to be one. */
   readonly #compiler: SharedThread | undefined;
+  /** What they know of handlers together; another one when there are so many that one of them has forgotten all. */
+  #known = new KnownForms();
 
   constructor(options: CoreOptions) {
     this.options = options;
@@ -85,15 +89,21 @@ export class Cores {
    * @throws MemoryError ENOMEM where the host has none
    */
   make(wasm?: WebAssembly.Memory): Core {
-    return new Core(this, wasm ?? this.#idleMemory() ?? newWasmMemory());
+    const idle = wasm === undefined ? this.#idleEngine() : undefined;
+    return new Core(this, idle ?? new Engine(wasm ?? newWasmMemory(), this.options.handlerPack, this.#known));
   }
 
-  #idleMemory(): WebAssembly.Memory | undefined {
+  #idleEngine(): Engine | undefined {
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-      const wasm = idle.wipe();
-      if (wasm !== undefined) return wasm;
+      const engine = idle.wipe();
+      if (engine?.handlers.known === this.#known) return engine;
     }
     return undefined;
+  }
+
+  /** A core could not have more handlers, and has begun anew: others shall begin as it has. */
+  set known(known: KnownForms) {
+    this.#known = known;
   }
 
   /** A core is closed, and nobody needs its memory any more. */
@@ -118,32 +128,43 @@ export class Core implements Processor {
   readonly memory: GuestMemory;
   readonly interpreter: Interpreter;
   readonly #cores: Cores;
+  readonly #engine: Engine;
   #jit: Jit | undefined;
   readonly #freeSlots: number[] = [];
   #nextSlot = 0;
 
-  /** See Cores.make. @param wasm 4 GiB of untouched memory */
-  constructor(cores: Cores, wasm: WebAssembly.Memory) {
+  /** See Cores.make. @param engine new, or as `wipe` gives it */
+  constructor(cores: Cores, engine: Engine) {
     const { options } = cores;
     const { handlerPack } = options;
     this.#cores = cores;
-    this.space = new AddressSpace(wasm, options.placement ?? COMPACT, options);
+    this.#engine = engine;
+    this.space = new AddressSpace(engine.memory, options.placement ?? COMPACT, options);
     this.memory = new GuestMemory(this.space);
-    this.interpreter = new Interpreter(this.memory, handlerPack);
+    this.interpreter = new Interpreter(this.memory, handlerPack, engine);
     this.code.allows = cores.allows;
     if (handlerPack !== undefined) this.code.loadPack(handlerPack, options.isPackFiltered ?? false);
+    engine.catchUp();
+    this.code.onForget = () => {
+      cores.known = engine.handlers.known;
+    };
     this.interpreter.tsc = options.tsc ?? (() => 0);
     if (options.tier !== "interpreter") this.#enableJit(options);
     this.space.sharing.onFree = () => cores.retire(this);
   }
 
-  /** The memory of a core that is closed, as if it had never been used; undefined if that can't be. */
-  wipe(): WebAssembly.Memory | undefined {
+  /**
+   * What a core that is closed ran code with, as if it had never been used; undefined if that can't be: where somebody wanted
+   * to know each block, there is more to clear.
+   */
+  wipe(): Engine | undefined {
     const { memory } = this.space;
-    if (this.code.generation > 0 || !this.space.wipe()) return undefined;
+    const isCounted = this.interpreter.log !== undefined || this.#jit?.counting !== undefined;
+    if (this.code.generation > 0 || isCounted || !this.space.wipe()) return undefined;
+    this.#jit?.dropRegions();
     wipeTranslations(memory.buffer as ArrayBuffer);
     new Uint8Array(memory.buffer).fill(0, CPU_STATES, CPU_STATES + this.#nextSlot * CPU_STATE_SIZE);
-    return memory;
+    return this.#engine;
   }
 
   #enableJit(options: CoreOptions): void {

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { machineCodeFile, readHandlerPack } from "../cli/handler-pack.ts";
 import { V8_FLAGS } from "../cli/v8-flags.ts";
-import { FIRST_FORM } from "../emu/interpreter/handlers.ts";
+import { FIRST_FORM } from "../emu/interpreter/known-forms.ts";
 import { WASM_PAGES } from "../emu/layout.ts";
 import { codeCacheOf, run, scriptOf } from "../host/node/code-cache.ts";
 import { nodeMachineCode } from "../host/node/machine-code.ts";

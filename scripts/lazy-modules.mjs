@@ -9,13 +9,16 @@ import { relative, resolve } from "node:path";
 /** Modules by path: what others use of them, and which of these others get the stand-ins. */
 export const LAZY = {
   "emu/cpu/x87/execute.ts": { names: ["runX87"], from: ["emu/cpu/helpers.ts"] },
-  "emu/interpreter/core-module.ts": { names: ["buildCoreModule"], from: ["emu/interpreter/interpreter.ts"] },
+  "emu/interpreter/core-module.ts": {
+    names: ["buildCoreModule"],
+    from: ["emu/interpreter/engine.ts", "emu/interpreter/interpreter.ts"],
+  },
   "emu/interpreter/form-module.ts": { names: ["buildFormModule"], from: ["emu/interpreter/handlers.ts"] },
   "emu/interpreter/helper-module.ts": {
     names: ["buildHelpers", "helperSignature", "helperTables"],
-    from: ["emu/interpreter/helper-library.ts", "emu/interpreter/interpreter.ts"],
+    from: ["emu/interpreter/engine.ts", "emu/interpreter/helper-library.ts", "emu/interpreter/interpreter.ts"],
   },
-  "emu/interpreter/record-writer.ts": { names: ["RecordWriter"], from: ["emu/interpreter/code-cache.ts"] },
+  "emu/interpreter/record-writer.ts": { names: ["RecordWriter"], from: ["emu/interpreter/engine.ts"] },
   "emu/jit/compile-client.ts": { names: ["CompileClient"], from: ["emu/jit/tier.ts"] },
   "emu/jit/region-compiler.ts": { names: ["compileRequest"], from: ["emu/jit/tier.ts"] },
   "emu/jit/region-module.ts": { names: ["regionModule"], from: ["emu/jit/tier.ts", "emu/jit/region-store.ts"] },

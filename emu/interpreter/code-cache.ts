@@ -16,24 +16,14 @@ import {
 } from "../layout.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { InstructionRow } from "../semantics/index.ts";
+import type { Engine } from "./engine.ts";
 import type { HandlerPack, Handlers } from "./handlers.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
-import { RecordWriter } from "./record-writer.ts";
+import type { RecordWriter } from "./record-writer.ts";
 import { ENTER_HANDLER, FORWARD_HANDLER, STALE_HANDLER } from "./slots.ts";
 import { readSnapshot, takeSnapshot } from "./snapshot.ts";
-import {
-  DECODED,
-  FUSION,
-  MAX_BLOCK,
-  MAX_INDEXED,
-  OPCODES,
-  opcodeTables,
-  PLACES,
-  registerPlaces,
-  SCRATCH_RECORD,
-  SHARED,
-} from "./template.ts";
-import { Templates } from "./templates.ts";
+import { DECODED, FUSION, MAX_BLOCK, MAX_INDEXED, SCRATCH_RECORD, SHARED } from "./template.ts";
+import type { Templates } from "./templates.ts";
 import type { TranslatorExports } from "./translate-module.ts";
 
 /** Pages whose decoder is kept: about 4 KiB each. */
@@ -71,7 +61,7 @@ export class CodeCache {
   readonly #handlers: Handlers;
   readonly #wasm: TranslatorExports;
   readonly #view: DataView;
-  #recordWriter: RecordWriter | undefined;
+  readonly #engine: Engine;
   readonly #decoders = new Map<number, BlockDecoder>();
   /** Places at which compiled regions can be entered: table slot and number of the entry (`install`). */
   readonly #regions = new Map<number, number>();
@@ -82,10 +72,14 @@ export class CodeCache {
   /** Told before what was translated from a part of a page is dropped, and before all is. */
   onInvalidate: (page: number, start: number, end: number) => void = () => {};
   onFlush: () => void = () => {};
+  /** Told when handlers beyond the pack have been forgotten: there were too many. */
+  onForget: () => void = () => {};
   /** What instructions are by their first bytes. */
   readonly templates: Templates;
   /** Grows at each flush: records from before are gone. */
   generation = 0;
+  /** Where records begin that no earlier run has left. */
+  #restoredEnd = FIRST_RECORD;
   /** How often code was dropped; the last snapshot for a forked process, and when it was taken. */
   #drops = 0;
   #lastLegacy: { readonly records: Uint8Array; readonly end: number; readonly drops: number } | undefined;
@@ -94,21 +88,18 @@ export class CodeCache {
   /** Addresses at which a block must start, so that a probe or breakpoint is seen there. */
   readonly stops = new Set<number>();
 
-  constructor(memory: GuestMemory, handlers: Handlers, wasm: TranslatorExports) {
+  constructor(memory: GuestMemory, engine: Engine) {
     this.#memory = memory;
-    this.#handlers = handlers;
-    this.#wasm = wasm;
+    this.#engine = engine;
+    this.#handlers = engine.handlers;
+    this.#wasm = engine.exports;
     this.#view = memory.view;
-    this.templates = new Templates(memory.view, () => this.#writer, wasm);
-    memory.u8.set(opcodeTables(), OPCODES);
-    memory.u8.set(registerPlaces(), PLACES);
+    this.templates = engine.templates;
     this.#view.setUint32(SHARED.nextRecord, FIRST_RECORD, true);
   }
 
-  /** Made when an instruction comes up that no template covers. */
   get #writer(): RecordWriter {
-    this.#recordWriter ??= new RecordWriter(this.#view, this.#handlers);
-    return this.#recordWriter;
+    return this.#engine.writer;
   }
 
   /** Blocks made, and instructions in them, since the start. */
@@ -144,9 +135,9 @@ export class CodeCache {
     }
   }
 
-  /** Takes over handlers and templates that were made ahead of time, and fit each other. */
+  /** Takes over handlers and templates that were made ahead of time, and fit each other, unless they are there. */
   loadPack(pack: HandlerPack, filtered: boolean): void {
-    if (!this.#handlers.loadPack(pack)) return;
+    if (this.#handlers.hasPack || !this.#handlers.loadPack(pack)) return;
     this.#memory.u8.set(pack.fusion, FUSION);
     this.templates.load(pack.templates, filtered ? this.allows : undefined);
     this.templates.markPacked();
@@ -160,8 +151,27 @@ export class CodeCache {
   snapshot(isPristine: (page: number) => boolean): Uint8Array | undefined {
     if (this.instructions < WORTH_KEEPING) return undefined;
     const end = this.#view.getUint32(SHARED.nextRecord, true);
-    if (end - FIRST_RECORD > WORTH_READING) return undefined;
+    if (end - FIRST_RECORD > WORTH_READING || !this.#hasNews(end, isPristine)) return undefined;
     return takeSnapshot(this.#memory.u8, FIRST_RECORD, end, isPristine, this.#displaced);
+  }
+
+  /** Are there instructions enough in records behind the restored ones that the next run could use? Most are in libraries. */
+  #hasNews(end: number, isPristine: (page: number) => boolean): boolean {
+    const view = this.#view;
+    const pages = new Map<number, boolean>();
+    let news = 0;
+    for (let at = this.#restoredEnd; at < end && news < WORTH_KEEPING; ) {
+      const count = Math.max(view.getUint8(at + RECORD.blockRecords), 1);
+      const page = Math.floor(Number(view.getBigUint64(at + RECORD.address, true)) / PAGE_SIZE);
+      let usable = pages.get(page);
+      if (usable === undefined) {
+        usable = isPristine(page);
+        pages.set(page, usable);
+      }
+      if (usable) news += count;
+      at += count * RECORD_SIZE;
+    }
+    return news >= WORTH_KEEPING;
   }
 
   /**
@@ -180,6 +190,7 @@ export class CodeCache {
     const end = FIRST_RECORD + snapshot.records.length;
     this.#wasm.restore(FIRST_RECORD, end);
     this.#view.setUint32(SHARED.nextRecord, end, true);
+    this.#restoredEnd = end;
     this.#view.setUint32(SHARED.nextBlock, this.#handlers.nextBlock, true);
     this.#handlers.make();
     for (const page of snapshot.pages) space.pages.markCodeAt(page * PAGE_SIZE, true);
@@ -191,7 +202,8 @@ export class CodeCache {
    * here. What can't be taken over is translated again.
    */
   inherit(from: CodeCache): void {
-    if (!this.#handlers.inherit(from.#handlers) || !this.templates.restore(from.templates.save())) return;
+    if (!this.#handlers.agreesWith(from.#handlers)) return;
+    this.#engine.catchUp();
     const records = from.#legacy();
     if (records !== undefined) this.restore(records);
   }
@@ -535,9 +547,8 @@ export class CodeCache {
   /** Drops handlers, and everything that names them. Only between two entries into guest code. */
   #forgetForms(): void {
     this.flush();
-    this.templates.forget();
-    this.#handlers.forget();
-    this.#recordWriter = undefined;
+    this.#engine.forget();
+    this.onForget();
   }
 
   /** Drops everything: the records are full. Only between two entries into guest code. */
@@ -552,6 +563,7 @@ export class CodeCache {
     this.#displaced.clear();
     this.#view.setUint32(SHARED.indexed, 0, true);
     this.#view.setUint32(SHARED.nextRecord, FIRST_RECORD, true);
+    this.#restoredEnd = FIRST_RECORD;
     this.generation++;
     this.#drops++;
     this.#lastLegacy = undefined;

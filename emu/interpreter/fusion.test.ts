@@ -5,8 +5,9 @@ import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, WASM_PAGES } from "../layo
 import { AddressSpace } from "../memory/address-space.ts";
 import { GuestMemory } from "../memory/guest-memory.ts";
 import { fusionTable, MOST_SEQUENCES } from "./fusion.ts";
-import { FIRST_FORM, type HandlerPack } from "./handlers.ts";
+import type { HandlerPack } from "./handlers.ts";
 import { Interpreter } from "./interpreter.ts";
+import { FIRST_FORM } from "./known-forms.ts";
 import { RunCounter } from "./run-counter.ts";
 
 const CODE = 0x2000_0000;

@@ -5,10 +5,7 @@ import { buildFormModule } from "./form-module.ts";
 import { fusionTable } from "./fusion.ts";
 import { HelperLibrary } from "./helper-library.ts";
 import { instantiateShared } from "./instantiate.ts";
-import { FIRST_SPECIAL_HANDLER, STALE_HANDLER } from "./slots.ts";
-
-/** Slots of the function table: 0 is the stale handler, then one a form as they come up. */
-export const FIRST_FORM = STALE_HANDLER + 1;
+import { FIRST_FORM, KnownForms } from "./known-forms.ts";
 
 /** What is not an instruction of its own: the record that ends a block which was cut. */
 const NEXT_KEY = -1;
@@ -50,38 +47,41 @@ export type PackInstantiate = (
   imports: WebAssembly.Imports,
 ) => WebAssembly.Instance;
 
-/** A module of handlers in consecutive slots: what they are for, and which helpers they call. */
-interface MadeModule {
-  readonly keys: readonly number[];
-  readonly helpers: readonly string[];
-  readonly module: Uint8Array;
-}
-
 /**
- * The handlers of instruction forms. A form is what a handler is made for: the opcode (iced's Code), the kind of
- * address, the prefixes that matter. Forms are made when a block first needs them, those of one block together in a
- * module.
+ * The handlers of instruction forms, in a core's function table. A form is what a handler is made for: the opcode (iced's
+ * Code), the kind of address, the prefixes that matter. Forms are made when a block first needs them, those of one block
+ * together in a module. Which slot a form has is the same for all cores of a machine (KnownForms); what another one has
+ * made gets here with the next `make`.
  */
 export class Handlers {
   readonly #imports: WebAssembly.ModuleImports;
   readonly #helpers: HelperLibrary;
-  readonly #indices = new Map<number, number>();
-  #wanted: (Form & { index: number })[] = [];
-  readonly #forms = new Map<number, Form>();
-  /** Modules made in this run or taken over from an earlier one, in the order of their slots. */
-  readonly #modules: MadeModule[] = [];
-  #next = FIRST_FORM;
-  /** First slot behind the pack. */
-  #packed = FIRST_FORM;
-  /** Where slots for handlers end. */
-  limit = FIRST_SPECIAL_HANDLER;
-  /** Were handlers made since the start? */
-  changed = false;
+  #known: KnownForms;
+  /** Of its modules, how many have an instance here. */
+  #instances = 0;
+  /** Is the pack there? */
+  hasPack = false;
 
   /** @param imports memory, table, slow and commit, for the modules' env; helpers come to it */
-  constructor(imports: WebAssembly.ModuleImports, helpers: HelperLibrary) {
+  constructor(imports: WebAssembly.ModuleImports, helpers: HelperLibrary, known: KnownForms) {
     this.#imports = imports;
     this.#helpers = helpers;
+    this.#known = known;
+  }
+
+  /** Were handlers made since the start, here or in another core of the machine? */
+  get changed(): boolean {
+    return this.#known.modules.length !== this.#known.keptModules;
+  }
+
+  /** What handlers there are, for other cores. */
+  get known(): KnownForms {
+    return this.#known;
+  }
+
+  /** Where slots for handlers end. */
+  set limit(limit: number) {
+    this.#known.limit = limit;
   }
 
   /**
@@ -89,20 +89,23 @@ export class Handlers {
    * @returns whether they could be used
    */
   loadPack(pack: HandlerPack): boolean {
-    const usable = this.#next === FIRST_FORM && pack.keys.length > 0;
-    if (!usable) return false;
-    for (const key of pack.keys) this.#indices.set(key, this.#next++);
-    this.#next += pack.sequences;
+    const known = this.#known;
+    if (known.packed === FIRST_FORM) {
+      if (known.next !== FIRST_FORM || pack.keys.length === 0) return false;
+      for (const key of pack.keys) known.indices.set(key, known.next++);
+      known.next += pack.sequences;
+      known.packed = known.next;
+    }
     const make: PackInstantiate = pack.instantiate ?? ((_, ...args) => instantiateShared(...args));
     this.#helpers.load(pack.helpers, pack.helperModule, (...args) => make("helperModule", ...args));
     make("module", pack.module, { env: this.#imports });
-    this.#packed = this.#next;
+    this.hasPack = true;
     return true;
   }
 
   /** The forms that came up so far, to be made ahead of time. */
   get forms(): readonly Form[] {
-    return [...this.#forms.values()];
+    return [...this.#known.forms.values()];
   }
 
   /**
@@ -134,28 +137,35 @@ export class Handlers {
 
   /** The form that a handler is for, by its slot, if it was made in this run. */
   formAt(slot: number): Form | undefined {
-    for (const [key, index] of this.#indices) if (index === slot) return this.#forms.get(key);
+    const { indices, forms } = this.#known;
+    for (const [key, index] of indices) if (index === slot) return forms.get(key);
     return undefined;
   }
 
   /** Number of forms so far. */
   get count(): number {
-    return this.#next - FIRST_FORM;
+    return this.#known.next - FIRST_FORM;
   }
 
   /** May a block of `forms` instructions need more slots than there are left? */
   isFull(forms: number): boolean {
-    return this.#next + forms + 1 > this.limit;
+    return this.#known.next + forms + 1 > this.#known.limit;
   }
 
-  /** Forgets all handlers but the pack's: records and templates that name others must be gone. */
+  /** Forgets all handlers but the pack's: records and templates that name others must be gone. Other cores keep theirs. */
   forget(): void {
-    for (const [key, index] of this.#indices) if (index >= this.#packed) this.#indices.delete(key);
-    this.#wanted = [];
-    this.#forms.clear();
-    this.#modules.length = 0;
-    this.#next = this.#packed;
-    this.changed = true;
+    const old = this.#known;
+    const known = new KnownForms();
+    for (const [key, index] of old.indices) if (index < old.packed) known.indices.set(key, index);
+    known.next = old.packed;
+    known.packed = old.packed;
+    known.limit = old.limit;
+    this.#known = known;
+    this.#helpers.join(known);
+    this.#instances = 0;
+    // What an earlier run has left is no longer what there is.
+    known.keptModules = -1;
+    known.keptTemplates = -1;
   }
 
   /** Table index of the handler for an instruction; it exists after the next `make`. */
@@ -169,67 +179,65 @@ export class Handlers {
   }
 
   #index(key: number, instruction: Instruction | undefined, row: InstructionRow | undefined): number {
-    let index = this.#indices.get(key);
+    const known = this.#known;
+    let index = known.indices.get(key);
     if (index === undefined) {
-      index = this.#next++;
-      this.#indices.set(key, index);
+      index = known.next++;
+      known.indices.set(key, index);
       const form = { key, index, instruction, row };
-      this.#wanted.push(form);
-      this.#forms.set(key, form);
+      known.wanted.push(form);
+      known.forms.set(key, form);
     }
     return index;
   }
 
-  /** Makes the handlers that were asked for since the last time. */
+  /** Makes the handlers that were asked for since the last time, and those that other cores have made. */
   make(): void {
-    if (this.#wanted.length === 0) return;
-    const used = new Set<string>();
-    const module = buildFormModule(this.#wanted, this.#wanted[0].index, (target, name) => {
-      used.add(name);
-      return this.#helpers.importInto(target, name);
-    });
-    this.#modules.push({ keys: this.#wanted.map(({ key }) => key), helpers: [...used], module });
-    this.#wanted = [];
-    this.changed = true;
-    this.#instantiate(module);
-  }
-
-  /** Makes an instance; other cores may want one too (inherit). */
-  #instantiate(module: Uint8Array): void {
-    instantiateShared(module, { env: this.#imports });
-  }
-
-  /**
-   * Takes over the handlers of another core with the same pack, in the same slots; nothing has been made here.
-   * @returns whether that could be done
-   */
-  inherit(from: Handlers): boolean {
-    if (this.#next !== this.#packed || from.#packed !== this.#packed || from.#wanted.length > 0) return false;
-    this.#helpers.inherit(from.#helpers);
-    for (const made of from.#modules) {
-      for (const key of made.keys) this.#indices.set(key, this.#next++);
-      this.#instantiate(made.module);
-      this.#modules.push(made);
+    const known = this.#known;
+    if (known.wanted.length > 0) {
+      const used = new Set<string>();
+      const module = buildFormModule(known.wanted, known.wanted[0].index, (target, name) => {
+        used.add(name);
+        return this.#helpers.importInto(target, name);
+      });
+      known.modules.push({ keys: known.wanted.map(({ key }) => key), helpers: [...used], module });
+      known.wanted = [];
     }
-    return true;
+    this.#instantiate();
+  }
+
+  /** Makes instances of the modules that have none here. */
+  #instantiate(): void {
+    const { modules } = this.#known;
+    for (; this.#instances < modules.length; this.#instances++) {
+      const { helpers, module } = modules[this.#instances];
+      for (const name of helpers) this.#helpers.require(name);
+      instantiateShared(module, { env: this.#imports });
+    }
+  }
+
+  /** Do the slots of another core mean the same here? */
+  agreesWith(other: Handlers): boolean {
+    return this.#known === other.#known && this.hasPack === other.hasPack;
   }
 
   /** The handlers beyond the pack, for `restore` in a later run with the same pack. */
   save(): Uint8Array {
-    const index = this.#modules.map(({ keys, helpers, module }) => ({ keys, helpers, bytes: module.length }));
-    const text = new TextEncoder().encode(JSON.stringify({ first: this.#packed, modules: index }));
-    const out = new Uint8Array(4 + text.length + this.#modules.reduce((sum, { module }) => sum + module.length, 0));
+    const { modules, packed } = this.#known;
+    const index = modules.map(({ keys, helpers, module }) => ({ keys, helpers, bytes: module.length }));
+    const text = new TextEncoder().encode(JSON.stringify({ first: packed, modules: index }));
+    const out = new Uint8Array(4 + text.length + modules.reduce((sum, { module }) => sum + module.length, 0));
     new DataView(out.buffer).setUint32(0, text.length, true);
     out.set(text, 4);
     let at = 4 + text.length;
-    for (const { module } of this.#modules) {
+    for (const { module } of modules) {
       out.set(module, at);
       at += module.length;
     }
     return out;
   }
 
-  /** Makes the handlers that an earlier run made, in the same slots; returns false if that cannot be. */
+  /** Makes the handlers that an earlier run made, in the same slots; returns false if that cannot be: others are there. */
   restore(saved: Uint8Array): boolean {
     const length = new DataView(saved.buffer, saved.byteOffset).getUint32(0, true);
     const text = new TextDecoder().decode(saved.subarray(4, 4 + length));
@@ -237,16 +245,16 @@ export class Handlers {
       first: number;
       modules: { keys: number[]; helpers: string[]; bytes: number }[];
     };
-    if (this.#next !== first) return false;
+    const known = this.#known;
+    if (known.next !== first || !known.isFresh) return false;
     let at = 4 + length;
     for (const { keys, helpers, bytes } of modules) {
-      for (const key of keys) this.#indices.set(key, this.#next++);
-      for (const name of helpers) this.#helpers.require(name);
-      const module = saved.subarray(at, at + bytes);
+      for (const key of keys) known.indices.set(key, known.next++);
+      known.modules.push({ keys, helpers, module: saved.subarray(at, at + bytes) });
       at += bytes;
-      this.#instantiate(module);
-      this.#modules.push({ keys, helpers, module });
     }
+    known.keptModules = known.modules.length;
+    this.#instantiate();
     return true;
   }
 }

@@ -1,6 +1,7 @@
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { buildHelpers, helperSignature } from "./helper-module.ts";
-import { instantiate, instantiateShared } from "./instantiate.ts";
+import { instantiateShared } from "./instantiate.ts";
+import type { KnownForms } from "./known-forms.ts";
 
 /**
  * The helper functions of the semantics, made when code first calls them, with what they call themselves: most programs
@@ -10,11 +11,19 @@ export class HelperLibrary {
   /** Imports of every module of translated code; helpers are added to it as they are made. */
   readonly #imports: Record<string, WebAssembly.ImportValue>;
   readonly #made = new Set<string>();
-  /** The modules that they came in, in their order. */
-  readonly #modules: { readonly names: readonly string[]; readonly module: Uint8Array }[] = [];
+  #known: KnownForms;
+  /** Of the modules that cores of the machine have made, how many have been looked at. */
+  #seen = 0;
 
-  constructor(imports: Record<string, WebAssembly.ImportValue>) {
+  constructor(imports: Record<string, WebAssembly.ImportValue>, known: KnownForms) {
     this.#imports = imports;
+    this.#known = known;
+  }
+
+  /** Belongs to other cores from now on; what there is stays. */
+  join(known: KnownForms): void {
+    this.#known = known;
+    this.#seen = 0;
   }
 
   /** Lets a module call a helper; returns the function's index there. Comes before the module's own functions. */
@@ -26,8 +35,17 @@ export class HelperLibrary {
   /** Makes sure that a helper is there. */
   require(name: string): void {
     if (this.#made.has(name)) return;
-    const { names, module } = HelperLibrary.build([name], this.#made);
-    this.load(names, module);
+    const { helperModules } = this.#known;
+    // A module imports what the core that made it had: all before it, and what that one had taken with it to them (join).
+    for (; this.#seen < helperModules.length; this.#seen++) {
+      const { names, module } = helperModules[this.#seen];
+      if (!names.every((each) => this.#made.has(each))) this.load(names, module);
+    }
+    if (this.#made.has(name)) return;
+    const made = HelperLibrary.build([name], this.#made);
+    helperModules.push(made);
+    this.#seen++;
+    this.load(made.names, made.module);
   }
 
   /**
@@ -38,16 +56,8 @@ export class HelperLibrary {
     return buildHelpers(wanted, made);
   }
 
-  /** Has the helpers that another core has. */
-  inherit(from: HelperLibrary): void {
-    for (const { names, module } of from.#modules) {
-      if (!names.every((name) => this.#made.has(name))) this.load(names, module, instantiateShared);
-    }
-  }
-
   /** Takes over helpers that `build` made. */
-  load(names: readonly string[], module: Uint8Array, make = instantiate): void {
-    this.#modules.push({ names, module });
+  load(names: readonly string[], module: Uint8Array, make = instantiateShared): void {
     const { exports } = make(module, { env: this.#imports });
     Object.assign(this.#imports, exports);
     for (const name of names) this.#made.add(name);

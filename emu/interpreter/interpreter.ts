@@ -5,19 +5,17 @@ import { ERROR_SHIFT, EXIT, FIRST_ADDRESS, VECTOR } from "../cpu/exits.ts";
 import { type CpuState, REG, STATE } from "../cpu/state.ts";
 import { BlockDecoder, decodeOne, MAX_INSTRUCTION } from "../decode/decoder.ts";
 import { type Instruction, SEGMENT } from "../decode/instruction.ts";
-import { BOUNCE, HELPER_TABLES, PAGE_SIZE, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
+import { BOUNCE, PAGE_SIZE, PERM_CODE, PROT_EXEC, PROT_WRITE, TASK_SIZE } from "../layout.ts";
 import { GuestFault, type GuestMemory } from "../memory/guest-memory.ts";
 import { OutOfFrames } from "../memory/pages.ts";
 import { type BlockLog, LOGGED_HEAT } from "./block-log.ts";
 import { CodeCache, type TranslateFailure } from "./code-cache.ts";
 import { buildCoreModule } from "./core-module.ts";
+import { Engine } from "./engine.ts";
 import { type Form, type HandlerPack, Handlers } from "./handlers.ts";
-import { HelperLibrary } from "./helper-library.ts";
 import { helperTables } from "./helper-module.ts";
-import { instantiate, instantiateShared } from "./instantiate.ts";
 import { RECORD } from "./record.ts";
 import type { RegionCounting } from "./region-counts.ts";
-import type { TranslatorExports } from "./translate-module.ts";
 
 /** Why `run` returned. RIP is at the instruction concerned, or at the next for `syscall` and `yield`. */
 export type Stop =
@@ -75,12 +73,6 @@ const NO_FRAME = 0x200;
 
 /** One past the highest canonical address of the lower half (SDM Vol. 1, 3.3.7.1). */
 const CANONICAL_END = 2 ** 47;
-
-interface CoreExports extends TranslatorExports {
-  enter(cpu: number, record: number): number;
-  slow: WebAssembly.ExportValue;
-  regions: WebAssembly.Table;
-}
 
 const FUEL: Stop = { kind: "fuel" };
 const YIELD: Stop = { kind: "yield" };
@@ -148,52 +140,44 @@ export class Interpreter {
   log: BlockLog | undefined;
   /** Tier 1, if there is to be one. */
   jit: SecondTier | undefined;
-  readonly #regions: WebAssembly.Table;
-  readonly #imports: WebAssembly.ModuleImports;
-  readonly #helpers: HelperLibrary;
+  readonly #engine: Engine;
+  /** Nothing was known of handlers and templates beyond the pack: their numbers can be those of an earlier run. */
+  readonly #isFirst: boolean;
   readonly #enter: (cpu: number, record: number) => number;
   readonly #view: DataView;
   /** A write to pages that are not neighbours in wasm memory, waiting in the bounce buffer. */
   #pending: { address: number; length: number } | undefined;
 
-  /** @param pack what was made ahead of time, for a faster start; nothing else depends on it */
-  constructor(memory: GuestMemory, pack?: HandlerPack) {
+  /**
+   * @param pack what was made ahead of time, for a faster start; nothing else depends on it
+   * @param engine for the same memory; nobody else has it
+   */
+  constructor(memory: GuestMemory, pack?: HandlerPack, engine = new Engine(memory.space.memory, pack)) {
     this.memory = memory;
     this.#view = memory.view;
-    memory.u8.set(pack?.tables ?? helperTables(), HELPER_TABLES);
-    const env: WebAssembly.ModuleImports = {
-      memory: memory.space.memory,
+    this.#engine = engine;
+    engine.owner = {
       timestamp: () => this.tsc(),
-      access: (cpu: number, low: number, high: number, bytes: number, need: number) =>
+      access: (cpu, low, high, bytes, need) =>
         this.#access(cpu >>> 0, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), bytes, need),
-      reach: (_cpu: number, low: number, high: number, bytes: number, need: number) =>
-        this.#reach((high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
-      countEnter: (cpu: number, at: number, slot: number) => this.log?.counting?.enter(cpu >>> 0, at >>> 0, slot) ?? 0,
-      countLeft: (cpu: number, at: number) => this.log?.counting?.left(cpu >>> 0, at >>> 0),
-      countCall: (node: number, site: number, target: number) =>
-        this.log?.counting?.call(node >>> 0, site, target >>> 0) ?? 0,
-      countReplace: (node: number, layout: number) => this.log?.counting?.replace(node >>> 0, layout) ?? 0,
-      countResumed: (cpu: number, back: number, node: number) =>
-        this.log?.counting?.resumed(cpu >>> 0, back >>> 0, node >>> 0) ?? 0,
+      reach: (_cpu, low, high, bytes, need) => this.#reach((high >>> 0) * 2 ** 32 + (low >>> 0), bytes, need),
+      commit: () => this.#commit(),
+      countEnter: (cpu, at, slot) => this.log?.counting?.enter(cpu >>> 0, at >>> 0, slot) ?? 0,
+      countLeft: (cpu, at) => this.log?.counting?.left(cpu >>> 0, at >>> 0),
+      countCall: (node, site, target) => this.log?.counting?.call(node >>> 0, site, target >>> 0) ?? 0,
+      countReplace: (node, layout) => this.log?.counting?.replace(node >>> 0, layout) ?? 0,
+      countResumed: (cpu, back, node) => this.log?.counting?.resumed(cpu >>> 0, back >>> 0, node >>> 0) ?? 0,
     };
-    const core =
-      pack === undefined
-        ? instantiate(buildCoreModule(), { env })
-        : (pack.instantiate?.("core", pack.core, { env }) ?? instantiateShared(pack.core, { env }));
-    const exports = core.exports as unknown as CoreExports & WebAssembly.Exports;
-    this.#enter = exports.enter;
-    this.#regions = exports.regions;
-    const imports: WebAssembly.ModuleImports = { ...env, ...exports, commit: () => this.#commit() };
-    this.#imports = imports;
-    this.#helpers = new HelperLibrary(imports);
-    this.handlers = new Handlers(imports, this.#helpers);
-    this.code = new CodeCache(memory, this.handlers, exports);
+    this.#enter = engine.exports.enter;
+    this.handlers = engine.handlers;
+    this.#isFirst = engine.handlers.known.isFresh;
+    this.code = new CodeCache(memory, engine);
     memory.space.onCodeChange = (page, address, bytes) => this.code.invalidate(page, address, bytes);
   }
 
   /** A pack of forms and of sequences of them (Handlers.makePack) for later runs, as yet without templates. */
   packForms(forms: readonly Form[], sequences: readonly (readonly number[])[] = []): HandlerPack {
-    const made = Handlers.makePack(forms, sequences, this.#helpers);
+    const made = Handlers.makePack(forms, sequences, this.#engine.helpers);
     return { ...made, core: buildCoreModule(), tables: helperTables(), templates: new Uint8Array(0) };
   }
 
@@ -202,9 +186,9 @@ export class Interpreter {
     return {
       code: this.code,
       view: this.#view,
-      table: this.#regions,
-      imports: this.#imports,
-      helpers: this.#helpers,
+      table: this.#engine.exports.regions,
+      imports: this.#engine.imports,
+      helpers: this.#engine.helpers,
     };
   }
 
@@ -215,9 +199,10 @@ export class Interpreter {
       return bytes === undefined || use(bytes);
     };
     // Templates and records name handlers by their slots.
-    if (!section(SECTION.handlers, (bytes) => this.handlers.restore(bytes))) return;
-    section(SECTION.templates, (bytes) => this.code.templates.restore(bytes));
-    section(SECTION.records, (bytes) => this.code.restore(bytes));
+    if (this.#isFirst && section(SECTION.handlers, (bytes) => this.handlers.restore(bytes))) {
+      section(SECTION.templates, (bytes) => this.code.templates.restore(bytes));
+      section(SECTION.records, (bytes) => this.code.restore(bytes));
+    }
     this.jit?.restore(cache);
   }
 
@@ -231,12 +216,16 @@ export class Interpreter {
    * @param isPristine does a page hold what the program file has for it?
    */
   save(cache: TranslationCache, isPristine: (page: number) => boolean): void {
+    if (this.#isFirst) this.#saveRecords(cache, isPristine);
+    this.jit?.save(cache);
+  }
+
+  #saveRecords(cache: TranslationCache, isPristine: (page: number) => boolean): void {
     const records = this.code.snapshot(isPristine);
     if (records !== undefined) cache.put(SECTION.records, records);
     const { changed } = this.code.templates;
     if (this.handlers.changed || changed) cache.put(SECTION.handlers, this.handlers.save());
     if (changed) cache.put(SECTION.templates, this.code.templates.save());
-    this.jit?.save(cache);
   }
 
   /** Last resort of an access: pages to bring in, code to drop, pages to join; or a fault. */

@@ -1,6 +1,7 @@
 import { BlockDecoder } from "../decode/decoder.ts";
 import { TEMPLATE_INDEX, TEMPLATE_INDEX_BITS, TEMPLATES, TEMPLATES_END } from "../layout.ts";
 import type { InstructionRow } from "../semantics/index.ts";
+import type { Handlers } from "./handlers.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
 import type { RecordWriter } from "./record-writer.ts";
 import {
@@ -74,10 +75,15 @@ export class Templates {
   readonly #view: DataView;
   readonly #writer: () => RecordWriter;
   readonly #wasm: TranslatorExports;
+  readonly #handlers: Handlers;
   /** Templates that came with the handler pack. */
   #packed = 0;
+  /** Of those that the cores of the machine have learned (KnownForms), how many have been looked at; later ones of our own. */
+  #seen = 0;
+  readonly #own = new Set<Uint8Array>();
 
-  constructor(view: DataView, writer: () => RecordWriter, wasm: TranslatorExports) {
+  constructor(view: DataView, writer: () => RecordWriter, wasm: TranslatorExports, handlers: Handlers) {
+    this.#handlers = handlers;
     this.#view = view;
     this.#u8 = new Uint8Array(view.buffer);
     this.#writer = writer;
@@ -88,8 +94,11 @@ export class Templates {
     return this.#view.getUint32(SHARED.templates, true);
   }
 
-  /** Were any learned beyond those that were loaded? */
-  changed = false;
+  /** Were any learned beyond those that were loaded, here or in another core of the machine? */
+  get changed(): boolean {
+    const { templates, keptTemplates } = this.#handlers.known;
+    return templates.length !== keptTemplates;
+  }
 
   /**
    * Learns the template of the instruction that a decoder stands at, if its head decides about it.
@@ -360,12 +369,27 @@ export class Templates {
     this.#u8.set(record, at + TEMPLATE.record);
     this.#view.setUint32(SHARED.templates, number + 1, true);
     this.#wasm.indexTemplates(number, number + 1);
-    this.changed = true;
+    const copy = this.#u8.slice(at, at + TEMPLATE_SIZE);
+    this.#own.add(copy);
+    this.#handlers.known.templates.push(copy);
+  }
+
+  /** Takes over what other cores of the machine have learned since; the handlers are there. */
+  catchUp(): void {
+    const { templates } = this.#handlers.known;
+    for (; this.#seen < templates.length; this.#seen++) {
+      const template = templates[this.#seen];
+      if (this.#own.delete(template) || this.count === MAX_TEMPLATES) continue;
+      this.load(template);
+    }
   }
 
   /** The templates beyond those of the pack. */
   save(): Uint8Array {
-    return this.#u8.slice(TEMPLATES + this.#packed * TEMPLATE_SIZE, TEMPLATES + this.count * TEMPLATE_SIZE);
+    const { templates } = this.#handlers.known;
+    const all = new Uint8Array(templates.length * TEMPLATE_SIZE);
+    for (const [i, template] of templates.entries()) all.set(template, i * TEMPLATE_SIZE);
+    return all;
   }
 
   /** For each template that `learn` made an instruction that it is for. */
@@ -406,10 +430,14 @@ export class Templates {
     this.#wasm.indexTemplates(first, end);
   }
 
-  /** Takes over what `save` kept in a run with the same pack. Returns false if it does not fit. */
+  /** Takes over what `save` kept in a run with the same pack, before any are learned. Returns false if it does not fit. */
   restore(saved: Uint8Array): boolean {
     if (saved.length % TEMPLATE_SIZE !== 0 || this.count + saved.length / TEMPLATE_SIZE > MAX_TEMPLATES) return false;
     this.load(saved);
+    const { templates } = this.#handlers.known;
+    for (let at = 0; at < saved.length; at += TEMPLATE_SIZE) templates.push(saved.subarray(at, at + TEMPLATE_SIZE));
+    this.#seen = templates.length;
+    this.#handlers.known.keptTemplates = templates.length;
     return true;
   }
 
@@ -418,13 +446,16 @@ export class Templates {
     this.#u8.fill(0, TEMPLATE_INDEX, TEMPLATE_INDEX + (4 << TEMPLATE_INDEX_BITS));
     this.#view.setUint32(SHARED.templates, this.#packed, true);
     this.#wasm.indexTemplates(0, this.#packed);
-    this.changed = true;
+    this.#own.clear();
+    this.#seen = 0;
   }
 
   /** What is there now came with the pack. */
   markPacked(): void {
+    const { known } = this.#handlers;
     this.#packed = this.count;
-    this.changed = false;
+    this.#seen = known.templates.length;
+    this.#own.clear();
   }
 }
 

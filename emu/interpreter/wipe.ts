@@ -1,8 +1,6 @@
 import {
   BLOCK_INDEX,
   BLOCK_INDEX_BITS,
-  BLOCK_LOG,
-  BLOCK_LOG_END,
   BOUNCE,
   CALL_CELLS,
   CALL_CELLS_END,
@@ -11,36 +9,36 @@ import {
   PAGE_SIZE,
   RECORDS,
   RECORDS_END,
-  TEMPLATES,
   TRANSLATOR,
 } from "../layout.ts";
 import { RECORD, RECORD_SIZE } from "./record.ts";
-import { MAX_BLOCK, SHARED, TEMPLATE_SIZE } from "./template.ts";
+import { MAX_BLOCK, OPCODES, SCRATCH_BYTES, SCRATCH_RECORD, SHARED } from "./template.ts";
 
-/** What is in use of these is not known: only pages that hold something are cleared, so that the others stay untouched. */
-const AREAS = [
-  [CALL_CELLS, CALL_CELLS_END],
-  [TRANSLATOR, TEMPLATES],
-  [BLOCK_LOG, BLOCK_LOG_END],
-  [BOUNCE, BOUNCE + PAGE_SIZE],
-] as const;
 const ENTRY_BYTES = 16;
+/** Two instructions, each in 32 bytes (Templates). */
+const SCRATCH_SIZE = 64;
 
 /**
- * Makes zero what translated code has in wasm memory, but for the constant tables of helpers, so that another core can have it.
- * Records must never have been dropped as a whole (CodeCache.generation): their addresses tell what is in the tables.
+ * Makes zero what translated code has in wasm memory of a program, so that another core can have it; what is known of
+ * instructions stays (Engine). Records must never have been dropped as a whole (CodeCache.generation): their addresses tell
+ * what is in the tables.
  */
 export function wipeTranslations(buffer: ArrayBuffer): void {
   const u8 = new Uint8Array(buffer);
   const words = new Int32Array(buffer);
   const recordsEnd = words[SHARED.nextRecord >>> 2] >>> 0;
+  const templates = words[SHARED.templates >>> 2];
   wipeTables(words, recordsEnd);
   // A block may have been begun, and not finished.
   u8.fill(0, RECORDS, Math.min(recordsEnd + (MAX_BLOCK + 2) * RECORD_SIZE, RECORDS_END));
-  u8.fill(0, TEMPLATES, TEMPLATES + (words[SHARED.templates >>> 2] + 1) * TEMPLATE_SIZE);
-  for (const [start, end] of AREAS) {
-    for (let at = start; at < end; at += PAGE_SIZE) if (holdsSomething(words, at)) u8.fill(0, at, at + PAGE_SIZE);
+  u8.fill(0, TRANSLATOR, OPCODES);
+  words[SHARED.templates >>> 2] = templates;
+  // The instruction that was last learned from is the program's.
+  u8.fill(0, SCRATCH_RECORD, SCRATCH_BYTES + SCRATCH_SIZE);
+  for (let at = CALL_CELLS; at < CALL_CELLS_END; at += PAGE_SIZE) {
+    if (holdsSomething(words, at)) u8.fill(0, at, Math.min(at + PAGE_SIZE, CALL_CELLS_END));
   }
+  u8.fill(0, BOUNCE, BOUNCE + PAGE_SIZE);
 }
 
 /** Each entry of the block index and of the table for indirect jumps is about the address of a record. */

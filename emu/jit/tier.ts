@@ -92,6 +92,8 @@ export class Jit implements SecondTier {
   readonly #regions: RegionTable;
   readonly #samples = new Map<number, number>();
   #sampleCount = 0;
+  /** Samples that nobody has looked at yet, `last` and `next` of each. */
+  #pendingSamples: number[] = [];
   readonly #inner = new Map<number, number>();
   /** Addresses that could not be compiled, or are not worth it. */
   readonly #refused = new Set<number>();
@@ -194,7 +196,21 @@ export class Jit implements SecondTier {
 
   #sampled(last: number, next: number): void {
     const isEarly = ++this.#sampleCount < this.#samplesAtFirst();
-    if (this.#archive?.isWaiting && this.#sampleCount >= this.#archive.samplesToWait) this.restoreNow();
+    const restores = this.#archive?.isWaiting && this.#sampleCount >= this.#archive.samplesToWait;
+    this.#pendingSamples.push(last, next);
+    // Nothing comes of the first ones for now, and most processes end before that: they need not read symbols.
+    if (!isEarly || restores) this.#countSamples(isEarly);
+    if (restores) this.restoreNow();
+  }
+
+  /** Looks at the samples that have not been. */
+  #countSamples(isEarly: boolean): void {
+    const pending = this.#pendingSamples;
+    this.#pendingSamples = [];
+    for (let i = 0; i < pending.length; i += 2) this.#countSample(pending[i], pending[i + 1], isEarly);
+  }
+
+  #countSample(last: number, next: number, isEarly: boolean): void {
     const range = this.functionRange(last);
     if (range === undefined) {
       if (count(this.#samples, next) >= HOT_SAMPLES && !isEarly) this.#compile(next);
@@ -278,6 +294,11 @@ export class Jit implements SecondTier {
     this.#abandonClient();
     this.#regions.dropAll();
     this.counting = counting;
+  }
+
+  /** Nothing runs here any more: no region is in the tables, which somebody else gets. */
+  dropRegions(): void {
+    this.#regions.dropAll();
   }
 
   /** The guest has ended: what is ready is taken, for `save`, and the rest given up. */
@@ -437,6 +458,7 @@ export class Jit implements SecondTier {
     const isLittle = this.#instructions * WORTH_SAVING <= this.#restored && spent < WORTH_SAVING_TIME;
     const isTooLate = this.#instructions + this.#restored === 0 && this.#sampleCount >= START_SAMPLES;
     if (isTooLate || (this.#instructions > 0 && !isLittle)) {
+      this.#countSamples(true);
       const usable = [...this.#regions.all].filter(({ pages }) => pages.every((page) => !this.#written.has(page)));
       const pages = this.#checksums(new Set(usable.flatMap((region) => region.pages)));
       const { targets: cells, helpers, fuses } = this.#regions.links;
