@@ -230,6 +230,33 @@ export const DYNAMIC: readonly Program[] = [
     limit: 600,
   },
   {
+    name: "ssh-keygen",
+    source: debian("openssh-client", "1:9.2p1-2+deb12u10", "usr/bin/ssh-keygen"),
+    job: "makes keys, signs a file, checks the signature and a wrong one (C)",
+    files: { text: "what is signed\n", other: "what is not\n" },
+    prepare: [
+      ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "somebody", "-f", "key"],
+      ["sh", "-c", "echo somebody $(cat key.pub) > signers"],
+    ],
+    steps: [
+      run("-l", "-f", "key.pub"),
+      run("-y", "-f", "key"),
+      run("-Y", "sign", "-n", "file", "-f", "key", "text"),
+      {
+        ...run("-Y", "verify", "-n", "file", "-f", "signers", "-I", "somebody", "-s", "text.sig"),
+        stdin: "what is signed\n",
+      },
+      {
+        ...run("-Y", "verify", "-n", "file", "-f", "signers", "-I", "somebody", "-s", "text.sig"),
+        stdin: "what is not\n",
+      },
+      run("-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "new"),
+      { ...run("-l", "-f", "new.pub"), compare: "status" },
+      run("-l", "-f", "none"),
+    ],
+    outputs: ["text.sig"],
+  },
+  {
     name: "busybox",
     source: debian("busybox", "1:1.35.0-4+deb12u1+b1", "bin/busybox"),
     job: "a script of its shell with its own tools (C)",

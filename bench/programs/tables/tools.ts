@@ -379,4 +379,22 @@ export function handleSummary({ metrics: { iterations, checks, http_reqs, http_r
       { kind: "run", args: ["-f", "nothing at all"], stdin: "a\nb\n" },
     ],
   },
+  {
+    name: "age",
+    source: { kind: "go", package: "filippo.io/age/cmd/age", version: "v1.3.2" },
+    job: "encrypts for a key, decrypts, refuses what is not encrypted",
+    files: {
+      key: "AGE-SECRET-KEY-1QP3DXLFPPCZGSKHS4AWE4CGN8Y8EQTEKWZGVJMKXZ98UJ9JX0HAQMQTW6U\n",
+      text: "what nobody else may read\n".repeat(20_000),
+    },
+    steps: [
+      {
+        kind: "run",
+        args: ["-r", "age10fpelev9l2lslt6y49rdtv5zrul6csmqpyh9nhc2mntyx623a4esz4s6t7", "-o", "secret", "text"],
+      },
+      { kind: "run", args: ["-d", "-i", "key", "-o", "again", "secret"] },
+      { kind: "run", args: ["-d", "-i", "key", "text"] },
+    ],
+    outputs: ["again"],
+  },
 ];
