@@ -18,7 +18,7 @@ import type { FileState } from "./files/file-state.ts";
 import type { FileOwner } from "./files/signal-driven.ts";
 import { endProcess, exitThread } from "./kernel/end.ts";
 import { runHelperOf } from "./kernel/helper.ts";
-import { JobControl } from "./kernel/job-control.ts";
+import { JobControl, jobOf } from "./kernel/job-control.ts";
 import type { Kernel } from "./kernel/kernel.ts";
 import type { Mm } from "./kernel/mm.ts";
 import { LinuxThread } from "./linux-thread.ts";
@@ -29,8 +29,9 @@ import type { Bridge } from "./process/bridge.ts";
 import { Child, Children } from "./process/children.ts";
 import type { Credentials } from "./process/credentials.ts";
 import { fileOwner } from "./process/file-owner.ts";
-import { type Limits, RLIMIT } from "./process/limits.ts";
+import { type Limits, mayGrow } from "./process/limits.ts";
 import type { Process } from "./process.ts";
+import { leaveTracees, type Traced } from "./ptrace/traced.ts";
 import type { SignalInfo } from "./signals/info.ts";
 import type { Signals } from "./signals/state.ts";
 import { restoreMask } from "./signals/user-mask.ts";
@@ -70,6 +71,8 @@ export class LinuxProcess implements Process {
   /** What its parent knows of it. */
   readonly self: Child;
   readonly children = new Children(this);
+  /** Threads that it traces. */
+  readonly tracees = new Set<Traced>();
   readonly credentials: Credentials;
   /** Process group and session (setpgid(2), setsid(2)). */
   group: number;
@@ -128,7 +131,7 @@ export class LinuxProcess implements Process {
 
   /** RLIMIT_AS and RLIMIT_DATA hold for its address space, which is its own from now on. */
   limitMemory(): void {
-    this.memory.space.mayGrow = (mapped, promised) => this.#mayGrow(mapped, promised);
+    this.memory.space.mayGrow = (mapped, promised) => mayGrow(this, mapped, promised);
   }
 
   // What system calls ask about the process.
@@ -288,13 +291,6 @@ export class LinuxProcess implements Process {
     return this.#threads.get(tid);
   }
 
-  #mayGrow(mapped: number, promised: number): boolean {
-    const { mappedBytes, promisedBytes } = this.memory.space;
-    const exceeds = (resource: number, bytes: number): boolean => BigInt(bytes) > this.limits.get(resource).soft;
-    if (mapped > 0 && exceeds(RLIMIT.AS, mappedBytes + mapped)) return false;
-    return promised <= 0 || !exceeds(RLIMIT.DATA, promisedBytes + promised);
-  }
-
   /** The host's clock has something to say: let the machine's loop run. */
   wakeUp(): void {
     this.kernel.wakeUp();
@@ -319,13 +315,7 @@ export class LinuxProcess implements Process {
 
   /** Where it stands: in the machine's groups and sessions, of which the first one's are the host's. */
   get job(): HostJob {
-    const { group, session, host, kernel } = this;
-    const pty = kernel.ptys.ofSession(session);
-    if (pty !== undefined) return { group, session, terminal: pty.device, foreground: pty.foreground || -1 };
-    const outside = host.job?.();
-    if (outside === undefined) return { group, session, terminal: 0n, foreground: kernel.foreground.group || group };
-    if (session !== kernel.hostSession) return { group, session, terminal: 0n, foreground: -1 };
-    return { group, session, terminal: outside.terminal, foreground: kernel.foreground.group };
+    return jobOf(this);
   }
 
   /** What it may do to terminals. */
@@ -363,6 +353,7 @@ export class LinuxProcess implements Process {
   forgetThread(thread: LinuxThread): void {
     if (!this.#threads.delete(thread.tid)) return;
     this.files.forgetThread(thread);
+    thread.traced?.end({ kind: "exited", status: 0 });
     this.observer?.threadExit(thread);
     this.supervisor?.threadExit(thread);
     this.#finishedCpuTime += thread.cpuTime;
@@ -447,7 +438,9 @@ export class LinuxProcess implements Process {
   #finish(status: ExitStatus, usage?: Usage): void {
     if (this.exitStatus !== undefined) return;
     this.exitStatus = status;
+    leaveTracees(this);
     for (const thread of this.#threads.values()) {
+      thread.traced?.end(status);
       thread.state = "exited";
       this.kernel.threads.delete(thread.tid);
       this.mm.giveCpu(thread.cpu);
@@ -478,10 +471,18 @@ export class LinuxProcess implements Process {
   /** Before a thread runs: delivers what is pending. */
   prepare(thread: LinuxThread): void {
     const { signals, kernel } = this;
-    if (thread.interrupted !== undefined || thread.savedMask !== undefined || signals.deliverable(thread)) {
+    const { traced } = thread;
+    if (traced !== undefined && !traced.mayRun()) return;
+    if (
+      traced?.hasInjected ||
+      thread.interrupted !== undefined ||
+      thread.savedMask !== undefined ||
+      signals.deliverable(thread)
+    ) {
       kernel.onBehalfOf(thread, () => signals.deliver(thread));
     }
     if (this.stopSignal !== undefined && thread.state === "runnable") thread.state = "stopped";
+    if (traced !== undefined && thread.state === "runnable") traced.runs();
   }
 
   stopped(thread: LinuxThread, stop: Stop): void {
@@ -523,6 +524,7 @@ export class LinuxProcess implements Process {
     cpu.setGprNumber(REG.R11, cpu.rflags32);
     const { args } = thread;
     for (let i = 0; i < ARGUMENTS.length; i++) args.set(i, words[ARGUMENTS[i] * 2], words[ARGUMENTS[i] * 2 + 1]);
+    if (thread.traced?.entersCall(number)) return;
     this.callSystem(thread, number, args);
   }
 
@@ -557,6 +559,7 @@ export class LinuxProcess implements Process {
     if (typeof result === "number") thread.cpu.setGprNumber(REG.RAX, result);
     else thread.cpu.gpr[REG.RAX] = BigInt.asUintN(64, result);
     this.strace?.leave(this, thread, result);
+    thread.traced?.leavesCall();
     this.supervisor?.syscallReturn(thread, thread.syscall);
   }
 
@@ -593,4 +596,4 @@ export class LinuxProcess implements Process {
 }
 
 /** RDI, RSI, RDX, R10, R8, R9. */
-const ARGUMENTS = [REG.RDI, REG.RSI, REG.RDX, REG.R10, REG.R8, REG.R9];
+export const ARGUMENTS = [REG.RDI, REG.RSI, REG.RDX, REG.R10, REG.R8, REG.R9];

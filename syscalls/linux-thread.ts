@@ -7,6 +7,7 @@ import { Args } from "./args.ts";
 import type { Block } from "./block.ts";
 import type { Program } from "./kernel/mm.ts";
 import type { LinuxProcess } from "./linux-process.ts";
+import type { Traced } from "./ptrace/traced.ts";
 import { SignalQueue } from "./signals/queue.ts";
 import type { Thread } from "./thread.ts";
 import { Scheduling } from "./threads/scheduling-state.ts";
@@ -60,6 +61,8 @@ export class LinuxThread implements Thread, GuestThread {
   cr2 = 0n;
   /** Set while the thread must not run, by a debugger. */
   held = false;
+  /** What its tracer has to do with it (ptrace(2)). */
+  traced: Traced | undefined;
 
   constructor(process: LinuxProcess, tid: number, cpu: CpuState, name: string) {
     this.process = process;

@@ -1,5 +1,5 @@
 import { ConditionCode, Decoder, DecoderOptions, Formatter, FormatterSyntax } from "iced-x86";
-import { peek } from "../debugger/memory.ts";
+import { peek } from "../../syscalls/memory/peek.ts";
 import type { CodeAt, SourceView } from "./source.ts";
 
 /** Conditions from RFLAGS (SDM Vol. 2A, appendix B.1.4.7). */

@@ -1,9 +1,9 @@
 import { type ConditionCode, Decoder, DecoderOptions, FlowControl, type Instruction, OpKind } from "iced-x86";
 import type { Func, SourceLine } from "../../loader/symbols/table.ts";
 import type { Machine } from "../../syscalls/machine.ts";
+import { peek } from "../../syscalls/memory/peek.ts";
 import type { AddressRange } from "../debugger/events.ts";
 import { functionAt } from "../debugger/go-view.ts";
-import { peek } from "../debugger/memory.ts";
 
 /** An instruction's place and kind. */
 export interface CodeAt {

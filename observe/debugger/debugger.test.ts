@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { REG } from "../../emu/cpu/state.ts";
 import type { Machine } from "../../syscalls/machine.ts";
+import { peek } from "../../syscalls/memory/peek.ts";
 import type { Assembler } from "../../syscalls/testing/assembler.ts";
 import { buildGuest, CODE, DATA, machineOf } from "../../syscalls/testing/guest.ts";
 import { Debugger } from "./debugger.ts";
 import type { Action, StopEvent } from "./events.ts";
-import { peek } from "./memory.ts";
 
 /** A machine under a debugger, stopped before its first instruction. */
 class Session {

@@ -1,8 +1,8 @@
 import { Decoder, DecoderOptions, InstructionInfoFactory, OpAccess } from "iced-x86";
 import { PAGE_SIZE, PROT_WRITE } from "../../emu/layout.ts";
 import type { LinuxProcess } from "../../syscalls/linux-process.ts";
+import { peek } from "../../syscalls/memory/peek.ts";
 import type { WatchKind } from "./events.ts";
-import { peek } from "./memory.ts";
 
 /** A range of memory that is watched. */
 export interface Watchpoint {

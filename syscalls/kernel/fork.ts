@@ -1,11 +1,12 @@
 import { REG } from "../../emu/cpu/state.ts";
 import { GuestFault } from "../../emu/memory/guest-memory.ts";
 import { WaitQueue } from "../../emu/threads/wait-queue.ts";
-import { SS_DISABLE } from "../abi/signals.ts";
+import { SIGNAL, SS_DISABLE } from "../abi/signals.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { PidFd } from "../process/pidfd.ts";
+import { EVENT, traceChild } from "../ptrace/traced.ts";
 import { discardProcess } from "./end.ts";
 import { forkMm } from "./fork-mm.ts";
 
@@ -83,6 +84,8 @@ export function fork(process: LinuxProcess, thread: LinuxThread, request: ForkRe
     process.memory.writeU32(request.pidfd, process.files.table.install(new PidFd(child.self), true));
   }
   child.parent?.children.add(child.self);
+  const event = request.waits ? EVENT.VFORK : request.exitSignal === SIGNAL.SIGCHLD ? EVENT.FORK : EVENT.CLONE;
+  traceChild(thread, first, event);
   child.startThread(first);
   if (!request.waits) return child.pid;
   const queue = new WaitQueue();

@@ -1,3 +1,4 @@
+import type { HostJob } from "../../host/terminal.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { SI_KERNEL, SIG_IGN, SIGNAL } from "../abi/signals.ts";
 import type { LinuxProcess } from "../linux-process.ts";
@@ -105,4 +106,15 @@ export class JobControl {
     const { pid, session, kernel } = this.#process;
     if (pid === session) kernel.ptys.leave(session, false);
   }
+}
+
+/** Where a process stands: in the groups and sessions of the machine, of which the first one's are the host's. */
+export function jobOf(process: LinuxProcess): HostJob {
+  const { group, session, host, kernel } = process;
+  const pty = kernel.ptys.ofSession(session);
+  if (pty !== undefined) return { group, session, terminal: pty.device, foreground: pty.foreground || -1 };
+  const outside = host.job?.();
+  if (outside === undefined) return { group, session, terminal: 0n, foreground: kernel.foreground.group || group };
+  if (session !== kernel.hostSession) return { group, session, terminal: 0n, foreground: -1 };
+  return { group, session, terminal: outside.terminal, foreground: kernel.foreground.group };
 }

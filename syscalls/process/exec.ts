@@ -5,7 +5,7 @@ import { type Executable, readExecutable } from "../../loader/elf.ts";
 import { LoadError } from "../../loader/errors.ts";
 import { SyscallError } from "../abi/errno.ts";
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_RDONLY, X_OK } from "../abi/fcntl.ts";
-import { SIGNAL } from "../abi/signals.ts";
+import { SI_USER, SIGNAL } from "../abi/signals.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "../abi/stat.ts";
 import type { Args } from "../args.ts";
 import type { SyscallResult } from "../block.ts";
@@ -18,6 +18,7 @@ import { CacheError, loadProgram, type ProgramStart } from "../kernel/load.ts";
 import type { Mm } from "../kernel/mm.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
+import { EVENT } from "../ptrace/traced.ts";
 import { startOnHost } from "./host-exec.ts";
 
 /** The kernel reads so much of a file to find out what it is (include/uapi/linux/binfmts.h, BINPRM_BUF_SIZE). */
@@ -203,6 +204,7 @@ const bytesToText = (path: string): string => new TextDecoder().decode(pathToByt
 function enterProgram(process: LinuxProcess, thread: LinuxThread, mm: Mm, path: string): void {
   const { kernel } = process;
   for (const each of process.threads) exitThread(each);
+  const { tid } = thread;
   process.becomeLeader(thread);
   // Who looked at the program before has nothing to look at any more.
   process.observer = undefined;
@@ -224,6 +226,9 @@ function enterProgram(process: LinuxProcess, thread: LinuxThread, mm: Mm, path: 
   process.self.exitSignal = SIGNAL.SIGCHLD;
   process.hasExecuted = true;
   process.released?.();
+  const { traced } = thread;
+  if (traced?.has(EVENT.EXEC)) traced.event(EVENT.EXEC, tid);
+  else if (traced !== undefined && !traced.isLeft) thread.pending.push({ signal: SIGNAL.SIGTRAP, code: SI_USER });
 }
 
 /** Runs a program on the host, in a process of its own which takes this one's place (`--host-exec`). */

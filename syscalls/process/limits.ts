@@ -1,4 +1,5 @@
 import { SyscallError } from "../abi/errno.ts";
+import type { LinuxProcess } from "../linux-process.ts";
 
 /** Resource numbers (include/uapi/asm-generic/resource.h). */
 export const RLIMIT = {
@@ -63,4 +64,12 @@ export class Limits {
     if (limit.hard > before.hard && !privileged) throw new SyscallError("EPERM");
     this.#limits.set(resource, limit);
   }
+}
+
+/** May the address space of a process grow by so many bytes (RLIMIT_AS), of which so many are promised (RLIMIT_DATA)? */
+export function mayGrow({ memory, limits }: LinuxProcess, mapped: number, promised: number): boolean {
+  const { mappedBytes, promisedBytes } = memory.space;
+  const exceeds = (resource: number, bytes: number): boolean => BigInt(bytes) > limits.get(resource).soft;
+  if (mapped > 0 && exceeds(RLIMIT.AS, mappedBytes + mapped)) return false;
+  return promised <= 0 || !exceeds(RLIMIT.DATA, promisedBytes + promised);
 }

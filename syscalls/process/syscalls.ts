@@ -9,6 +9,7 @@ import { tellOrphans } from "../kernel/jobs.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { OS_RELEASE, OS_VERSION } from "../proc/system-files.ts";
+import { PTRACE_SYSCALLS } from "../ptrace/syscalls.ts";
 import { sentBy } from "../signals/info.ts";
 import { checkSignal } from "../signals/syscalls.ts";
 import { row } from "../table.ts";
@@ -289,6 +290,7 @@ const one =
 export const PROCESS_SYSCALLS = [
   ...CREDENTIAL_SYSCALLS,
   ...NAMESPACE_SYSCALLS,
+  ...PTRACE_SYSCALLS,
   row(
     39,
     "getpid",

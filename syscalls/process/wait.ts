@@ -1,10 +1,11 @@
 import type { ExitStatus } from "../../host/processes.ts";
 import { errno, SyscallError } from "../abi/errno.ts";
-import { SIGNAL } from "../abi/signals.ts";
+import { CLD_EXITED, CLD_KILLED, SIGNAL } from "../abi/signals.ts";
 import type { Args } from "../args.ts";
 import { Block, type SyscallResult } from "../block.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
+import { CLD_TRAPPED, type Traced, type TraceStop } from "../ptrace/traced.ts";
 import { SIGINFO_SIZE, writeSigInfo } from "../signals/info.ts";
 import { type Child, type ChildEvent, childSignal } from "./children.ts";
 import { PidFd } from "./pidfd.ts";
@@ -49,6 +50,8 @@ function waitFor(
   wanted: (child: Child) => boolean,
   nothing: () => number,
   take: (child: Child, what: Happened) => number,
+  wantedThread: (thread: LinuxThread) => boolean,
+  takeTraced: (traced: Traced) => number,
 ): SyscallResult {
   const { children } = process;
   const attempt = (): number | null => {
@@ -66,6 +69,18 @@ function waitFor(
       else child.event = undefined;
       return result;
     }
+    for (const traced of process.tracees) {
+      const { stop, ended, thread } = traced;
+      if (!wantedThread(thread)) continue;
+      isAny = true;
+      const isTold = ended !== undefined ? (options & W.EXITED) !== 0 : stop !== undefined && !traced.isReported;
+      if (!isTold) continue;
+      const result = takeTraced(traced);
+      if (options & W.NOWAIT) return result;
+      if (ended !== undefined) process.tracees.delete(traced);
+      else traced.isReported = true;
+      return result;
+    }
     return isAny ? null : -errno.ECHILD;
   };
   const now = attempt();
@@ -80,6 +95,11 @@ function statusWord(what: Happened): number {
   if (what.kind === "continued") return 0xffff;
   const { status } = what;
   return status.kind === "exited" ? (status.status & 0xff) << 8 : status.signal & 0x7f;
+}
+
+/** The status word of a traced thread that stands (ptrace(2)). */
+function tracedStatus(stop: TraceStop | undefined): number {
+  return ((stop?.event ?? 0) << 16) | ((stop?.signal ?? 0) << 8) | 0x7f;
 }
 
 /** struct rusage (144 bytes): ru_utime 0, ru_stime 16, ru_maxrss 32. */
@@ -119,6 +139,12 @@ export function wait4(process: LinuxProcess, _thread: LinuxThread, args: Args): 
       writeUsage(process, usageAt, child);
       return child.pid;
     },
+    ({ tid, process: { group: its } }) => pid === -1 || (pid > 0 ? tid === pid : its === (pid === 0 ? group : -pid)),
+    ({ thread, stop, ended }) => {
+      const word = ended === undefined ? tracedStatus(stop) : statusWord({ kind: "ended", status: ended });
+      if (statusAt !== 0) process.memory.writeU32(statusAt, word);
+      return thread.tid;
+    },
   );
 }
 
@@ -146,6 +172,15 @@ export function waitid(process: LinuxProcess, _thread: LinuxThread, args: Args):
     (child) => {
       if (infoAt !== 0) writeSigInfo(process.memory, infoAt, childSignal(child));
       writeUsage(process, usageAt, child);
+      return 0;
+    },
+    ({ tid, process: { group } }) => kind === P.ALL || (kind === P.PID ? tid === id : kind === P.PGID && group === id),
+    ({ thread: { tid, process: of }, stop, ended }) => {
+      const status =
+        ended === undefined ? tracedStatus(stop) >> 8 : ended.kind === "exited" ? ended.status : ended.signal;
+      const code = ended === undefined ? CLD_TRAPPED : ended.kind === "exited" ? CLD_EXITED : CLD_KILLED;
+      const info = { signal: SIGNAL.SIGCHLD, code, pid: tid, uid: of.uid, status };
+      if (infoAt !== 0) writeSigInfo(process.memory, infoAt, info);
       return 0;
     },
   );

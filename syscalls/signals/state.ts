@@ -94,6 +94,8 @@ export class Signals {
 
   /** Has the signal no effect at all? */
   #ignored(signal: number): boolean {
+    // A tracer sees those, too.
+    for (const { traced } of this.#process.threads) if (traced !== undefined && signal !== SIGNAL.SIGKILL) return false;
     const { handler } = this.action(signal);
     if (handler === BigInt(SIG_IGN)) return true;
     const action = defaultAction(signal);
@@ -110,7 +112,10 @@ export class Signals {
     else if (signal === SIGNAL.SIGCONT) {
       for (const queue of queues()) for (const stop of STOPS) queue.drop(stop);
       this.#process.resume(signal);
-    } else if (signal === SIGNAL.SIGKILL) this.#process.resume(signal);
+    } else if (signal === SIGNAL.SIGKILL) {
+      this.#process.resume(signal);
+      for (const thread of this.#process.threads) thread.traced?.kill();
+    }
   }
 
   /** Sends a signal to the process; false if too many are queued already (EAGAIN to a sender that can be told). */
@@ -227,15 +232,24 @@ export class Signals {
     while (thread.state === "runnable" && !process.finished) {
       const isOpen = (signal: number): boolean => !(thread.signalMask & bitOf(signal));
       const others = this.#others(thread);
+      const injected = thread.traced?.takeInjected();
       const info =
-        thread.pending.take(isOpen) ?? this.pending.take((signal) => isOpen(signal) && !(others & bitOf(signal)));
+        injected ??
+        thread.pending.take(isOpen) ??
+        this.pending.take((signal) => isOpen(signal) && !(others & bitOf(signal)));
       if (info === undefined) break;
+      const { traced } = thread;
+      if (traced !== undefined && !traced.isLeft && injected === undefined && info.signal !== SIGNAL.SIGKILL) {
+        traced.enter({ signal: info.signal, info });
+        thread.state = "stopped";
+        return;
+      }
       if (process.supervisor?.signal(thread, info) === false) return;
       process.strace?.signal(process, thread, info);
       const action = this.action(info.signal);
       if (action.handler === BigInt(SIG_IGN)) continue;
       if (action.handler === BigInt(SIG_DFL)) {
-        this.#defaultAction(info);
+        this.#defaultAction(thread, info);
         continue;
       }
       this.#settleInterrupted(thread, (action.flags & SA_RESTART) !== 0);
@@ -288,7 +302,7 @@ export class Signals {
     cpu.gpr[REG.RAX] = BigInt.asUintN(64, BigInt(-errno.EINTR));
   }
 
-  #defaultAction(info: SignalInfo): void {
+  #defaultAction(thread: LinuxThread, info: SignalInfo): void {
     switch (defaultAction(info.signal)) {
       case "terminate":
       case "core":
@@ -297,7 +311,8 @@ export class Signals {
       case "stop":
         // Nobody could continue the members of an orphaned group (kernel/signal.c, get_signal).
         if (info.signal !== SIGNAL.SIGSTOP && isOrphaned(this.#process)) return;
-        this.#process.stop(info.signal);
+        if (thread.traced !== undefined && !thread.traced.isLeft) thread.traced.enter({ signal: info.signal });
+        else this.#process.stop(info.signal);
         return;
       default:
         return;

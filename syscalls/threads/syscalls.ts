@@ -7,6 +7,7 @@ import type { SyscallResult } from "../block.ts";
 import { fork } from "../kernel/fork.ts";
 import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
+import { EVENT, traceChild } from "../ptrace/traced.ts";
 import { row } from "../table.ts";
 import { CLONE, NAMESPACES } from "./clone-flags.ts";
 import { futex } from "./futex.ts";
@@ -162,6 +163,7 @@ function start(process: LinuxProcess, thread: LinuxThread, request: CloneRequest
   child.scheduling = thread.scheduling.fork();
   child.personality = thread.personality;
   child.alternateStack = { address: 0, size: 0, flags: SS_DISABLE };
+  traceChild(thread, child, EVENT.CLONE);
   process.startThread(child);
   return child.tid;
 }
