@@ -216,10 +216,16 @@ export const DYNAMIC: readonly Program[] = [
     job: "go test -fuzz: finds an input that fails, with workers that share memory with it",
     files: FUZZED,
     prepare: [
-      ["sh", "-c", "cd mod && GOCACHE={STORE}/gocache GOTOOLCHAIN=go1.27.3 go test -c -o ../warm . && rm ../warm"],
+      [
+        "sh",
+        "-c",
+        "cd mod && GOCACHE={STORE}/gocache GOTOOLCHAIN=go1.27.3 go test -c -fuzz Fuzz -o ../warm . && rm ../warm",
+      ],
     ],
     env: { GOCACHE: "{STORE}/gocache", GOFLAGS: "-mod=mod", GOTOOLCHAIN: "local", HOME: "{DIR}" },
     steps: [
+      // Inputs that were interesting are kept beside the packages: each run finds its own.
+      run("clean", "-fuzzcache"),
       {
         kind: "run",
         args: ["test", "-C", "mod", "-fuzz", "Fuzz", "."],
