@@ -13,12 +13,39 @@ beforeAll(() => {
 });
 afterAll(() => fs.rmSync(directory, { recursive: true }));
 
+/** The file's times as the host keeps them. */
 function times(): [bigint, bigint] {
-  const { atimeNs, mtimeNs } = files.stat(path, true);
+  const { atimeNs, mtimeNs } = fs.statSync(path, { bigint: true });
   return [atimeNs, mtimeNs];
 }
 
 describe("times of the host's files", () => {
+  it("are read back as they were set, by path and descriptor, until they are set otherwise", () => {
+    const [atime, mtime] = [1_796_102_446_855_329_065n, 1_796_102_446_084_199_756n];
+    const read = (): bigint[] => {
+      const { atimeNs, mtimeNs } = files.stat(path, true);
+      return [atimeNs, mtimeNs];
+    };
+    files.setTimes(path, atime, mtime, true);
+    expect(times()).not.toEqual([atime, mtime]);
+    expect(read()).toEqual([atime, mtime]);
+    // One of the two alone, by a descriptor.
+    const file = files.open(path, 0, 0);
+    file.setTimes(undefined, mtime + 1n);
+    expect(read()).toEqual([atime, mtime + 1n]);
+    expect(file.stat()).toMatchObject({ atimeNs: atime, mtimeNs: mtime + 1n });
+    file.close();
+    fs.symlinkSync("file", `${path}-link`);
+    files.setTimes(`${path}-link`, mtime, atime, false);
+    expect(files.stat(`${path}-link`, false)).toMatchObject({ atimeNs: mtime, mtimeNs: atime });
+    expect(read()).toEqual([atime, mtime + 1n]);
+    // Somebody else's change counts.
+    fs.utimesSync(path, 5, 6);
+    expect(read()).toEqual([5_000_000_000n, 6_000_000_000n]);
+    files.setTimes(path, 7_000_000_000n, undefined, true);
+    expect(read()).toEqual([7_000_000_000n, 6_000_000_000n]);
+  });
+
   it("are never later than asked, at most 239 ns earlier, and the same when they are set again", () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
     let state = seed;

@@ -14,7 +14,7 @@ import type { HostDirectoryEntry, HostFile, HostFileSystem } from "../host.ts";
 import type { HostTerminal } from "../terminal.ts";
 import { asSyscallError, attempt } from "./errors.ts";
 import { makeFifo, NodeFifo } from "./fifo.ts";
-import { toFileTime } from "./file-times.ts";
+import { asAsked, rememberTimes, toFileTime } from "./file-times.ts";
 import { PullReader } from "./reader.ts";
 import { isTerminal } from "./terminal.ts";
 import { terminals } from "./terminals.ts";
@@ -69,8 +69,7 @@ export function fromNodeStat(stat: fs.BigIntStats): FileStat {
     size: Number(stat.size),
     blockSize: Number(stat.blksize),
     blocks: Number(stat.blocks),
-    atimeNs: stat.atimeNs,
-    mtimeNs: stat.mtimeNs,
+    ...asAsked(stat),
     ctimeNs: stat.ctimeNs,
     birthtimeNs: stat.birthtimeNs,
   };
@@ -190,6 +189,7 @@ export class NodeFile implements HostFile {
 
   setTimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
     attempt(() => fs.futimesSync(this.#fd, toFileTime(atimeNs), toFileTime(mtimeNs)));
+    rememberTimes(atimeNs, mtimeNs, () => fs.fstatSync(this.#fd, { bigint: true }));
   }
 
   /** Node has no fcntl: the file is opened again with the other flags, which only Linux can do by descriptor. */
@@ -319,7 +319,9 @@ export class NodeFileSystem implements HostFileSystem {
   }
 
   setTimes(path: string, atimeNs: bigint | undefined, mtimeNs: bigint | undefined, follow: boolean): void {
-    attempt(() => (follow ? fs.utimesSync : fs.lutimesSync)(toNode(path), toFileTime(atimeNs), toFileTime(mtimeNs)));
+    const name = toNode(path);
+    attempt(() => (follow ? fs.utimesSync : fs.lutimesSync)(name, toFileTime(atimeNs), toFileTime(mtimeNs)));
+    rememberTimes(atimeNs, mtimeNs, () => (follow ? fs.statSync : fs.lstatSync)(name, STAT_OPTIONS));
   }
 
   access(path: string, mode: number): void {

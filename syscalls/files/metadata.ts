@@ -202,7 +202,7 @@ const xattr =
   };
 
 const XATTR_NOTE = "files have no extended attributes and take none";
-const TIME_NOTE = "a time between 2004 and 2038 is kept at most 239 ns early";
+const TIME_NOTE = "other programs of the host see a time between 2004 and 2038 at most 239 ns early";
 
 export const METADATA_SYSCALLS: readonly SyscallRow[] = [
   row(90, "chmod", ["path", "octal"], chmod),
