@@ -101,6 +101,7 @@ function statusText(process: Process, tid: number, name: string): string {
     `CapPrm:\t${set(credentials.permitted)}`,
     `CapEff:\t${set(credentials.effective)}`,
     `CapBnd:\t${set(credentials.bounding)}`,
+    `CapAmb:\t${set(credentials.ambient)}`,
     `NoNewPrivs:\t${credentials.noNewPrivileges ? 1 : 0}`,
     "Seccomp:\t0",
     "Seccomp_filters:\t0",

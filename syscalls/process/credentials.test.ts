@@ -19,7 +19,9 @@ const SYS = {
   capget: 125,
   capset: 126,
 } as const;
-const PR = { GET_KEEPCAPS: 7, SET_KEEPCAPS: 8 } as const;
+const PR = { GET_KEEPCAPS: 7, SET_KEEPCAPS: 8, CAP_AMBIENT: 47 } as const;
+/** include/uapi/linux/prctl.h. */
+const AMBIENT = { IS_SET: 1, RAISE: 2, LOWER: 3, CLEAR_ALL: 4 } as const;
 const IDS = DATA;
 const HEADER = DATA + 0x40;
 const SETS = DATA + 0x80;
@@ -95,6 +97,51 @@ describe("credentials", () => {
       const both = 2 ** 5 + 2 ** 37;
       expectOutcomes(run, [both, 0, 1, 0, 2 ** 37, "EPERM", 0, 0]);
     },
+    root,
+  );
+
+  guestTest(
+    "ambient capabilities are among the permitted and the inheritable ones",
+    (a) => {
+      const KILL = 5;
+      const ambient = (operation: number, capability: number, rest = 0): void => {
+        a.syscall(SYS.prctl, PR.CAP_AMBIENT, operation, capability, rest, 0).record();
+      };
+      const inherit = (set: number): void => {
+        a.put(HEADER, VERSION_3).syscall(SYS.capget, HEADER, SETS);
+        a.mov("rax", set)
+          .store32(SETS + 8, "rax")
+          .syscall(SYS.capset, HEADER, SETS)
+          .record();
+      };
+      inherit(0);
+      ambient(AMBIENT.RAISE, KILL);
+      inherit(1 << KILL);
+      ambient(AMBIENT.RAISE, KILL);
+      ambient(AMBIENT.IS_SET, KILL);
+      ambient(AMBIENT.LOWER, KILL);
+      ambient(AMBIENT.IS_SET, KILL);
+      ambient(AMBIENT.RAISE, KILL);
+      inherit(0);
+      ambient(AMBIENT.IS_SET, KILL);
+      inherit(1 << KILL);
+      ambient(AMBIENT.RAISE, KILL);
+      ambient(AMBIENT.CLEAR_ALL, KILL);
+      ambient(AMBIENT.CLEAR_ALL, 0);
+      ambient(AMBIENT.IS_SET, KILL);
+      // Somebody else has none, even one who keeps those that are permitted.
+      ambient(AMBIENT.RAISE, KILL);
+      a.syscall(SYS.prctl, PR.SET_KEEPCAPS, 1, 0, 0, 0).syscall(SYS.setresuid, 4, 4, 4);
+      ambient(AMBIENT.IS_SET, KILL);
+      ambient(AMBIENT.RAISE, KILL);
+      ambient(AMBIENT.IS_SET, 64);
+      ambient(AMBIENT.IS_SET, KILL, 1);
+      ambient(5, KILL);
+    },
+    (run) =>
+      expectOutcomes(run, [
+        ...[0, "EPERM", 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, "EINVAL", 0, 0, 0, 0, 0, "EINVAL", "EINVAL", "EINVAL"],
+      ]),
     root,
   );
 

@@ -7,8 +7,10 @@ import type { LinuxProcess } from "../linux-process.ts";
 import type { LinuxThread } from "../linux-thread.ts";
 import { row } from "../table.ts";
 
+/** CAP_CHECKPOINT_RESTORE. */
+export const LAST_CAPABILITY = 40;
 /** All that there are up to CAP_CHECKPOINT_RESTORE. */
-const ALL = (1n << 41n) - 1n;
+const ALL = (1n << BigInt(LAST_CAPABILITY + 1)) - 1n;
 /** Most supplementary groups (include/uapi/linux/limits.h, NGROUPS_MAX). */
 const NGROUPS_MAX = 65_536;
 
@@ -32,6 +34,8 @@ export class Credentials {
   permitted: bigint;
   effective: bigint;
   bounding = ALL;
+  /** Those that a program without privileges of its own keeps at execve(2) (PR_CAP_AMBIENT); permitted and inheritable. */
+  ambient = 0n;
   /** Keep permitted capabilities when no id is 0 any more (PR_SET_KEEPCAPS). */
   keepsCapabilities = false;
   noNewPrivileges = false;
@@ -62,6 +66,7 @@ export class Credentials {
     copy.permitted = this.permitted;
     copy.effective = this.effective;
     copy.bounding = this.bounding;
+    copy.ambient = this.ambient;
     copy.keepsCapabilities = this.keepsCapabilities;
     copy.noNewPrivileges = this.noNewPrivileges;
     return copy;
@@ -79,8 +84,8 @@ export class Credentials {
     group.saved = group.effective;
     group.file = group.effective;
     const isRoot = user.effective === 0 || user.real === 0;
-    this.permitted = isRoot ? this.bounding | this.inheritable : 0n;
-    this.effective = user.effective === 0 ? this.permitted : 0n;
+    this.permitted = this.ambient | (isRoot ? this.bounding | this.inheritable : 0n);
+    this.effective = user.effective === 0 ? this.permitted : this.ambient;
     this.keepsCapabilities = false;
   }
 
@@ -95,12 +100,43 @@ export class Credentials {
       this.permitted = 0n;
       this.effective = 0n;
     }
+    // Even where the permitted ones are kept: who wants ambient ones raises them afterwards.
+    if (had && !has) this.ambient = 0n;
     if (was && user.effective !== 0) this.effective = 0n;
     if (!was && user.effective === 0) this.effective = this.permitted;
   }
 
   setGroup(ids: Omit<Ids, "file">): void {
     Object.assign(this.group, ids, { file: ids.effective });
+  }
+}
+
+/** What PR_CAP_AMBIENT is to do (include/uapi/linux/prctl.h). */
+const AMBIENT = { IS_SET: 1, RAISE: 2, LOWER: 3, CLEAR_ALL: 4 } as const;
+
+/** prctl(PR_CAP_AMBIENT): looks at a process's ambient capabilities, or changes them (security/commoncap.c, cap_task_prctl). */
+export function changeAmbient(credentials: Credentials, args: Args): number {
+  const [operation, capability] = [args.u64(1), args.u64(2)];
+  const rest = args.u64(3) | args.u64(4);
+  if (operation === BigInt(AMBIENT.CLEAR_ALL)) {
+    if ((capability | rest) !== 0n) throw new SyscallError("EINVAL");
+    credentials.ambient = 0n;
+    return 0;
+  }
+  if (rest !== 0n || capability > BigInt(LAST_CAPABILITY)) throw new SyscallError("EINVAL");
+  const bit = 1n << capability;
+  switch (Number(operation)) {
+    case AMBIENT.IS_SET:
+      return credentials.ambient & bit ? 1 : 0;
+    case AMBIENT.RAISE:
+      check((credentials.permitted & credentials.inheritable & bit) !== 0n);
+      credentials.ambient |= bit;
+      return 0;
+    case AMBIENT.LOWER:
+      credentials.ambient &= ~bit;
+      return 0;
+    default:
+      throw new SyscallError("EINVAL");
   }
 }
 
@@ -280,6 +316,8 @@ const capset: Handler = (process, _thread, args) => {
   const may = credentials.inheritable | (credentials.has(CAP.SETPCAP) ? credentials.bounding : credentials.permitted);
   check(isWithin(inheritable, may));
   Object.assign(credentials, { effective, permitted, inheritable });
+  // An ambient one is never without the two others.
+  credentials.ambient &= permitted & inheritable;
   return 0;
 };
 

@@ -13,7 +13,7 @@ import { PTRACE_SYSCALLS } from "../ptrace/syscalls.ts";
 import { sentBy } from "../signals/info.ts";
 import { checkSignal } from "../signals/syscalls.ts";
 import { row } from "../table.ts";
-import { CREDENTIAL_SYSCALLS } from "./credentials.ts";
+import { CREDENTIAL_SYSCALLS, changeAmbient, LAST_CAPABILITY } from "./credentials.ts";
 import { execve, execveat } from "./exec.ts";
 import { RLIM_INFINITY, RLIMIT } from "./limits.ts";
 import { NAMESPACE_SYSCALLS } from "./namespaces.ts";
@@ -52,7 +52,6 @@ const archPrctl: Handler = (process, thread, args) => {
 };
 
 const TASK_COMM_LEN = 16;
-const LAST_CAPABILITY = 40;
 const PR = {
   SET_PDEATHSIG: 1,
   GET_PDEATHSIG: 2,
@@ -62,6 +61,7 @@ const PR = {
   SET_KEEPCAPS: 8,
   CAPBSET_READ: 23,
   CAPBSET_DROP: 24,
+  CAP_AMBIENT: 47,
   SET_NAME: 15,
   GET_NAME: 16,
   SET_NO_NEW_PRIVS: 38,
@@ -124,6 +124,8 @@ const prctl: Handler = (process, thread, args) => {
       if (args.address(1) > LAST_CAPABILITY) throw new SyscallError("EINVAL");
       credentials.bounding &= ~(1n << args.u64(1));
       return 0;
+    case PR.CAP_AMBIENT:
+      return changeAmbient(credentials, args);
     default:
       throw new SyscallError("EINVAL");
   }
