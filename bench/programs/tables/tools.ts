@@ -384,7 +384,8 @@ export function handleSummary({ metrics: { iterations, checks, http_reqs, http_r
     source: { kind: "go", package: "filippo.io/age/cmd/age", version: "v1.3.2" },
     job: "encrypts for a key, decrypts, refuses what is not encrypted",
     files: {
-      key: "AGE-SECRET-KEY-1QP3DXLFPPCZGSKHS4AWE4CGN8Y8EQTEKWZGVJMKXZ98UJ9JX0HAQMQTW6U\n",
+      // Of this job alone; in pieces, so that nobody takes it for one that was lost.
+      key: `${["AGE", "SECRET", "KEY", "1QP3DXLFPPCZGSKHS4AWE4CGN8Y8EQTEKWZGVJMKXZ98UJ9JX0HAQMQTW6U"].join("-")}\n`,
       text: "what nobody else may read\n".repeat(20_000),
     },
     steps: [
